@@ -1,0 +1,58 @@
+# make run and make test do everything on a fresh machine with Python 3.11 or later.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint check bench schema clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed  ## install, judge every claim, name the report (ARGS="--only ID" …)
+	@$(BIN)/gpubench run $(ARGS)
+
+test: $(VENV)/.installed-dev  ## install with the test tools and run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev  ## formatting, lint rules and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+check: lint test  ## all that continuous integration runs
+
+bench: $(VENV)/.installed-dev  ## start-up time, memory, and how cost grows with the claims
+	@$(BIN)/python tests/bench_startup.py
+
+schema: $(VENV)/.installed-dev  ## write the JSON Schema of claims.yaml anew
+	@$(BIN)/gpubench claims schema > $(VENV)/claims.schema.json
+	@mv $(VENV)/claims.schema.json src/gpubench/data/claims.schema.json
+
+clean:  ## remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks dist build
+
+# A stamp is written last, so an interrupted installation is done again.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "gpubench needs Python 3.11 or later, and '$(PYTHON)' is not:" \
+	       "name another, as in 'make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12'" >&2; exit 1; }
+	@echo "Creating the environment in $(VENV)" >&2
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot create environments: install its venv module" \
+	       "(on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.created
+	@echo "Installing gpubench" >&2
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
+	@echo "Installing gpubench with its test tools" >&2
+	@$(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,3 @@
+"""gpubench checks published claims about GPU performance against measurement and model."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,196 @@
+"""The catalogue: accelerators, language models, export rules, articles and who said what of them.
+
+`load()` reads the YAML of `data/` once. A name that nobody lists is refused with the nearest ones;
+a name that leaves the variant open ("H100") is for `variants`, never for `accelerator`. The table
+of published inference results is read only when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TypeVar
+
+from gpubench.catalogue import inference, parts
+from gpubench.catalogue.inference import InferenceRow, MatchedPair
+from gpubench.catalogue.parts import Group, PublishedFinding
+from gpubench.catalogue.reading import DATA, read
+from gpubench.errors import CatalogueError, UnknownName
+from gpubench.model import Accelerator, Article, ExportRule, LanguageModel, Source
+
+__all__ = [
+    "Catalogue",
+    "Group",
+    "InferenceRow",
+    "MatchedPair",
+    "PublishedFinding",
+    "load",
+]
+
+Noun = TypeVar("Noun")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Everything published that claims are held against. All mappings are keyed by id."""
+
+    accelerators: Mapping[str, Accelerator]
+    groups: Mapping[str, Group]
+    models: Mapping[str, LanguageModel]
+    rules: Mapping[str, ExportRule]
+    articles: Mapping[str, Article]
+    sources: Mapping[str, Source]
+    findings: tuple[PublishedFinding, ...]
+
+    def accelerator(self, name: str) -> Accelerator:
+        """The one accelerator of that id, alias or driver name, in any case.
+
+        Raises:
+            UnknownName: nobody lists it, it leaves the variant open, or it is a slice of a card.
+        """
+        found = self._accelerator_names.get(_folded(name))
+        if found:
+            return self.accelerators[found]
+        group = self._group_names.get(_folded(name))
+        if group:
+            hint = f"it names several variants; write {_either(self.groups[group].members)}"
+            raise UnknownName("accelerator", name, (), hint)
+        if " mig " in f" {_folded(name)} ":
+            hint = "a MIG slice has only a share of its card, so the card's figures are not its own"
+            raise UnknownName("accelerator", name, (), hint)
+        raise UnknownName("accelerator", name, self._spellings, "gpubench list accelerators")
+
+    def variants(self, name: str) -> tuple[Accelerator, ...]:
+        """The accelerators a name may mean: a group's members, otherwise the one it names.
+
+        Raises UnknownName like `accelerator`, except for groups.
+        """
+        if _folded(name) in self._accelerator_names:
+            return (self.accelerator(name),)
+        group = self._group_names.get(_folded(name))
+        if group:
+            return tuple(self.accelerators[member] for member in self.groups[group].members)
+        return (self.accelerator(name),)
+
+    def model(self, name: str) -> LanguageModel:
+        """The language model of that id, name or alias, in any case. Raises UnknownName."""
+        found = self._model_names.get(_folded(name))
+        if found is None:
+            known = [s for m in self.models.values() for s in (m.id, *m.aliases)]
+            raise UnknownName("model", name, known, "gpubench list models")
+        return self.models[found]
+
+    def rule(self, name: str) -> ExportRule:
+        """The export rule of that id. Raises UnknownName."""
+        return _entry("export rule", self.rules, name)
+
+    def article(self, name: str) -> Article:
+        """The article of that id, which is its file name without ending. Raises UnknownName."""
+        return _entry("article", self.articles, name)
+
+    def source(self, name: str) -> Source:
+        """The source of that id. Raises UnknownName."""
+        return _entry("source", self.sources, name)
+
+    def published(
+        self, quantity: str, subject: str, baseline: str | None = None
+    ) -> tuple[PublishedFinding, ...]:
+        """Third-party measurements of a quantity of one accelerator id, or of two as a ratio.
+
+        Pairs from the table of inference results are apart, in `pair_findings`.
+        """
+        wanted = (quantity, subject, baseline or "")
+        return tuple(f for f in self.findings if (f.quantity, f.subject, f.baseline) == wanted)
+
+    def inference_rows(self) -> tuple[InferenceRow, ...]:
+        """The published inference results, SUSPECT ones included and marked. Read on first use."""
+        return self._inference_rows
+
+    def matched_pairs(self, subject: str, baseline: str) -> tuple[MatchedPair, ...]:
+        """Results of two accelerator ids that differ in nothing but the accelerator."""
+        return inference.matched_pairs(self._inference_rows, subject, baseline)
+
+    def pair_findings(
+        self, subject: str, baseline: str, model: str | None = None
+    ) -> tuple[PublishedFinding, ...]:
+        """The matched pairs as ratios subject / baseline, for one model id or for all."""
+        pairs = self.matched_pairs(subject, baseline)
+        chosen = [pair for pair in pairs if model in (None, pair.subject.model)]
+        return tuple(finding for pair in chosen if (finding := inference.as_finding(pair)))
+
+    @cached_property
+    def _inference_rows(self) -> tuple[InferenceRow, ...]:
+        return inference.read_rows(
+            DATA / "inference_published.csv", self._accelerator_names, self._model_names
+        )
+
+    @cached_property
+    def _accelerator_names(self) -> dict[str, str]:
+        return _index(
+            "accelerator",
+            ((a.id, (a.name, *a.aliases, *a.driver_names)) for a in self.accelerators.values()),
+        )
+
+    @cached_property
+    def _group_names(self) -> dict[str, str]:
+        names = _index("group", ((g.id, g.aliases) for g in self.groups.values()))
+        for name in names.keys() & self._accelerator_names.keys():
+            raise CatalogueError(f"'{name}' names a group and an accelerator")
+        return names
+
+    @cached_property
+    def _model_names(self) -> dict[str, str]:
+        return _index("model", ((m.id, (m.name, *m.aliases)) for m in self.models.values()))
+
+    @property
+    def _spellings(self) -> list[str]:
+        exact = [s for a in self.accelerators.values() for s in (a.id, *a.aliases, *a.driver_names)]
+        return exact + [s for g in self.groups.values() for s in (g.id, *g.aliases)]
+
+
+@lru_cache(maxsize=1)
+def load() -> Catalogue:
+    """The catalogue that ships with gpubench.
+
+    Raises:
+        CatalogueError: a file of the catalogue is wrong; the message says which entry.
+    """
+    sources = parts.sources(read(DATA / "sources.yaml"))
+    chips = read(DATA / "accelerators.yaml")
+    return Catalogue(
+        accelerators=parts.accelerators(chips, sources),
+        groups=parts.groups(chips),
+        models=parts.models(read(DATA / "models.yaml")),
+        rules=parts.export_rules(read(DATA / "export_rules.yaml")),
+        articles=parts.articles(read(DATA / "articles.yaml")),
+        sources=sources,
+        findings=parts.findings(read(DATA / "published.yaml"), sources),
+    )
+
+
+def _folded(name: str) -> str:
+    """A name as it is compared: lower case, single spaces."""
+    return " ".join(name.lower().split())
+
+
+def _index(kind: str, entries: Iterable[tuple[str, Iterable[str]]]) -> dict[str, str]:
+    """Every spelling, folded, to its id. Raises CatalogueError when two entries share one."""
+    index: dict[str, str] = {}
+    for key, spellings in entries:
+        for spelling in (key, *spellings):
+            if index.setdefault(_folded(spelling), key) != key:
+                other = index[_folded(spelling)]
+                raise CatalogueError(f"{kind}s {other} and {key} are both called '{spelling}'")
+    return index
+
+
+def _entry(kind: str, entries: Mapping[str, Noun], name: str) -> Noun:
+    if name not in entries:
+        raise UnknownName(kind, name, entries, f"known are {', '.join(list(entries)[:8])}")
+    return entries[name]
+
+
+def _either(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last

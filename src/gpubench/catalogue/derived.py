@@ -1,0 +1,109 @@
+"""What follows from the published figures of one accelerator, or of two: pure arithmetic.
+
+Every function raises MissingFigure when a figure it needs is not published.
+"""
+
+from __future__ import annotations
+
+from gpubench.errors import GpubenchError, MissingFigure
+from gpubench.model import Accelerator, LanguageModel
+from gpubench.quantities import PRECISIONS
+
+IMPROVEMENT = 0.05
+"""Two figures less than this apart count as equal: roundings of one peak differ by up to 3 %."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "memory": ("memory_capacity", "memory_bandwidth", "l2_cache"),
+    "compute": tuple(f"peak_{precision}" for precision in PRECISIONS),
+    "links": ("interconnect_bandwidth", "pcie_generation"),
+}
+"""The figures a comparison counts: those of which more is better, so neither power nor clocks."""
+
+
+def peak(accelerator: Accelerator, precision: str) -> float:
+    """The dense peak rate in FLOP/s (int8: OP/s)."""
+    if precision in accelerator.unsupported:
+        raise MissingFigure(f"{accelerator.name} has no matrix hardware for {precision}")
+    return accelerator.value(f"peak_{precision}")
+
+
+def ridge_point(accelerator: Accelerator, precision: str = "fp16") -> float:
+    """FLOP a kernel must do for every byte before compute binds: dense peak over bandwidth."""
+    return peak(accelerator, precision) / accelerator.value("memory_bandwidth")
+
+
+def peak_per_watt(accelerator: Accelerator, precision: str = "fp16") -> float:
+    """Dense peak over rated power, FLOP/J."""
+    return peak(accelerator, precision) / accelerator.value("board_power")
+
+
+def bandwidth_per_watt(accelerator: Accelerator) -> float:
+    """Memory bandwidth over rated power, B/J."""
+    return accelerator.value("memory_bandwidth") / accelerator.value("board_power")
+
+
+def figures_improved(
+    subject: Accelerator, baseline: Accelerator, group: str = "all"
+) -> tuple[str, ...]:
+    """The figures of a group in which `subject` beats `baseline` by 5 % or more."""
+    pairs = _shared(subject, baseline, group)
+    return tuple(name for name, ours, theirs in pairs if ours >= theirs * (1 + IMPROVEMENT))
+
+
+def figures_reduced(
+    subject: Accelerator, baseline: Accelerator, group: str = "all"
+) -> tuple[str, ...]:
+    """The figures of a group in which `subject` falls short of `baseline` by 5 % or more."""
+    pairs = _shared(subject, baseline, group)
+    return tuple(name for name, ours, theirs in pairs if ours <= theirs * (1 - IMPROVEMENT))
+
+
+def bandwidth_from_bus(accelerator: Accelerator) -> float:
+    """Bus width times rate of a pin, B/s. Both figures are in bytes, the bus counts bits."""
+    return 8 * accelerator.value("memory_bus_width") * accelerator.value("memory_pin_rate")
+
+
+def peak_from_clock(accelerator: Accelerator) -> float:
+    """Units times FLOP a clock times the clock behind the peaks, FLOP/s of dense FP16."""
+    clock = "boost_clock" if "boost_clock" in accelerator.figures else "max_clock"
+    return (
+        accelerator.value("compute_units")
+        * accelerator.value("flop_per_clock_per_unit")
+        * accelerator.value(clock)
+    )
+
+
+def parameters_from_architecture(model: LanguageModel) -> float:
+    """Weights of a model, from its matrices and embeddings; norms and biases left out.
+
+    Raises GpubenchError when the architecture is not published.
+    """
+    if not model.architecture_known:
+        raise GpubenchError(f"{model.name}: no architecture is published")
+    matrices = 3 if model.gated_ffn else 2
+    attention = model.attention_parameters or (
+        2 * model.hidden * model.head_dim * (model.heads + model.kv_heads)
+    )
+    dense = matrices * model.hidden * model.ffn_hidden
+    expert = matrices * model.hidden * model.expert_hidden
+    sparse = model.experts + model.shared_experts
+    dense_layers = model.dense_layers if model.experts else model.layers
+    feed_forward = dense_layers * dense + (model.layers - dense_layers) * sparse * expert
+    router = (model.layers - dense_layers) * model.experts * model.hidden
+    embeddings = model.vocabulary * model.hidden * (1 if model.tied_embeddings else 2)
+    return embeddings + model.layers * attention + feed_forward + router
+
+
+def _shared(
+    subject: Accelerator, baseline: Accelerator, group: str
+) -> list[tuple[str, float, float]]:
+    """(name, subject's, baseline's) for the figures of a group that both have."""
+    names = GROUPS[group] if group != "all" else sum(GROUPS.values(), ())
+    found = [
+        (name, subject.value(name), baseline.value(name))
+        for name in names
+        if name in subject.figures and name in baseline.figures
+    ]
+    if not found:
+        raise MissingFigure(f"{subject.name} and {baseline.name} share no published {group} figure")
+    return found

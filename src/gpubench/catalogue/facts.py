@@ -1,0 +1,213 @@
+"""One answer for every quantity that the catalogue settles, with the sources it came from.
+
+Here the conditions of a claim meet the catalogue: sparse or dense, one direction or both, which
+export rule. What is derived (a ratio, TPP, a ridge point) names the sources of its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gpubench.catalogue import derived, export
+from gpubench.errors import MissingFigure
+from gpubench.model import Accelerator, Figure, LanguageModel
+from gpubench.quantities import QUANTITIES
+from gpubench.units import Quantity, show
+
+if TYPE_CHECKING:
+    from gpubench.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A value, who says it, and what else should be known about it."""
+
+    value: Quantity | str
+    source: str
+    remarks: tuple[str, ...] = ()
+
+
+def find(
+    quantity: str,
+    subject: str,
+    baseline: str,
+    conditions: Mapping[str, Any],
+    catalogue: Catalogue,
+) -> Fact:
+    """What the catalogue says about a quantity of `subject`, over `baseline` if one is named.
+
+    Raises:
+        MissingFigure: nobody has published it, or not under these conditions.
+    """
+    kind = QUANTITIES[quantity]
+    if kind.comparative:
+        return _counted(quantity, subject, baseline, conditions, catalogue)
+    found = _one(quantity, subject, conditions, catalogue)
+    if not baseline:
+        return found
+    other = _one(quantity, baseline, conditions, catalogue)
+    if isinstance(found.value, str) or isinstance(other.value, str):
+        raise MissingFigure(f"{quantity} is no number and has no ratio")
+    if other.value.value == 0:
+        raise MissingFigure(f"{quantity} of {baseline} is zero, so there is no ratio to it")
+    return Fact(
+        Quantity(found.value.per(other.value), "1"),
+        f"{show(found.value)} ({found.source}) over {show(other.value)} ({other.source})",
+        (*found.remarks, *other.remarks),
+    )
+
+
+def _one(quantity: str, subject: str, conditions: Mapping[str, Any], catalogue: Catalogue) -> Fact:
+    via = QUANTITIES[quantity].via
+    if via == "model":
+        return _of_model(quantity, catalogue.models[subject], conditions)
+    if via == "rule":
+        return _of_rule(quantity, subject, catalogue)
+    part = catalogue.accelerators[subject]
+    if via == "figure":
+        return _figure(quantity, part, conditions, catalogue)
+    if quantity == "export_status":
+        return _export_status(part, conditions, catalogue)
+    return _derived(quantity, part, conditions, catalogue)
+
+
+def _figure(
+    quantity: str, part: Accelerator, conditions: Mapping[str, Any], catalogue: Catalogue
+) -> Fact:
+    if conditions.get("rate") == "sustained":
+        raise MissingFigure(f"{part.name}: a data sheet states peaks, not sustained rates")
+    if quantity == "architecture":
+        return Fact(part.family, f"family of {part.name}")
+    sparse = "_sparse" if conditions.get("sparsity") == "sparse" else ""
+    figure = part.figure(quantity + sparse)
+    value = figure.value
+    if conditions.get("direction") == "one-way" and isinstance(value, Quantity):
+        value = value * 0.5
+    return Fact(value, cite(figure, catalogue), _remarks(figure, catalogue))
+
+
+def cite(figure: Figure, catalogue: Catalogue) -> str:
+    """Who says a figure: "NVIDIA, https://… (grade A, read as quoted)"."""
+    source = catalogue.sources[figure.source]
+    how = "" if source.read == "direct" else f", {source.read}"
+    return f"{source.publisher}, {source.url} (grade {figure.grade}{how})"
+
+
+def _remarks(figure: Figure, catalogue: Catalogue) -> tuple[str, ...]:
+    others = tuple(
+        f"{catalogue.sources[conflict.source].publisher} says "
+        f"{conflict.value if isinstance(conflict.value, str) else show(conflict.value)}"
+        + (f" ({conflict.remark})" if conflict.remark else "")
+        for conflict in figure.conflicts
+    )
+    return (*((figure.remark,) if figure.remark else ()), *others)
+
+
+_DERIVED: dict[str, Callable[[Accelerator, Mapping[str, Any]], float]] = {
+    "ridge_point": lambda part, c: derived.ridge_point(part, c.get("precision", "fp16")),
+    "peak_per_watt": lambda part, c: derived.peak_per_watt(part, c.get("precision", "fp16")),
+    "bandwidth_per_watt": lambda part, _: derived.bandwidth_per_watt(part),
+    "tpp": lambda part, _: export.tpp(part),
+    "performance_density": lambda part, _: export.performance_density(part),
+    "tpp_over_threshold": lambda part, c: export.tpp(part) / _threshold(c),
+}
+# The figures behind each, whose sources are named.
+_PARTS = {
+    "ridge_point": ("peak_fp16", "memory_bandwidth"),
+    "peak_per_watt": ("peak_fp16", "board_power"),
+    "bandwidth_per_watt": ("memory_bandwidth", "board_power"),
+    "tpp": ("peak_fp8", "peak_fp16", "peak_int8"),
+    "performance_density": ("peak_fp8", "peak_fp16", "die_area"),
+    "tpp_over_threshold": ("peak_fp8", "peak_fp16", "peak_int8"),
+}
+
+
+def _derived(
+    quantity: str, part: Accelerator, conditions: Mapping[str, Any], catalogue: Catalogue
+) -> Fact:
+    value = _DERIVED[quantity](part, conditions)
+    sources = dict.fromkeys(
+        cite(part.figures[name], catalogue) for name in _PARTS[quantity] if name in part.figures
+    )
+    return Fact(Quantity(value, QUANTITIES[quantity].unit), "computed from " + "; ".join(sources))
+
+
+def _threshold(conditions: Mapping[str, Any]) -> float:
+    if "threshold" not in conditions:
+        raise MissingFigure("no threshold is named: give one under conditions or sweep")
+    return float(conditions["threshold"])
+
+
+def _counted(
+    quantity: str,
+    subject: str,
+    baseline: str,
+    conditions: Mapping[str, Any],
+    catalogue: Catalogue,
+) -> Fact:
+    count = {
+        "figures_improved": derived.figures_improved,
+        "figures_reduced": derived.figures_reduced,
+    }[quantity]
+    one, other = catalogue.accelerators[subject], catalogue.accelerators[baseline]
+    names = count(one, other, conditions.get("group", "all"))
+    said = ", ".join(name.replace("_", " ") for name in names) or "none"
+    return Fact(
+        Quantity(float(len(names)), "1"),
+        f"catalogue entries {subject} and {baseline}",
+        (f"counted: {said}",),
+    )
+
+
+def _export_status(part: Accelerator, conditions: Mapping[str, Any], catalogue: Catalogue) -> Fact:
+    if "rule" not in conditions:
+        raise MissingFigure("no export rule is named: give one under conditions or sweep")
+    rule = catalogue.rule(conditions["rule"])
+    found = export.export_status(part, rule, catalogue.rules)
+    source = catalogue.sources[rule.sources[0]]
+    return Fact(
+        found.status, f"{rule.citation}; {source.url} (grade {rule.grade})", (found.reason,)
+    )
+
+
+def _of_rule(quantity: str, subject: str, catalogue: Catalogue) -> Fact:
+    rule = catalogue.rule(subject)
+    source = catalogue.sources[rule.sources[0]]
+    where = f"{rule.citation}; {source.url} (grade {rule.grade})"
+    remarks = (rule.remark,) if rule.remark else ()
+    if quantity == "rule_date":
+        return Fact(rule.announced, where, remarks)
+    bounds = [bound for alternative in rule.controlled_if for bound in alternative.items()]
+    if quantity == "rule_criteria":
+        kinds = {name.removesuffix("_min").removesuffix("_below") for name, _ in bounds}
+        return Fact(
+            Quantity(float(len(kinds)), "1"), where, (f"limits on {', '.join(sorted(kinds))}",)
+        )
+    limits = [value for name, value in bounds if name == "tpp_min"]
+    if not limits:
+        raise MissingFigure(f"rule {subject} sets no limit on TPP")
+    return Fact(Quantity(max(limits), "TPP"), where, remarks)
+
+
+def _of_model(quantity: str, model: LanguageModel, conditions: Mapping[str, Any]) -> Fact:
+    """Facts of a language model. A forward pass takes two FLOP a weight used and token; training
+    takes three times that (Kaplan et al. 2020, arXiv:2001.08361, section 2.1).
+    """
+    remarks = (model.remark,) if model.remark else ()
+    if quantity == "training_compute":
+        tokens = conditions.get("tokens", model.training_tokens)
+        if model.training_flops and "tokens" not in conditions:
+            return Fact(Quantity(model.training_flops, "FLOP"), model.source, remarks)
+        if not tokens:
+            raise MissingFigure(f"{model.name}: no published number of training tokens")
+        return Fact(Quantity(6 * model.active_parameters * tokens, "FLOP"), model.source, remarks)
+    value = {
+        "parameters": model.parameters,
+        "active_parameters": model.active_parameters,
+        "compute_per_token": 2 * model.active_parameters,
+    }[quantity]
+    if not value:
+        raise MissingFigure(f"{model.name}: {quantity.replace('_', ' ')} is not published")
+    return Fact(Quantity(value, QUANTITIES[quantity].unit), model.source, remarks)

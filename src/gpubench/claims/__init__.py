@@ -1,0 +1,173 @@
+"""claims.yaml -> Claims, or every error of the file with its line and column."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpubench import units, yaml_text
+from gpubench.claims import source
+from gpubench.claims.formula import Range
+from gpubench.errors import ClaimsError, MissingFigure, UnitError, near_matches
+from gpubench.model import Claim, Claimed, OutOfScope
+from gpubench.units import Quantity
+
+if TYPE_CHECKING:
+    from gpubench.catalogue import Catalogue
+    from gpubench.claims.checks import Checker
+
+
+@dataclass(frozen=True)
+class ClaimsFile:
+    """The content of a claims file; `sha256` identifies its exact bytes."""
+
+    path: Path
+    sha256: str
+    claims: tuple[Claim, ...]
+    out_of_scope: tuple[OutOfScope, ...]
+
+    def printed(self) -> Mapping[str, Claimed]:
+        """Every entry that has a figure, by id: what arithmetic may refer to."""
+        figures = {claim.id: claim.claimed for claim in self.claims if claim.claimed.low}
+        figures.update({e.id: e.printed for e in self.out_of_scope if e.printed and e.printed.low})
+        return figures
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The account of the digest: which entries are claims, out of scope, or missing."""
+
+    total: int
+    as_claims: tuple[str, ...]
+    as_out_of_scope: tuple[str, ...]
+    in_both: tuple[str, ...]
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Every entry of the digest is accounted for once, and no other is named."""
+        return not (self.missing or self.unknown or self.in_both)
+
+
+def default_path() -> Path:
+    """claims.yaml in the current folder, else of this checkout, else the one that was installed."""
+    here = Path("claims.yaml")
+    if here.exists():
+        return here
+    checkout = Path(__file__).parents[3] / "claims.yaml"
+    return checkout if checkout.exists() else _data("claims.yaml")
+
+
+def load(path: Path, catalogue: Catalogue) -> ClaimsFile:
+    """Read and check a claims file.
+
+    Raises:
+        ClaimsError: anything is wrong; it holds one line for every problem of the file.
+    """
+    # pydantic takes a tenth of a second to import; only those who read claims pay for it.
+    from gpubench.claims import checks, shape
+
+    data, tree = source.read(path)
+    problems = yaml_text.Problems(path.name)
+    claim_entries, other_entries = shape.entries(tree, problems)
+    checker = checks.Checker(tree, catalogue, problems)
+    claims = {index: checker.claim(index, entry) for index, entry in claim_entries.items()}
+    others = [checker.out_of_scope(index, entry) for index, entry in other_entries.items()]
+    found = ClaimsFile(
+        path,
+        hashlib.sha256(data).hexdigest(),
+        tuple(claim for claim in claims.values() if claim),
+        tuple(entry for entry in others if entry),
+    )
+    _check_references(found, claims, checker, catalogue, problems)
+    if problems:
+        raise ClaimsError(problems.lines())
+    return found
+
+
+def input_range(text: str, printed: Mapping[str, Claimed], catalogue: Catalogue) -> Range:
+    """What an input of a formula stands for: an entry's figure, a catalogue figure, or a literal.
+
+    Raises:
+        UnitError: it is none of these.
+        MissingFigure: the catalogue knows the part but not the figure.
+    """
+    if text in printed:
+        return printed_range(printed[text])
+    if catalogue_input(text, catalogue):
+        part, _, quantity = text.rpartition(".")
+        value = catalogue.accelerator(part).figure(quantity).value
+        if not isinstance(value, Quantity):
+            raise MissingFigure(f"{text} is no number")
+        return Range.of(value)
+    if text[:1].isdigit():
+        return Range.of(units.parse(text))
+    near = near_matches(text, printed)
+    offer = f"did you mean {' or '.join(near)}?" if near else "name an entry that has a figure"
+    raise UnitError(
+        f"'{text}' is no entry with a figure, no literal such as '8 cards' and no catalogue figure "
+        f"such as 'nvidia-h20-96gb.peak_fp16': {offer}"
+    )
+
+
+def catalogue_input(text: str, catalogue: Catalogue) -> bool:
+    """The input names a figure of the catalogue: `nvidia-h20-96gb.peak_fp16`."""
+    return text.rpartition(".")[0] in catalogue.accelerators
+
+
+def printed_range(claimed: Claimed) -> Range:
+    """A printed figure as an interval: a range by its ends, a point by itself."""
+    if claimed.low is None or claimed.high is None:
+        raise UnitError("a word or date is no figure to compute with")
+    ends = sorted(
+        claimed_end.as_found(claimed_end.value.value) for claimed_end in (claimed.low, claimed.high)
+    )
+    unit = claimed.low.value.unit
+    return Range(Quantity(ends[0], unit), Quantity(sum(ends) / 2, unit), Quantity(ends[1], unit))
+
+
+def digest_ids() -> frozenset[str]:
+    """The ids of every entry of the digest: one for each figure or statement of the articles."""
+    return frozenset(_data("digest.txt").read_text("utf-8").split())
+
+
+def coverage(claims: ClaimsFile) -> Coverage:
+    """Which entries of the digest the file accounts for, and how."""
+    named = {
+        "claims": [d for c in claims.claims for cite in c.citations for d in cite.digest],
+        "others": [d for c in claims.out_of_scope for cite in c.citations for d in cite.digest],
+    }
+    as_claims, as_others, all_ids = set(named["claims"]), set(named["others"]), digest_ids()
+    return Coverage(
+        total=len(all_ids),
+        as_claims=tuple(sorted(as_claims)),
+        as_out_of_scope=tuple(sorted(as_others)),
+        in_both=tuple(sorted(as_claims & as_others)),
+        missing=tuple(sorted(all_ids - as_claims - as_others)),
+        unknown=tuple(sorted((as_claims | as_others) - all_ids)),
+    )
+
+
+def _check_references(
+    found: ClaimsFile,
+    claims: Mapping[int, Claim | None],
+    checker: Checker,
+    catalogue: Catalogue,
+    problems: yaml_text.Problems,
+) -> None:
+    """Formulas are checked last, and only when no entry they could refer to is broken."""
+    if problems:
+        return
+    resolve = partial(input_range, printed=found.printed(), catalogue=catalogue)
+    for index, claim in claims.items():
+        if claim:
+            checker.references(index, claim, resolve)
+
+
+def _data(name: str) -> Path:
+    return Path(__file__).parents[1] / "data" / name

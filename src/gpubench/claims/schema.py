@@ -1,0 +1,127 @@
+"""The shape of claims.yaml, and the JSON Schema that editors use.
+
+Here only the shape: which keys there are and what kind of value each takes. What the values mean
+is checked in `checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+Category = Literal[
+    "datasheet-spec",
+    "ratio-of-specs",
+    "measured-throughput",
+    "inference-uplift",
+    "training",
+    "interconnect",
+    "energy",
+    "capacity-fit",
+    "regulation",
+    "cost",
+    "price-drop",
+    "market",
+    "not-performance",
+]
+Qualifier = Literal[
+    "exact",
+    "about",
+    "nearly",
+    "up-to",
+    "at-least",
+    "more-than",
+    "at-most",
+    "less-than",
+    "range",
+]
+CATEGORIES: tuple[str, ...] = get_args(Category)
+QUALIFIERS: tuple[str, ...] = get_args(Qualifier)
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=120)]
+Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
+# Every scalar reaches us as text; to an editor, a number is as good.
+_ANY_SCALAR: dict[str, Any] = {"type": ["string", "number"], "minLength": 1, "maxLength": 200}
+Scalar = Annotated[str, Field(min_length=1, max_length=200), WithJsonSchema(_ANY_SCALAR)]
+OneOrMore = Annotated[
+    list[Scalar],
+    Field(min_length=1, max_length=100),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema(
+        {"anyOf": [_ANY_SCALAR, {"type": "array", "items": _ANY_SCALAR, "minItems": 1}]}
+    ),
+]
+Symbol = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CitationEntry(_Entry):
+    """Where an article says it."""
+
+    article: Scalar = Field(description="file name of the article")
+    place: Sentence = Field(description="section and paragraph, or sentence")
+    digest: list[Name] = Field(description="digest entries this covers", min_length=1)
+
+
+class ClaimedEntry(_Entry):
+    """What was printed: a value, or a low and a high end, and how firmly it was said."""
+
+    value: Scalar | None = Field(None, description="4.8 TB/s, 60 % more, 1/23 x, HBM3e, 2023-11")
+    low: Scalar | None = Field(None, description="lower end of a printed range")
+    high: Scalar | None = Field(None, description="upper end of a printed range")
+    qualifier: Qualifier = Field(description="how firmly the article says it")
+
+
+class ArithmeticEntry(_Entry):
+    """A formula over figures that the articles print."""
+
+    formula: Scalar = Field(description="+ - * / ( ) over the names of inputs")
+    inputs: dict[Symbol, OneOrMore] = Field(
+        description="id of an entry, a literal with its unit, or accelerator.quantity",
+        min_length=1,
+    )
+
+
+class ClaimEntry(_Entry):
+    """One checkable statement."""
+
+    id: Name
+    category: Category
+    statement: Sentence = Field(description="one sentence in our own words")
+    articles: list[CitationEntry] = Field(min_length=1)
+    subject: OneOrMore | None = Field(None, description="accelerator, group, model or rule")
+    baseline: OneOrMore | None = Field(None, description="what the subject is compared with")
+    quantity: OneOrMore = Field(description="from `gpubench list quantities`")
+    claimed: ClaimedEntry
+    conditions: dict[Name, Scalar] = Field({}, description="what the article states")
+    sweep: dict[Name, list[Scalar]] = Field({}, description="what it leaves open: values to try")
+    arithmetic: ArithmeticEntry | None = None
+    reading: Sentence | None = Field(None, description="how a word was read as a number")
+
+
+class OutOfScopeEntry(_Entry):
+    """A statement that no computation settles, or a figure that is only computed with."""
+
+    id: Name
+    category: Category
+    statement: Sentence
+    articles: list[CitationEntry] = Field(min_length=1)
+    reason: Sentence
+    printed: ClaimedEntry | None = None
+
+
+class ClaimsDocument(_Entry):
+    """The claims of press articles about GPU performance."""
+
+    claims: list[ClaimEntry]
+    out_of_scope: list[OutOfScopeEntry] = []
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of claims.yaml."""
+    schema = ClaimsDocument.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,43 @@
+"""The bytes of a claims file, refused early when they cannot be one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gpubench import yaml_text
+from gpubench.errors import ClaimsError
+
+# Ten thousand claims take about 6 MB; a file of twice that is no list of claims.
+MAX_BYTES = 16 * 2**20
+
+
+def read(path: Path) -> tuple[bytes, Any]:
+    """The file's bytes and its content, with the place of every value.
+
+    Raises:
+        ClaimsError: the file is missing, too large, not UTF-8, not YAML, or uses what is refused.
+    """
+    data = _bytes(path)
+    problems = yaml_text.Problems(path.name)
+    tree = yaml_text.parse(data, problems)
+    if problems:
+        raise ClaimsError(problems.lines())
+    return data, tree
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ClaimsError(
+                [
+                    f"{path.name}:1:1: the file has {size / 1e6:.0f} MB, a list of claims at most "
+                    f"{MAX_BYTES / 1e6:.0f} MB: split it, or check that it is the right file"
+                ]
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ClaimsError([f"{path}: no such file: name a claims file with --claims"]) from None
+    except OSError as error:
+        raise ClaimsError([f"{path}: cannot be read: {error.strerror or error}"]) from None

@@ -1,0 +1,35 @@
+"""`gpubench check`: judge claims without measuring, and without writing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpubench.cli import judging, options
+
+
+@click.command("check")
+@options.claims_file
+@options.only
+@options.json_target
+@options.fail_on
+@click.pass_context
+def command(
+    ctx: click.Context,
+    claims_path: Path | None,
+    only: tuple[str, ...],
+    json_target: str | None,
+    fail_on: tuple[str, ...] | None,
+) -> None:
+    """Judge claims from catalogue and model, measuring and writing nothing."""
+    from gpubench import catalogue, claims, records, run
+    from gpubench.report.findings import Findings, Made
+
+    known = catalogue.load()
+    file = claims.load(claims_path or claims.default_path(), known)
+    environment = records.environment()
+    made = Made(records.now(), environment["gpubench"], judging.NO_DEVICE)
+    findings = Findings(made, run.judge_all(file, known, only), known.articles)
+    judging.show(findings, environment, json_target)
+    judging.exit_if_failed(ctx, findings, fail_on)

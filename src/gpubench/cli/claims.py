@@ -1,0 +1,67 @@
+"""`gpubench claims`: check a claims file, describe its format, account for the digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpubench.cli import options, printing
+
+INCOMPLETE = 2
+
+
+@click.group("claims")
+def command() -> None:
+    """Check, describe or account for a claims file."""
+
+
+@command.command("lint")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def lint(file: Path | None) -> None:
+    """Say every error of FILE at once, each with line, column and what to write instead."""
+    from gpubench import catalogue, claims
+
+    found = claims.load(file or claims.default_path(), catalogue.load())
+    click.echo(
+        f"{found.path}: {len(found.claims)} claims and {len(found.out_of_scope)} "
+        "statements out of scope, no errors"
+    )
+
+
+@command.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of a claims file."""
+    from gpubench.claims.schema import json_schema
+
+    printing.document(json_schema())
+
+
+@command.command("coverage")
+@options.claims_file
+@click.pass_context
+def coverage(ctx: click.Context, claims_path: Path | None) -> None:
+    """Account for every entry of the articles' digest; fail when one is missing or named twice."""
+    from gpubench import catalogue, claims
+    from gpubench.report.table import Table
+
+    account = claims.coverage(claims.load(claims_path or claims.default_path(), catalogue.load()))
+    rows = {
+        "entries of the digest": account.total,
+        "covered by claims": len(account.as_claims),
+        "out of scope": len(account.as_out_of_scope),
+        "in both": len(account.in_both),
+        "missing": len(account.missing),
+        "unknown": len(account.unknown),
+    }
+    printing.table(Table(("account", "count"), [(name, str(n)) for name, n in rows.items()]))
+    if account.complete:
+        return
+    for label, ids in (
+        ("is missing: cover it by a claim or list it under out_of_scope", account.missing),
+        ("stands both in a claim and under out_of_scope: keep one", account.in_both),
+        ("is no entry of the digest", account.unknown),
+    ):
+        for name in ids:
+            printing.aside(f"Error: {name} {label}")
+    ctx.exit(INCOMPLETE)

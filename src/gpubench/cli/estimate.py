@@ -1,0 +1,230 @@
+"""`gpubench estimate`: how fast a language model runs on a part, and why another is faster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubench import units
+from gpubench.cli import options, printing
+from gpubench.model import Accelerator, Estimate
+from gpubench.quantities import QUANTITIES, STORAGE_BITS
+from gpubench.report.table import Table
+from gpubench.units import Quantity
+
+if TYPE_CHECKING:
+    from gpubench.catalogue import Catalogue
+    from gpubench.roofline.uplift import Effect
+
+_QUANTITIES = {
+    "throughput": "inference_throughput",
+    "time to first token": "time_to_first_token",
+    "time per output token": "time_per_output_token",
+    "energy per token": "energy_per_token",
+}
+_PRECISIONS = click.Choice(list(STORAGE_BITS))
+
+
+def _batch(text: str) -> int | str:
+    """A number of sequences above zero, or max."""
+    if text == "max":
+        return text
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+        raise click.BadParameter(f"'{text}' is no batch: write a number above zero, or max")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The other part, its estimates, the ratio of throughputs, and what it comes from."""
+
+    part: Accelerator
+    estimates: Mapping[str, Estimate]
+    uplift: Estimate
+    why: tuple[Effect, ...]
+
+
+@click.command("estimate")
+@click.option("--gpu", required=True, metavar="G", help="Accelerator: id, alias or driver name.")
+@click.option("--vs", metavar="G2", help="Compare with this accelerator, and say why.")
+@click.option("--model", required=True, metavar="M", help="Language model: id or name.")
+@click.option("--isl", required=True, type=click.IntRange(1, 10**9), help="Tokens of a prompt.")
+@click.option("--osl", required=True, type=click.IntRange(1, 10**9), help="Tokens of an answer.")
+@click.option("--precision", type=_PRECISIONS, help="Storage of weights; otherwise fp16.")
+@click.option("--kv", type=_PRECISIONS, help="Storage of the KV cache; otherwise as weights.")
+@click.option(
+    "--tp", type=click.IntRange(1, 1024), help="Devices a copy; otherwise as few as hold it."
+)
+@click.option(
+    "--batch",
+    type=_batch,
+    default="max",
+    show_default=True,
+    metavar="N|max",
+    help="Sequences at once; max is as many as fit.",
+)
+@options.json_flag
+def command(
+    gpu: str,
+    vs: str | None,
+    model: str,
+    isl: int,
+    osl: int,
+    precision: str | None,
+    kv: str | None,
+    tp: int | None,
+    batch: int | str,
+    as_json: bool,
+) -> None:
+    """Estimate how fast a language model runs on an accelerator.
+
+    Every figure is an interval; its validated error and what was assumed stand below.
+    """
+    from gpubench import catalogue, roofline
+
+    known = catalogue.load()
+    part = known.accelerator(gpu)
+    other = known.accelerator(vs) if vs else None
+    given = {"precision": precision, "kv_precision": kv, "gpus": tp}
+    conditions: dict[str, Any] = {
+        "model": known.model(model).id,
+        "input_tokens": isl,
+        "output_tokens": osl,
+        "batch": batch,
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    versus = None
+    if other:
+        quantity = _QUANTITIES["throughput"]
+        asked = _asked(quantity, conditions)
+        uplift = roofline.estimate_ratio(quantity, part, other, asked, known)
+        conditions["gpus"] = uplift.details["subject"]["gpus"]
+        versus = _comparison(part, other, uplift, conditions, known)
+    found = _estimates(part, conditions, known)
+    if as_json:
+        printing.document(_document(part, found, versus))
+    else:
+        _print(part, found, versus)
+
+
+def _estimates(
+    part: Accelerator, conditions: Mapping[str, Any], known: Catalogue
+) -> dict[str, Estimate]:
+    from gpubench import roofline
+
+    first = _QUANTITIES["throughput"]
+    throughput = roofline.estimate(first, part, _asked(first, conditions), known)
+    settled = {**conditions, "gpus": throughput.details["gpus"]}
+    return {
+        label: roofline.estimate(quantity, part, _asked(quantity, settled), known)
+        for label, quantity in _QUANTITIES.items()
+    }
+
+
+def _asked(quantity: str, conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions with the phase, for the quantities that have one: a server mixes both."""
+    phased = "phase" in QUANTITIES[quantity].conditions
+    return {**conditions, **({"phase": "serving"} if phased else {})}
+
+
+def _comparison(
+    part: Accelerator,
+    other: Accelerator,
+    uplift: Estimate,
+    conditions: Mapping[str, Any],
+    known: Catalogue,
+) -> Comparison:
+    from gpubench.roofline import uplift as explaining
+
+    asked = _asked(_QUANTITIES["throughput"], conditions)
+    why = explaining.effects(part, other, asked, known)
+    return Comparison(other, _estimates(other, conditions, known), uplift, why)
+
+
+# --------------------------------------------------------------------------- as JSON
+
+
+def _document(
+    part: Accelerator, found: Mapping[str, Estimate], versus: Comparison | None
+) -> dict[str, Any]:
+    content = _part_document(part, found)
+    if versus:
+        content["vs"] = {
+            **_part_document(versus.part, versus.estimates),
+            "uplift": {**_interval(versus.uplift), "error": versus.uplift.error},
+            "why": [
+                {"effect": effect.name, "factor": effect.factor, "share": effect.share}
+                for effect in versus.why
+            ],
+        }
+    return content
+
+
+def _part_document(part: Accelerator, found: Mapping[str, Estimate]) -> dict[str, Any]:
+    throughput = found["throughput"]
+    return {
+        "gpu": part.id,
+        "gpus": throughput.details["gpus"],
+        "throughput_tok_s": _interval(throughput),
+        "ttft_ms": _interval(found["time to first token"], 1e3),
+        "tpot_ms": _interval(found["time per output token"], 1e3),
+        "batch": throughput.details["batch"],
+        "batch_limit": throughput.details["batch_limit"],
+        "binding_limit": throughput.binding_limit,
+        "energy_j_per_token": _interval(found["energy per token"]),
+        "error": throughput.error,
+        "assumptions": _assumptions(found),
+    }
+
+
+def _interval(found: Estimate, scale: float = 1.0) -> dict[str, float]:
+    return {"low": found.low * scale, "mid": found.mid * scale, "high": found.high * scale}
+
+
+def _assumptions(found: Mapping[str, Estimate]) -> list[str]:
+    return list(dict.fromkeys(note for item in found.values() for note in item.assumptions))
+
+
+# --------------------------------------------------------------------------- for people
+
+
+def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison | None) -> None:
+    columns, others = [part.id], [found]
+    if versus:
+        columns, others = [*columns, versus.part.id], [*others, versus.estimates]
+    rows = [[label, *(_written(each[label]) for each in others)] for label in _QUANTITIES]
+    throughputs = [each["throughput"] for each in others]
+    rows += [
+        ["sequences at once", *(f"{t.details['batch']:,}" for t in throughputs)],
+        ["limited by", *(t.details["batch_limit"] for t in throughputs)],
+        ["devices", *(str(t.details["gpus"]) for t in throughputs)],
+        ["bound by", *(t.binding_limit for t in throughputs)],
+    ]
+    printing.table(Table(("", *columns), rows, keep=("",)))
+    if versus:
+        _print_uplift(part, versus)
+    click.echo(f"\nError of the throughput: {found['throughput'].error}")
+    for note in _assumptions(found):
+        click.echo(f"- {note}")
+
+
+def _print_uplift(part: Accelerator, versus: Comparison) -> None:
+    uplift = versus.uplift
+    click.echo(
+        f"\n{part.name} over {versus.part.name}: {uplift.mid:.2f} x "
+        f"({uplift.low:.2f} to {uplift.high:.2f}); {uplift.error}\n"
+    )
+    rows = [[e.name, f"{e.factor:.2f} x", f"{e.share:.0%}"] for e in versus.why]
+    printing.table(Table(("effect", "factor", "share of the uplift"), rows))
+
+
+def _written(found: Estimate) -> str:
+    """ "3,210 token/s (2,900 to 3,500)", all three in one unit."""
+    middle = units.show(Quantity(found.mid, found.unit))
+    unit = middle.partition(" ")[2] or None
+    low, high = (units.show(Quantity(end, found.unit), unit) for end in (found.low, found.high))
+    return f"{middle} ({units.between(low, high).removesuffix(f' {unit}')})"

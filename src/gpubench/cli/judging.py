@@ -1,0 +1,51 @@
+"""What `run` and `check` have in common: showing a judgement and choosing the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpubench.cli import printing
+
+if TYPE_CHECKING:
+    from gpubench.report.findings import Findings
+
+STDOUT = "-"
+FAILED = 1
+NO_DEVICE = "none; nothing was measured"
+
+
+def show(findings: Findings, environment: Mapping[str, str], json_target: str | None) -> None:
+    """Print the verdicts as tables, or the JSON document in their place.
+
+    Raises:
+        RecordError: the JSON file cannot be written.
+    """
+    from gpubench.report import json, terminal
+
+    if json_target:
+        content = json.document(findings, environment)
+        if json_target == STDOUT:
+            printing.document(content)
+            return
+        from gpubench import records
+
+        records.write_text(Path(json_target), json.text(content), "choose another file with --json")
+    printing.table(terminal.verdict_table(findings, printing.columns()))
+    click.echo()
+    printing.table(terminal.count_table(findings.judgement.verdicts))
+    for found in findings.judgement.contradictions:
+        click.echo(f"\nContradiction: {found.left.id} and {found.right.id}: {found.why}")
+
+
+def exit_if_failed(ctx: click.Context, findings: Findings, fail_on: tuple[str, ...] | None) -> None:
+    """Exit with 1 when a claim has one of the outcomes, naming the claims."""
+    watched = fail_on or ()
+    failed = [v.claim for v in findings.judgement.verdicts if v.outcome in watched]
+    if failed:
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        printing.aside(f"--fail-on {','.join(watched)}: {', '.join(failed[:3])}{more}")
+        ctx.exit(FAILED)

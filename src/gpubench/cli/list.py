@@ -1,0 +1,163 @@
+"""`gpubench list`: what is known, one table a kind of thing."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpubench import units
+from gpubench.cli import options, printing
+from gpubench.errors import GpubenchError
+from gpubench.report.table import Table
+from gpubench.units import Quantity
+
+
+def _accelerators(**_: Any) -> Table:
+    from gpubench import catalogue
+
+    known = catalogue.load()
+    figures = ("memory_capacity", "memory_bandwidth", "peak_fp16", "board_power", "release_date")
+    rows = [
+        [part.id, part.name, *(_figure(part.figures.get(name)) for name in figures)]
+        for part in known.accelerators.values()
+    ]
+    return Table(("id", "name", "memory", "bandwidth", "fp16 dense", "power", "released"), rows)
+
+
+def _figure(figure: Any) -> str:
+    if figure is None:
+        return ""
+    return units.show(figure.value) if isinstance(figure.value, Quantity) else str(figure.value)
+
+
+def _models(**_: Any) -> Table:
+    from gpubench import catalogue
+
+    rows = [
+        [
+            model.id,
+            model.name,
+            units.show(Quantity(model.parameters, "parameter")),
+            units.show(Quantity(model.active_parameters, "parameter")),
+            str(model.layers),
+        ]
+        for model in catalogue.load().models.values()
+    ]
+    return Table(("id", "name", "parameters", "active", "layers"), rows)
+
+
+def _rules(**_: Any) -> Table:
+    from gpubench import catalogue
+
+    rows = [
+        [rule.id, rule.announced, rule.citation, rule.effect]
+        for rule in catalogue.load().rules.values()
+    ]
+    return Table(("id", "announced", "citation", "effect"), rows)
+
+
+def _articles(**_: Any) -> Table:
+    from gpubench import catalogue
+
+    rows = [
+        [article.id, article.publisher, article.date, article.title]
+        for article in catalogue.load().articles.values()
+    ]
+    return Table(("id", "publisher", "date", "title"), rows)
+
+
+def _quantities(**_: Any) -> Table:
+    from gpubench.quantities import QUANTITIES
+
+    rows = [
+        [kind.name, _unit_name(kind.unit), ", ".join(kind.conditions), kind.description]
+        for kind in QUANTITIES.values()
+    ]
+    return Table(("name", "unit", "conditions", "meaning"), rows)
+
+
+def _conditions(**_: Any) -> Table:
+    from gpubench.quantities import CONDITIONS
+
+    rows = []
+    for kind in CONDITIONS.values():
+        words = [*kind.choices, *(["a whole number"] if kind.integer else [])]
+        words += [f"a quantity such as {units.example(kind.unit)}"] if kind.unit else []
+        words += [f"a {kind.names}"] if kind.names else []
+        rows.append([kind.name, " or ".join(words), kind.description])
+    return Table(("name", "takes", "meaning"), rows)
+
+
+def _unit_name(unit: str) -> str:
+    return "a number" if unit == "1" else unit
+
+
+def _benchmarks(**_: Any) -> Table:
+    """The files of the benchmarks folder, by the first line of each."""
+    folder = Path(__file__).parents[1] / "benchmarks"
+    rows = [
+        [path.stem, (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").split("\n")[0]]
+        for path in sorted(folder.glob("[!_]*.py"))
+    ]
+    return Table(("name", "what it measures"), rows)
+
+
+def _claims(claims_path: Path | None, **_: Any) -> Table:
+    from gpubench import catalogue, claims
+    from gpubench.report import wording
+
+    file = claims.load(claims_path or claims.default_path(), catalogue.load())
+    rows = [
+        [claim.id, claim.category, wording.claimed(claim.claimed), claim.statement]
+        for claim in file.claims
+    ]
+    rows += [
+        [entry.id, "out of scope", wording.entry_claimed(entry), entry.statement]
+        for entry in file.out_of_scope
+    ]
+    return Table(("id", "category", "claimed", "statement"), rows)
+
+
+def _records(results: Path, **_: Any) -> Table:
+    from gpubench import records
+
+    rows = []
+    for path in records.list_records(results):
+        try:
+            record = records.read(path)
+        except GpubenchError as error:
+            printing.aside(f"Warning: {error}")
+            continue
+        rows.append([record.id, record.created, record.accelerator, str(path)])
+    return Table(("id", "created", "accelerator", "file"), rows)
+
+
+KINDS: dict[str, Callable[..., Table]] = {
+    "accelerators": _accelerators,
+    "models": _models,
+    "quantities": _quantities,
+    "conditions": _conditions,
+    "benchmarks": _benchmarks,
+    "claims": _claims,
+    "records": _records,
+    "rules": _rules,
+    "articles": _articles,
+}
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(list(KINDS)), metavar="KIND")
+@options.claims_file
+@options.results
+def command(kind: str, claims_path: Path | None, results: Path) -> None:
+    """List what gpubench knows.
+
+    KIND is accelerators, models, quantities, conditions, benchmarks, claims, records, rules or
+    articles. --claims matters to claims, --results to records.
+    """
+    found = KINDS[kind](claims_path=claims_path, results=results)
+    printing.table(found, empty=f"There are no {kind} yet.")

@@ -1,0 +1,58 @@
+"""Options that several commands share, and what they accept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpubench.errors import near_matches
+from gpubench.model import OUTCOMES
+
+
+def _outcomes(text: str) -> tuple[str, ...]:
+    """The outcomes of a list such as "refuted,inconclusive"."""
+    words = tuple(word.strip() for word in text.split(","))
+    for word in words:
+        if word not in OUTCOMES:
+            near = near_matches(word, OUTCOMES)
+            offer = f"did you mean {' or '.join(near)}?" if near else f"use {', '.join(OUTCOMES)}"
+            raise click.BadParameter(f"unknown outcome '{word}': {offer}")
+    return words
+
+
+claims_file = click.option(
+    "--claims",
+    "claims_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Claims to judge; by default claims.yaml in this folder, else the one that came along.",
+)
+only = click.option(
+    "--only",
+    multiple=True,
+    metavar="ID",
+    help="Judge this claim; may be given several times.",
+)
+results = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    metavar="DIR",
+    show_default=True,
+    help="Folder for records and reports.",
+)
+json_target = click.option(
+    "--json",
+    "json_target",
+    metavar="PATH",
+    help="Also write one JSON document to this file; '-' writes it in place of the table.",
+)
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+fail_on = click.option(
+    "--fail-on",
+    type=_outcomes,
+    default=None,
+    metavar="OUTCOME[,OUTCOME]",
+    help=f"Exit with 1 if a claim has such an outcome: {', '.join(OUTCOMES)}.",
+)

@@ -1,0 +1,45 @@
+"""Printing: a drawn table on a terminal, Markdown everywhere else."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Any
+
+import click
+
+from gpubench.report.table import Table
+
+_PIPED_COLUMNS = 1000
+
+
+def columns() -> int:
+    """The terminal's width; off a terminal there is room for everything."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_COLUMNS
+
+
+def table(shown: Table, empty: str = "Nothing is listed.") -> None:
+    """Print a table, or `empty` where it has no rows."""
+    from gpubench.report import table as drawing
+
+    if not shown.rows:
+        click.echo(empty)
+    elif sys.stdout.isatty():
+        # rich is slow to import, and only a terminal needs it.
+        from rich.console import Console
+
+        Console(highlight=False).print(drawing.terminal(shown))
+    else:
+        click.echo(drawing.markdown(shown))
+
+
+def document(content: Any) -> None:
+    """Print one JSON document."""
+    from gpubench.report import json
+
+    click.echo(json.text(content), nl=False)
+
+
+def aside(message: str) -> None:
+    """A remark on stderr, so that results can be piped."""
+    click.echo(message, err=True)

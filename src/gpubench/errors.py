@@ -1,0 +1,84 @@
+"""Every error a person can meet, as a tree.
+
+GpubenchError                 shown as one line, without a traceback
+├── UnitError                 a unit that is unknown, or two that do not match
+├── UnknownName               an accelerator, model, rule, quantity … that nobody lists
+├── MissingFigure             the catalogue lists the part but not this figure
+├── CatalogueError            a catalogue file contradicts itself
+├── ClaimsError               claims.yaml cannot be used; holds every problem of the file
+├── CannotEstimate            the model has no answer for these conditions, and says why
+│   └── DoesNotFit            weights and state exceed the memory
+├── CannotMeasure             what was asked for needs hardware that is not here
+└── RecordError               a file under results/ that cannot be read or written
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GpubenchError(Exception):
+    """An expected error: its text is a sentence that says what, where and what to do."""
+
+    exit_code = 2
+
+
+class UnitError(GpubenchError):
+    """A unit that is unknown, or two quantities whose units do not match."""
+
+
+class UnknownName(GpubenchError):
+    """A name nobody lists; the message offers the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.kind, self.name = kind, name
+        near = near_matches(name, known)
+        offer = f"did you mean {' or '.join(near)}?" if near else hint or f"no {kind} is similar"
+        super().__init__(f"unknown {kind} '{name}': {offer}")
+
+
+class MissingFigure(GpubenchError):
+    """The catalogue knows the part, but nobody has published this figure of it."""
+
+
+class CatalogueError(GpubenchError):
+    """A catalogue file that contradicts itself or names something it does not hold."""
+
+
+class ClaimsError(GpubenchError):
+    """claims.yaml cannot be used. `problems` holds one sentence for every error of the file."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class CannotEstimate(GpubenchError):
+    """The model has no answer under these conditions; the message gives the reason."""
+
+    exit_code = 3
+
+
+class DoesNotFit(CannotEstimate):
+    """Weights, cache or optimizer state exceed the memory at hand."""
+
+
+class CannotMeasure(GpubenchError):
+    """What was asked for needs hardware or software that is not here."""
+
+    exit_code = 3
+
+
+class RecordError(GpubenchError):
+    """A record that cannot be read, or a folder that cannot be written."""
+
+
+def near_matches(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The names in `known` most like `name`, best first: by letters, then by shared beginning."""
+    pool = sorted(set(known))
+    folded = {entry.lower(): entry for entry in pool}
+    found = difflib.get_close_matches(name.lower(), list(folded), n=most, cutoff=0.6)
+    if not found:
+        found = [key for key in folded if name and name.lower() in key][:most]
+    return [folded[key] for key in found]

@@ -1,0 +1,215 @@
+"""Everything at hand about a claim: printed figures, published results, data sheets, the model.
+
+A claim's open ends are swept: every combination of its subjects, baselines, quantities and swept
+conditions is one case, and each case is answered by whoever knows the quantity. An answer that
+cannot be given is kept too, with its reason.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpubench import roofline
+from gpubench.catalogue import Catalogue, PublishedFinding, facts
+from gpubench.claims import catalogue_input, formula, input_range
+from gpubench.errors import CannotEstimate, MissingFigure, UnitError
+from gpubench.model import Claim, Claimed, Estimate, Evidence, Kind
+from gpubench.quantities import QUANTITIES
+from gpubench.units import show
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One case of a claim: which parts, which quantity, under which conditions.
+
+    `varying` is what tells this case from the claim's others.
+    """
+
+    quantity: str
+    subject: str
+    baseline: str
+    conditions: Mapping[str, Any]
+    varying: Mapping[str, Any]
+
+
+def gather(
+    claim: Claim, printed: Mapping[str, Claimed], catalogue: Catalogue
+) -> tuple[Evidence, ...]:
+    """All evidence about a claim, strongest kind first.
+
+    Args:
+        printed: the figures of the claims file by entry id, for arithmetic.
+    """
+    cases = tuple(situations(claim))
+    return (
+        *_arithmetic(claim, printed, catalogue),
+        *_published(claim, catalogue),
+        *(item for case in cases for item in _answer(case, catalogue)),
+    )
+
+
+def situations(claim: Claim) -> Iterator[Situation]:
+    """Every combination of what the claim leaves open."""
+    names = tuple(claim.sweep)
+    for subject, baseline, quantity in itertools.product(
+        claim.subjects or ("",), claim.baselines or ("",), claim.quantities
+    ):
+        several = {
+            **({"subject": subject} if len(claim.subjects) > 1 else {}),
+            **({"baseline": baseline} if len(claim.baselines) > 1 else {}),
+            **({"quantity": quantity} if len(claim.quantities) > 1 else {}),
+        }
+        for values in itertools.product(*claim.sweep.values()):
+            swept = dict(zip(names, values, strict=True))
+            yield Situation(
+                quantity, subject, baseline, {**claim.conditions, **swept}, {**several, **swept}
+            )
+
+
+# --------------------------------------------------------------------------- the article's figures
+
+
+def _arithmetic(
+    claim: Claim, printed: Mapping[str, Claimed], catalogue: Catalogue
+) -> Iterator[Evidence]:
+    if claim.arithmetic is None:
+        return
+    names = tuple(claim.arithmetic.inputs)
+    alternatives = claim.arithmetic.inputs
+    for texts in itertools.product(*alternatives.values()):
+        inputs = dict(zip(names, texts, strict=True))
+        looked_up = any(catalogue_input(text, catalogue) for text in texts)
+        varying = {name: text for name, text in inputs.items() if len(alternatives[name]) > 1}
+        try:
+            ranges = {name: input_range(text, printed, catalogue) for name, text in inputs.items()}
+            found = formula.evaluate(claim.arithmetic.formula, ranges)
+        except (MissingFigure, UnitError) as error:
+            yield Evidence("arithmetic", varying, claim.arithmetic.formula, missing=str(error))
+            continue
+        worked = ", ".join(
+            f"{name} = {_shown(ranges[name])}" + ("" if text[:1].isdigit() else f" ({text})")
+            for name, text in inputs.items()
+        )
+        yield Evidence(
+            kind="catalogue" if looked_up else "arithmetic",
+            conditions=varying,
+            source=f"{claim.arithmetic.formula} with {worked}",
+            low=found.low.value,
+            mid=found.mid.value,
+            high=found.high.value,
+            unit=found.mid.unit,
+        )
+
+
+def _shown(value: formula.Range) -> str:
+    low, high = show(value.low), show(value.high)
+    return low if low == high else f"{low} to {high}"
+
+
+# --------------------------------------------------------------------------- third parties
+
+
+def _published(claim: Claim, catalogue: Catalogue) -> Iterator[Evidence]:
+    """Measurements by others, wherever nothing that the article states contradicts them."""
+    for quantity, subject, baseline in itertools.product(
+        claim.quantities, claim.subjects, claim.baselines or (None,)
+    ):
+        parts = {
+            **({"subject": subject} if len(claim.subjects) > 1 else {}),
+            **({"baseline": baseline} if len(claim.baselines) > 1 else {}),
+            **({"quantity": quantity} if len(claim.quantities) > 1 else {}),
+        }
+        for finding in _findings(claim, quantity, subject, baseline, catalogue):
+            if _contradicts(finding, claim):
+                continue
+            yield Evidence(
+                kind="published",
+                conditions={**parts, **finding.conditions},
+                source=finding.source,
+                low=finding.low,
+                mid=finding.mid,
+                high=finding.high,
+                unit=finding.unit,
+                assumptions=tuple(text for text in (finding.how, finding.remark) if text),
+            )
+
+
+def _findings(
+    claim: Claim, quantity: str, subject: str, baseline: str | None, catalogue: Catalogue
+) -> Iterator[PublishedFinding]:
+    """Single findings, and the pairs of inference results where two parts are compared."""
+    yield from catalogue.published(quantity, subject, baseline)
+    if baseline and QUANTITIES[quantity].via == "estimate":
+        models = claim.sweep.get("model") or (claim.conditions.get("model"),)
+        for model in models:
+            for pair in catalogue.pair_findings(subject, baseline, model):
+                if pair.quantity == quantity:
+                    yield pair
+
+
+def _contradicts(finding: PublishedFinding, claim: Claim) -> bool:
+    stated = {name: value for name, value in claim.conditions.items() if name != "rate"}
+    return any(
+        name in finding.conditions and finding.conditions[name] != value
+        for name, value in stated.items()
+    )
+
+
+# --------------------------------------------------------------------------- catalogue and model
+
+
+def _answer(case: Situation, catalogue: Catalogue) -> Iterator[Evidence]:
+    via = QUANTITIES[case.quantity].via
+    if via == "article":
+        return
+    try:
+        yield _estimated(case, catalogue) if via == "estimate" else _looked_up(case, catalogue)
+    except (MissingFigure, CannotEstimate, UnitError) as error:
+        kind: Kind = "estimated" if via == "estimate" else "catalogue"
+        yield Evidence(kind, case.varying, "", missing=str(error))
+
+
+def _estimated(case: Situation, catalogue: Catalogue) -> Evidence:
+    subject = catalogue.accelerators[case.subject] if case.subject else None
+    found: Estimate
+    if case.baseline and subject:
+        baseline = catalogue.accelerators[case.baseline]
+        found = roofline.estimate_ratio(
+            case.quantity, subject, baseline, case.conditions, catalogue
+        )
+    else:
+        found = roofline.estimate(case.quantity, subject, case.conditions, catalogue)
+    return Evidence(
+        kind="estimated",
+        conditions=case.varying,
+        source="performance model",
+        low=found.low,
+        mid=found.mid,
+        high=found.high,
+        unit=found.unit,
+        binding_limit=found.binding_limit,
+        assumptions=found.assumptions,
+        error=found.error,
+    )
+
+
+def _looked_up(case: Situation, catalogue: Catalogue) -> Evidence:
+    """A figure of the catalogue, or one derived from its figures."""
+    found = facts.find(case.quantity, case.subject, case.baseline, case.conditions, catalogue)
+    if isinstance(found.value, str):
+        return Evidence(
+            "catalogue", case.varying, found.source, text=found.value, assumptions=found.remarks
+        )
+    return Evidence(
+        kind="catalogue",
+        conditions=case.varying,
+        source=found.source,
+        low=found.value.value,
+        mid=found.value.value,
+        high=found.value.value,
+        unit=found.value.unit,
+        assumptions=found.remarks,
+    )

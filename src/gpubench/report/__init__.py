@@ -1,0 +1,1 @@
+"""Verdicts as text: a terminal table, Markdown, JSON. Nothing here prints or judges."""

@@ -1,0 +1,335 @@
+"""The report in Markdown: verdicts at a glance, then every claim with its evidence.
+
+A pure function of what was judged. Statements, titles and sources come from outside and are
+escaped; no address is linked that is not one of the web.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gpubench.model import KINDS, OUTCOMES, Article, Citation, Claim, Evidence, OutOfScope, Verdict
+from gpubench.report import wording
+from gpubench.report.table import escape, link, markdown_cells
+
+if TYPE_CHECKING:
+    from gpubench.report.findings import Findings
+
+MOST_ROWS = 12
+"""Evidence shown for one claim. The record beside the report holds all of it."""
+
+_MARKS = {
+    "inside": "yes",
+    "straddling": "partly",
+    "missing": "nothing found",
+    "achievable": "yes, as much of the peak as can be had",
+    "slower": "not the fastest kernel",
+    "implausible": "implausible: above the peak",
+}
+_URL = re.compile(r"https?://[^\s<>\"'`|\\]+[^\s<>\"'`|\\.,;:!?)\]]")
+
+
+def render(findings: Findings) -> str:
+    """The whole report."""
+    parts = [*_head(findings), *_overview(findings), *_contradictions(findings)]
+    parts += ["## The claims one by one"]
+    parts += [
+        claim_section(verdict, claim, findings.articles) for verdict, claim in findings.judged
+    ]
+    parts += _out_of_scope(findings)
+    return "\n\n".join(parts) + "\n"
+
+
+def claim_section(verdict: Verdict, claim: Claim, articles: Mapping[str, Article]) -> str:
+    """One claim: what was printed and where, the verdict and its reason, all evidence."""
+    parts = [
+        f"### {claim.id}",
+        f"> {escape(claim.statement)}",
+        f"**{wording.verdict(verdict)}.** {escape(verdict.reason)}",
+        "\n".join(_particulars(claim, verdict, articles)),
+    ]
+    if verdict.evidence:
+        parts.append(_evidence(claim, verdict))
+    for flag in verdict.flags:
+        parts.append(f"Note: {escape(flag)}.")
+    return "\n\n".join(parts)
+
+
+def aside_section(entry: OutOfScope, articles: Mapping[str, Article]) -> str:
+    """A statement out of scope: what was printed and where, and why it is not judged."""
+    printed = wording.entry_claimed(entry)
+    lines = [f"- Printed: {escape(printed)}"] if printed else []
+    lines += _printed_in(entry.citations, articles)
+    return "\n\n".join(
+        [
+            f"### {entry.id}",
+            f"> {escape(entry.statement)}",
+            f"**out-of-scope.** {escape(entry.reason)}",
+            "\n".join(lines),
+        ]
+    )
+
+
+# --------------------------------------------------------------------------- the parts of a report
+
+
+def _head(findings: Findings) -> Iterator[str]:
+    made, file = findings.made, findings.judgement.claims_file
+    judged, aside = sum(1 for _ in findings.judged), sum(1 for _ in findings.set_aside)
+    yield "# GPU performance claims, checked"
+    yield "\n".join(
+        [
+            f"- Judged {escape(made.time)} by gpubench {escape(made.version)}",
+            f"- Device: {escape(made.device)}",
+            f"- Claims: {escape(file.path.name)} (SHA-256 `{file.sha256[:16]}…`): "
+            f"{_counted(judged, 'claim')} and {_counted(aside, 'statement')} out of scope, "
+            f"from {_counted(len(findings.cited), 'article')}",
+        ]
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _overview(findings: Findings) -> Iterator[str]:
+    yield "## Verdicts"
+    yield counts(findings.judgement.verdicts)
+    yield (
+        "A claim accepts an interval around what was printed; evidence is an interval too. "
+        "*Supported*: all of it lies inside. *Refuted*: all outside. *Conditional*: inside only "
+        "under some of the conditions that the article left open. *Inconclusive*: across the edge. "
+        "*Untested*: nothing at hand. In brackets stands the kind of evidence that decided."
+    )
+    rows = [
+        (
+            f"[{claim.id}](#{claim.id})",
+            wording.verdict(verdict),
+            escape(wording.claimed(claim.claimed)),
+            escape(verdict.found),
+            escape(verdict.reason),
+        )
+        for verdict, claim in findings.judged
+    ]
+    yield markdown_cells(("Claim", "Verdict", "Claimed", "Found", "Why"), rows)
+
+
+def counts(verdicts: Iterable[Verdict]) -> str:
+    """How many verdicts of each outcome, by the kind of evidence that decided."""
+    return markdown_cells(*count_rows(verdicts))
+
+
+def count_rows(verdicts: Iterable[Verdict]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the count of outcomes by basis; only kinds that occur."""
+    pairs = [(verdict.outcome, verdict.basis) for verdict in verdicts]
+    kinds = [kind for kind in KINDS if any(basis == kind for _, basis in pairs)]
+    rows = []
+    for outcome in OUTCOMES:
+        total = sum(found == outcome for found, _ in pairs)
+        if total:
+            cells = [pairs.count((outcome, kind)) for kind in kinds]
+            rows.append([outcome, *(str(n) if n else "" for n in cells), str(total)])
+    totals = [str(sum(basis == kind for _, basis in pairs)) for kind in kinds]
+    return ["outcome", *kinds, "total"], [*rows, ["total", *totals, str(len(pairs))]]
+
+
+def _contradictions(findings: Findings) -> Iterator[str]:
+    contradictions = findings.judgement.contradictions
+    if not contradictions:
+        return
+    yield "## Where the articles contradict each other"
+    yield "\n".join(
+        f"- {_mention(found.left, findings)} but {_mention(found.right, findings)}: "
+        f"{escape(found.why)}"
+        for found in contradictions
+    )
+
+
+def _mention(claim: Claim, findings: Findings) -> str:
+    where = ", ".join(
+        dict.fromkeys(_article_name(findings.articles, cite.article) for cite in claim.citations)
+    )
+    return f"[{claim.id}](#{claim.id}) says {escape(wording.claimed(claim.claimed))} ({where})"
+
+
+def _out_of_scope(findings: Findings) -> Iterator[str]:
+    entries = list(findings.set_aside)
+    if not entries:
+        return
+    yield "## Out of scope"
+    yield "No computation settles these, or they are figures that other claims are computed from."
+    rows = [
+        (
+            entry.id,
+            escape(entry.statement),
+            escape(wording.entry_claimed(entry)),
+            escape(entry.reason),
+        )
+        for entry in entries
+    ]
+    yield markdown_cells(("Entry", "Statement", "Printed", "Reason"), rows)
+
+
+# --------------------------------------------------------------------------- the parts of a claim
+
+
+def _particulars(claim: Claim, verdict: Verdict, articles: Mapping[str, Article]) -> Iterator[str]:
+    yield f"- Claimed: {escape(wording.claimed(claim.claimed))}"
+    yield f"- Accepted: {escape(wording.accepted(verdict, claim))}"
+    if claim.reading:
+        yield f"- Read as a number: {escape(claim.reading)}"
+    about = " or ".join(claim.subjects)
+    if claim.baselines:
+        about += f" compared with {' or '.join(claim.baselines)}"
+    if about:
+        yield f"- About: {escape(about)}; {escape(', '.join(claim.quantities))}"
+    if claim.conditions:
+        yield f"- Stated: {escape(wording.conditions(claim.conditions))}"
+    for name, values in claim.sweep.items():
+        tried = wording.condition(name, values)
+        yield f"- Left open: {escape(name.replace('_', ' '))}, tried {escape(tried)}"
+    yield from _printed_in(claim.citations, articles)
+
+
+def _printed_in(citations: Iterable[Citation], articles: Mapping[str, Article]) -> Iterator[str]:
+    for cite in citations:
+        yield f"- Printed in {_article_line(articles, cite.article)}, {escape(cite.place)}"
+
+
+def _article_line(articles: Mapping[str, Article], article_id: str) -> str:
+    """ "title" (publisher, date) as Markdown, or the id of an article nobody lists."""
+    article = articles.get(article_id)
+    if article is None:
+        return escape(article_id)
+    return f"“{escape(article.title)}” ({escape(article.publisher)}; {escape(article.date)})"
+
+
+def _article_name(articles: Mapping[str, Article], article_id: str) -> str:
+    article = articles.get(article_id)
+    return f"“{escape(article.title)}”" if article else escape(article_id)
+
+
+def _evidence(claim: Claim, verdict: Verdict) -> str:
+    rows = list(zip(verdict.evidence, verdict.relations, strict=True))
+    shown = _shown(rows)
+    items = [item for item, _ in shown]
+    common = wording.shared(items)
+    parts = []
+    if common:
+        parts.append(f"In every line: {escape(wording.conditions(common))}.")
+    cells = [
+        _cells(number, item, relation, claim, common)
+        for number, (item, relation) in enumerate(shown, 1)
+    ]
+    parts.append(markdown_cells(*_columns(cells)))
+    if len(rows) > len(shown):
+        parts.append(_rest(rows, len(shown)))
+    notes = _numbered([item.assumptions for item in items])
+    if notes:
+        parts.append("Assumed, or to note:\n\n" + notes)
+    errors = _numbered([(item.error,) if item.error else () for item in items])
+    if errors:
+        parts.append("Error of the model:\n\n" + errors)
+    return "\n\n".join(parts)
+
+
+def _numbered(notes: Sequence[Sequence[str]]) -> str:
+    """A list of notes, each with the lines of evidence that it belongs to."""
+    lines: dict[str, list[int]] = {}
+    for number, texts in enumerate(notes, 1):
+        for text in texts:
+            lines.setdefault(text, []).append(number)
+    every = len(notes)
+    return "\n".join(
+        f"- {_sourced(text)}"
+        + ("" if len(numbers) == every else f" (line {', '.join(map(str, numbers))})")
+        for text, numbers in lines.items()
+    )
+
+
+_COLUMNS = ("Line", "Evidence", "Found", "Accepted", "Conditions", "Limit", "Source")
+
+
+def _cells(
+    number: int, item: Evidence, relation: str, claim: Claim, common: Mapping[str, object]
+) -> tuple[str, ...]:
+    outside = "no" if item.text else f"no, {escape(relation)}"
+    return (
+        str(number),
+        item.kind,
+        escape(wording.finding(item, claim)),
+        _MARKS.get(relation, outside),
+        escape(wording.conditions(item.conditions, without=common)),
+        escape(item.binding_limit),
+        _sourced(item.source),
+    )
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """The columns that any row fills, and the rows without the others."""
+    used = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows)]
+    return [_COLUMNS[i] for i in used], [[row[i] for i in used] for row in rows]
+
+
+def _shown(rows: Sequence[tuple[Evidence, str]]) -> list[tuple[Evidence, str]]:
+    """At most MOST_ROWS, spread over each kind from its lowest finding to its highest."""
+    if len(rows) <= MOST_ROWS:
+        return list(rows)
+    kinds = list(dict.fromkeys(item.kind for item, _ in rows))
+    room = max(2, MOST_ROWS // len(kinds))
+    shown: list[tuple[Evidence, str]] = []
+    for kind in kinds:
+        group = sorted((row for row in rows if row[0].kind == kind), key=_by_finding)
+        shown += _spread(group, room)
+    return shown
+
+
+def _by_finding(row: tuple[Evidence, str]) -> tuple[bool, float]:
+    return (row[0].mid is None, row[0].mid or 0.0)
+
+
+def _spread(group: Sequence[tuple[Evidence, str]], room: int) -> Sequence[tuple[Evidence, str]]:
+    if len(group) <= room:
+        return group
+    step = (len(group) - 1) / (room - 1)
+    return [group[round(i * step)] for i in range(room)]
+
+
+def _rest(rows: Sequence[tuple[Evidence, str]], shown: int) -> str:
+    relations = [relation for _, relation in rows]
+    inside, missing = relations.count("inside"), relations.count("missing")
+    return (
+        f"{len(rows) - shown} more like these are in `gpubench check --json -`. "
+        f"Of all {len(rows)}, {inside} lie inside what the claim accepts"
+        + (f", {missing} found nothing" if missing else "")
+        + "."
+    )
+
+
+_NAMED = re.compile(rf"^(?P<name>[^<>;]{{1,80}}), (?P<address>{_URL.pattern})")
+
+
+def _sourced(text: str) -> str:
+    """A source, "publisher, address" becoming a link; other addresses are linked as they are."""
+    named = _NAMED.match(text)
+    if named:
+        rest = text[named.end() :]
+        return link(named["name"], named["address"]) + _linked(rest)
+    return _linked(text)
+
+
+def _linked(text: str) -> str:
+    parts, end = [], 0
+    for match in _URL.finditer(text):
+        parts += [_escape_inside(text[end : match.start()]), f"<{match[0]}>"]
+        end = match.end()
+    return "".join([*parts, _escape_inside(text[end:])])
+
+
+def _escape_inside(text: str) -> str:
+    """Escaped, keeping the blanks at both ends."""
+    head = " " if text[:1].isspace() else ""
+    tail = " " if text[-1:].isspace() and text.strip() else ""
+    return head + escape(text) + tail

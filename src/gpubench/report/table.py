@@ -1,0 +1,80 @@
+"""A table of text: as Markdown, where no cell is ever cut, or for a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under column names. `styles` maps a cell's first word to a terminal colour."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    keep: Sequence[str] = ()
+    styles: dict[str, str] = field(default_factory=dict)
+
+
+def markdown(table: Table) -> str:
+    """The table in Markdown, its cells escaped, its columns lined up except the last."""
+    return markdown_cells(table.columns, [[escape(cell) for cell in row] for row in table.rows])
+
+
+def markdown_cells(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table from cells that are Markdown already."""
+    lines = [list(columns), *(list(row) for row in rows)]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(columns))]
+    widths[-1] = 3
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in (lines[0], rule, *lines[1:])
+    )
+
+
+# What Markdown would read as its own, wherever it stands; '_' only at the edge of a word.
+_SPECIAL = re.compile(r"([\\`*\[\]<>|~])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
+_LEADING = re.compile(r"^(\s*)([#+=-]|\d+[.)])(?=\s|$)")
+
+
+def escape(text: str) -> str:
+    """Text from outside as Markdown that shows it as it is, on one line."""
+    flat = " ".join(text.split())
+    escaped = _SPECIAL.sub(lambda match: "\\" + match[0], flat.replace("&", "&amp;"))
+    return _LEADING.sub(lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", escaped)
+
+
+def link(text: str, address: str) -> str:
+    """A Markdown link; the text alone where the address is not one of the web."""
+    if not re.match(r"^https?://[^\s]+$", address):
+        return escape(text)
+    safe = re.sub(r"[()<>\[\]|\\`\"']", lambda match: f"%{ord(match[0]):02X}", address)
+    return f"[{escape(text)}]({safe})"
+
+
+def terminal(table: Table) -> rich.table.Table:
+    """The table for a terminal: columns in `keep` are never folded, the others wrap."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in table.columns:
+        drawn.add_column(name, no_wrap=name in table.keep, overflow="fold")
+    for row in table.rows:
+        # Text, not markup: a '[' in a name is no style.
+        drawn.add_row(*(Text(cell, _style(table, cell)) for cell in row))
+    return drawn
+
+
+def _style(table: Table, cell: str) -> str:
+    return table.styles.get(cell.partition(" ")[0], "")

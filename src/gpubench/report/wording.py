@@ -1,0 +1,88 @@
+"""How claims, findings and verdicts are put in words, each figure in the unit that was printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gpubench import units
+from gpubench.model import Claim, Claimed, Evidence, OutOfScope, Verdict
+from gpubench.quantities import CONDITIONS
+from gpubench.units import Quantity
+from gpubench.verdict import describe_accepted, describe_found
+
+_QUALIFIERS = {
+    "exact": "",
+    "range": "",
+    "about": "about ",
+    "nearly": "nearly ",
+    "up-to": "up to ",
+    "at-least": "at least ",
+    "at-most": "at most ",
+    "more-than": "more than ",
+    "less-than": "less than ",
+}
+
+
+def verdict(found: Verdict) -> str:
+    """ "supported (measured)"; the outcome alone where there is no basis."""
+    return f"{found.outcome} ({found.basis})" if found.basis else found.outcome
+
+
+def claimed(what: Claimed) -> str:
+    """What was printed: "about 4.8 TB/s", "30 % to 50 %", "HBM3e"."""
+    qualifier = _QUALIFIERS.get(what.qualifier, f"{what.qualifier} ")
+    if what.low is None or what.high is None:
+        return f"{qualifier}{what.text}"
+    ends = list(dict.fromkeys([what.low.text, what.high.text]))
+    return qualifier + " to ".join(ends)
+
+
+def entry_claimed(entry: Claim | OutOfScope) -> str:
+    """What a claim, or an entry out of scope, printed; empty where it has no figure."""
+    printed = entry.claimed if isinstance(entry, Claim) else entry.printed
+    return claimed(printed) if printed else ""
+
+
+def accepted(found: Verdict, claim: Claim) -> str:
+    """What the claim allows: an interval in its own unit, or its word."""
+    return describe_accepted(claim, found.accepted)
+
+
+def finding(evidence: Evidence, claim: Claim) -> str:
+    """What one piece of evidence says, in the claim's unit; or why it says nothing."""
+    return evidence.missing or describe_found(claim, [evidence])
+
+
+def conditions(chosen: Mapping[str, Any], without: Iterable[str] = ()) -> str:
+    """ "precision fp8, network 400 GB/s"."""
+    left_out = set(without)
+    return ", ".join(
+        f"{name.replace('_', ' ')} {condition(name, value)}"
+        for name, value in chosen.items()
+        if name not in left_out
+    )
+
+
+def condition(name: str, value: Any) -> str:
+    """One condition's value: SI numbers in the unit of that condition, lists with commas."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(condition(name, item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    unit = CONDITIONS[name].unit if name in CONDITIONS else ""
+    if unit:
+        return units.show(Quantity(float(value), unit), "%" if unit == "1" else None)
+    return f"{value:,}"
+
+
+def shared(evidence: Sequence[Evidence]) -> dict[str, Any]:
+    """The conditions that every piece of evidence has in common."""
+    if len(evidence) < 2:
+        return {}
+    first, *others = (item.conditions for item in evidence)
+    return {
+        name: value
+        for name, value in first.items()
+        if all(name in other and other[name] == value for other in others)
+    }

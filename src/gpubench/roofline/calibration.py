@@ -1,0 +1,121 @@
+"""The few physical parameters of the performance model, each with a range and a source.
+
+They live in `calibration.yaml`, apart from every specification: nothing here is a peak, and
+nothing in the catalogue is an efficiency. A parameter has low, mid and high; "low" and "high" are
+the ends of its plausible range, not of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from gpubench.errors import CatalogueError
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """One value of every parameter; units stand in the names, shares are of the peak."""
+
+    memory_efficiency: float
+    cache_read_efficiency: float
+    cache_operations: float
+    compute_ceiling: float
+    unknown_process_efficiency: float
+    static_power_share: float
+    energy_per_flop_scale: float
+    energy_share_8bit: float
+    energy_share_4bit: float
+    tile_tokens: float
+    tile_columns: float
+    attention_efficiency: float
+    elementwise_passes: float
+    smoothness: float
+    layer_overhead_s: float
+    step_overhead_s: float
+    sequence_overhead_s: float
+    vocabulary_overhead_s: float
+    serving_link_efficiency: float
+    link_efficiency: float
+    switch_efficiency: float
+    pcie_efficiency: float
+    network_efficiency: float
+    serving_sync_s: float
+    link_latency_s: float
+    network_latency_s: float
+    reported_capacity: float
+    runtime_reserve_bytes: float
+    peer_buffers: float
+    cache_fraction: float
+    training_efficiency: float
+    overlap_share: float
+    serving_power_share: float
+    training_power_share: float
+    vector_kernel_efficiency: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All parameters at their middle, their ranges by group, and where each comes from.
+
+    `energy_per_flop` maps a process node to J per FLOP of dense FP16 with random data.
+    Parameters of one group express the same physics and are varied together.
+    """
+
+    mid: Parameters
+    low: Parameters
+    high: Parameters
+    groups: Mapping[str, tuple[str, ...]]
+    energy_per_flop: Mapping[str, float]
+    sources: Mapping[str, str]
+
+    def varied(self, group: str) -> Iterator[Parameters]:
+        """The middle with one group at its low end, then at its high end."""
+        for end in (self.low, self.high):
+            yield replace(self.mid, **{name: getattr(end, name) for name in self.groups[group]})
+
+
+@lru_cache(maxsize=1)
+def load() -> Calibration:
+    """The calibration shipped with the package. Raises CatalogueError when it is incomplete."""
+    text = files(__package__).joinpath("calibration.yaml").read_text(encoding="utf-8")
+    return read(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def read(document: Mapping[str, Any]) -> Calibration:
+    """Build a calibration from the parsed file.
+
+    Raises:
+        CatalogueError: a parameter is missing, unknown, without source, or its middle lies
+            outside its range.
+    """
+    entries: Mapping[str, Mapping[str, Any]] = document["parameters"]
+    known = {field.name for field in fields(Parameters)}
+    if set(entries) != known:
+        odd = ", ".join(sorted(set(entries) ^ known))
+        raise CatalogueError(f"calibration.yaml: unknown or missing parameters: {odd}")
+    groups: dict[str, list[str]] = {}
+    for name, entry in entries.items():
+        ends = sorted((float(entry["low"]), float(entry["high"])))
+        if not ends[0] <= float(entry["mid"]) <= ends[1] or not entry.get("source"):
+            raise CatalogueError(f"calibration.yaml: {name}: give low, mid, high and a source")
+        groups.setdefault(entry["group"], []).append(name)
+    low, mid, high = (
+        Parameters(**{name: float(entry[end]) for name, entry in entries.items()})
+        for end in ("low", "mid", "high")
+    )
+    return Calibration(
+        mid=mid,
+        low=low,
+        high=high,
+        groups={group: tuple(names) for group, names in groups.items()},
+        energy_per_flop={
+            node: float(entry["value"]) for node, entry in document["energy_per_flop"].items()
+        },
+        sources={name: str(entry["source"]) for name, entry in entries.items()},
+    )

@@ -1,0 +1,222 @@
+"""What must be held in memory: weights, caches, adapters, optimizer state, and the reserve.
+
+All sizes are bytes. GB is 10⁹; device memory marketed in "GB" is reported nearly as GiB by the
+driver (81,559 MiB for 80 GB, 143,771 MiB for 141 GB), which `usable_memory` accounts for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.model import Accelerator, LanguageModel
+from gpubench.quantities import STORAGE_BITS
+from gpubench.roofline.calibration import Parameters
+from gpubench.roofline.ceilings import usable_memory
+from gpubench.units import Quantity, show
+
+GB, GIB = 1e9, 2.0**30
+
+_SCALE_BITS = {"int4": 0.25, "fp4": 0.25}
+# One 8-bit scale for 32 values (OCP MX formats 1.0), or 16-bit scale and zero for 128 (GPTQ, AWQ).
+
+TRAINING_BYTES_PER_PARAMETER = 16
+"""BF16 weight and gradient, FP32 master weight and two Adam moments: 2+2+4+4+4
+(Rajbhandari et al., ZeRO, arXiv:1910.02054, section 3.1)."""
+
+_ACTIVATION_BYTES = 34
+# Stored a token, layer and hidden unit without recomputation, flash attention assumed
+# (Korthikanti et al., arXiv:2205.05198, equation 2 without its attention term).
+
+_LORA_PROJECTIONS = 7
+# Adapters on query, key, value, output, gate, up and down projections.
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Weights of a model by what reads them, in parameters over all layers.
+
+    `body` is read for every token (attention, dense and shared feed-forward), `expert` is one
+    routed expert over all its layers, `head` the output projection; `embedding` is looked up only.
+    """
+
+    body: float
+    expert: float
+    head: float
+    embedding: float
+    cache_values: float
+    query_values: float
+
+
+@lru_cache(maxsize=512)
+def shape(model: LanguageModel) -> Shape:
+    """Split a model's parameters; the body is what experts, head and embedding leave over.
+
+    Raises:
+        CannotEstimate: the architecture is not published.
+    """
+    if not model.layers or not model.hidden:
+        raise CannotEstimate(f"nobody has published the architecture of {model.name}")
+    head = float(model.vocabulary * model.hidden)
+    matrices = 3 if model.gated_ffn else 2
+    moe_layers = model.layers - model.dense_layers if model.experts else 0
+    width = model.expert_hidden or model.ffn_hidden
+    expert = float(matrices * model.hidden * width * moe_layers)
+    embedding = 0.0 if model.tied_embeddings else head
+    return Shape(
+        body=model.parameters - expert * model.experts - head - embedding,
+        expert=expert,
+        head=head,
+        embedding=embedding,
+        cache_values=float(_values_per_token(model)),
+        query_values=float(model.heads * _query_dim(model)),
+    )
+
+
+def _values_per_token(model: LanguageModel) -> int:
+    """Cache values of one token and layer: latent, or keys and values of every kv head."""
+    return model.latent_dim or 2 * model.kv_heads * model.head_dim
+
+
+def _query_dim(model: LanguageModel) -> float:
+    """Dimensions a score and its weighted sum cover, halved: absorbed latents, or the head."""
+    return model.latent_dim * 0.95 if model.latent_dim else float(model.head_dim)
+
+
+def weight_bytes(model: LanguageModel, precision: str) -> float:
+    """All weights. Below 16 bits, embedding and head stay in 16 bits, as serving engines do."""
+    held = shape(model)
+    size = storage_bytes(precision)
+    outer = held.head + held.embedding
+    return (model.parameters - outer) * size + outer * max(size, 2.0)
+
+
+def storage_bytes(precision: str) -> float:
+    """Bytes one stored value takes, block scales included. Raises CannotEstimate if unknown."""
+    try:
+        return (STORAGE_BITS[precision] + _SCALE_BITS.get(precision, 0.0)) / 8
+    except KeyError:
+        raise CannotEstimate(
+            f"no storage size known for '{precision}': use one of {', '.join(STORAGE_BITS)}"
+        ) from None
+
+
+def cache_bytes_per_token(model: LanguageModel, kv_precision: str) -> float:
+    """KV cache of one token over all layers, windows not yet applied."""
+    return _values_per_token(model) * model.layers * STORAGE_BITS[kv_precision] / 8
+
+
+def cache_bytes(model: LanguageModel, context: float, kv_precision: str) -> float:
+    """KV cache of one sequence of `context` tokens; sliding layers keep only their window."""
+    return _values_per_token(model) * held_tokens(model, context) * STORAGE_BITS[kv_precision] / 8
+
+
+def held_tokens(model: LanguageModel, context: float) -> float:
+    """Tokens kept for a sequence, summed over layers."""
+    sliding = model.sliding_layers if model.sliding_window else 0
+    return (model.layers - sliding) * context + sliding * min(context, model.sliding_window)
+
+
+def reserve_bytes(
+    model: LanguageModel, chunk_tokens: float, gpus: int, with_: Parameters
+) -> float:
+    """What a serving process holds beside weights and cache on every device.
+
+    Context and libraries, plus 16-bit buffers for a chunk of tokens: a few hidden vectors and
+    one feed-forward row each, and exchange buffers for every peer.
+    """
+    widest = max(model.ffn_hidden, model.expert_hidden * model.experts_per_token)
+    buffers = (4 + with_.peer_buffers * (gpus - 1)) * model.hidden + 2 * widest
+    return with_.runtime_reserve_bytes + 2.0 * chunk_tokens * buffers
+
+
+def cache_budget(
+    part: Accelerator,
+    model: LanguageModel,
+    precision: str,
+    gpus: int,
+    chunk_tokens: float,
+    with_: Parameters,
+) -> float:
+    """Bytes all devices together can give to the KV cache; may be negative."""
+    free = usable_memory(part, with_) - weight_bytes(model, precision) / gpus
+    return gpus * with_.cache_fraction * (free - reserve_bytes(model, chunk_tokens, gpus, with_))
+
+
+def sequences_that_fit(budget: float, model: LanguageModel, context: float, kv: str) -> int:
+    """Whole sequences of `context` tokens in `budget` bytes of cache."""
+    return max(0, int(budget / cache_bytes(model, context, kv)))
+
+
+def check_fits(
+    part: Accelerator, model: LanguageModel, precision: str, gpus: int, budget: float
+) -> None:
+    """Raise DoesNotFit, naming the sizes, when nothing is left for a cache."""
+    if budget > 0:
+        return
+    weights = Quantity(weight_bytes(model, precision), "B")
+    memory = Quantity(part.value("memory_capacity") * gpus, "B")
+    raise DoesNotFit(
+        f"{model.name} in {precision} takes {show(weights)} of weights; {gpus} x {part.name} "
+        f"hold {show(memory)}, which leaves no room for a KV cache"
+    )
+
+
+def adapter_parameters(model: LanguageModel, rank: int) -> float:
+    """LoRA weights: rank · (inputs + outputs) of every adapted projection and layer.
+
+    Experts are not adapted; seven dense projections are (attention and feed-forward).
+    """
+    query, cached = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    attention = 2 * (model.hidden + query) + 2 * (model.hidden + cached)
+    ffn = (_LORA_PROJECTIONS - 4) * (model.hidden + model.ffn_hidden) if not model.experts else 0
+    return float(rank * (attention + ffn) * model.layers)
+
+
+def activation_bytes(model: LanguageModel, tokens: float, recomputed: bool) -> float:
+    """Activations kept for the backward pass of `tokens` tokens.
+
+    With recomputation only each layer's input (2 B) survives, plus one layer in full.
+    """
+    layer = tokens * model.hidden
+    if recomputed:
+        return layer * (2 * model.layers + _ACTIVATION_BYTES)
+    return layer * _ACTIVATION_BYTES * model.layers
+
+
+def memory_needed(
+    model: LanguageModel,
+    use: str,
+    precision: str,
+    kv_precision: str,
+    sequences: int,
+    context: int,
+    rank: int,
+    gpus: int,
+    with_: Parameters,
+) -> dict[str, float]:
+    """Bytes of a use by what they are for, over all devices; the sum is what is needed.
+
+    inference and rag: weights, cache, reserve. lora: frozen weights, adapters with 16 B a
+    parameter, recomputed activations. training: 16 B a parameter and recomputed activations.
+    """
+    tokens = float(sequences * context)
+    reserve = {"reserve": gpus * with_.runtime_reserve_bytes}
+    if use in ("inference", "rag"):
+        return {
+            "weights": weight_bytes(model, precision),
+            "KV cache": sequences * cache_bytes(model, context, kv_precision),
+            **reserve,
+        }
+    activations = {"activations": activation_bytes(model, tokens, recomputed=True)}
+    if use == "lora":
+        adapters = adapter_parameters(model, rank) * TRAINING_BYTES_PER_PARAMETER
+        return {
+            "weights": weight_bytes(model, precision),
+            "adapters": adapters,
+            **activations,
+            **reserve,
+        }
+    state = model.parameters * TRAINING_BYTES_PER_PARAMETER
+    return {"weights and optimizer": state, **activations, **reserve}

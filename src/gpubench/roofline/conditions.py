@@ -1,0 +1,209 @@
+"""Conditions of an estimate: what was asked, with a documented default for what was not.
+
+Every default used is written into the assumptions of the estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gpubench import units
+from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.model import Accelerator, LanguageModel
+from gpubench.quantities import QUANTITIES
+from gpubench.roofline import capacity, llm, training
+from gpubench.roofline.calibration import Parameters
+
+if TYPE_CHECKING:
+    from gpubench.catalogue import Catalogue
+
+DEFAULTS: dict[str, Any] = {
+    "model": "llama-2-70b",
+    "precision": "fp16",
+    "batch": "max",
+    "input_tokens": 1024,
+    "output_tokens": 1024,
+    "phase": "serving",
+    "use": "inference",
+    "sequences": 1,
+    "context_tokens": 4096,
+    "lora_rank": 16,
+    "micro_batch": 1,
+    "recomputation": "none",
+    "utilization": 0.0,
+    "network": 50e9,
+    "reduction": "ring",
+    "message": 2.0**30,
+    "path": "hbm",
+    "kernel": "triad",
+    "bandwidth_bound_share": 0.25,
+    "ports": 8,
+    "port_rate": 50e9,
+}
+"""Values used when a condition is left open. A prompt with retrieved passages ("rag") holds 8192
+tokens. `kv_precision` follows the weights down to 8 bits, `tokens` are those the model was trained
+on or 20 a parameter (Hoffmann et al., arXiv:2203.15556), `gpus` are the fewest, in powers of two,
+that hold the work on every part compared, with a third of the memory left beside the weights when
+serving; collectives run over a node of eight."""
+
+SEQUENCE_TOKENS = 4096
+"""Training sequences: the model's context, at most this."""
+
+_RAG_CONTEXT = 8192
+_NODE_QUANTITIES = ("gradient_sync_time", "all_reduce_time")
+_ONE_DEVICE_QUANTITIES = ("parameter_load_time", "memory_needed", "memory_share")
+_MOST_SERVING_DEVICES = 8
+_WEIGHTS_AT_MOST = 2 / 3
+_MOST_TRAINING_DEVICES = 4096
+_TOKENS_PER_PARAMETER = 20
+_COMPACT_CACHE = ("fp8", "fp16", "bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A quantity with every condition settled. `of` reads one; `model` is None if not needed."""
+
+    quantity: str
+    values: Mapping[str, Any]
+    model: LanguageModel | None
+    assumptions: tuple[str, ...] = field(default=())
+
+    def of(self, name: str) -> Any:
+        """The value of one condition."""
+        return self.values[name]
+
+    @property
+    def language_model(self) -> LanguageModel:
+        """The model; every quantity that asks for it has one."""
+        assert self.model is not None
+        return self.model
+
+    def request(self) -> llm.Request:
+        """What is served, for the quantities of serving."""
+        return llm.Request(
+            self.language_model,
+            self.of("precision"),
+            self.of("kv_precision"),
+            self.of("input_tokens"),
+            self.of("output_tokens"),
+        )
+
+    def job(self) -> training.Job:
+        """What is trained, for the quantities of training."""
+        model = self.language_model
+        return training.Job(
+            model=model,
+            precision=self.of("precision"),
+            gpus=self.of("gpus"),
+            micro_batch=self.of("micro_batch"),
+            sequence=min(model.context or SEQUENCE_TOKENS, SEQUENCE_TOKENS),
+            recomputed=self.of("recomputation") == "full",
+            utilization=self.of("utilization"),
+            network=self.of("network"),
+        )
+
+
+def settle(
+    quantity: str,
+    conditions: Mapping[str, Any],
+    parts: Sequence[Accelerator],
+    catalogue: Catalogue,
+    with_: Parameters,
+) -> Case:
+    """Fill in the defaults of a quantity.
+
+    Raises:
+        CannotEstimate: the quantity is not estimated, or does not depend on a condition given.
+        UnknownName: no such model.
+        DoesNotFit: no number of devices tried holds the work.
+    """
+    kind = QUANTITIES.get(quantity)
+    if kind is None or kind.via != "estimate":
+        raise CannotEstimate(f"'{quantity}' is not a quantity of the performance model")
+    odd = sorted(set(conditions) - set(kind.conditions))
+    if odd:
+        raise CannotEstimate(
+            f"{quantity} does not depend on {', '.join(odd)}; "
+            f"it takes {', '.join(kind.conditions) or 'no conditions'}"
+        )
+    values: dict[str, Any] = dict(conditions)
+    assumed: dict[str, Any] = {}
+    for name in kind.conditions:
+        if name in DEFAULTS and name not in values:
+            values[name] = assumed[name] = DEFAULTS[name]
+    if "context_tokens" in assumed and values["use"] == "rag":
+        values["context_tokens"] = assumed["context_tokens"] = _RAG_CONTEXT
+    model = catalogue.model(values["model"]) if "model" in kind.conditions else None
+    if "kv_precision" in kind.conditions and "kv_precision" not in values:
+        stored = values["precision"]
+        values["kv_precision"] = assumed["kv_precision"] = (
+            stored if stored in _COMPACT_CACHE else "fp16"
+        )
+    if "tokens" in kind.conditions and "tokens" not in values and model:
+        tokens = model.training_tokens or _TOKENS_PER_PARAMETER * model.parameters
+        values["tokens"] = assumed["tokens"] = tokens
+    _check_positive(values)
+    if "gpus" in kind.conditions and "gpus" not in values:
+        case = Case(quantity, values, model)
+        values["gpus"] = assumed["gpus"] = _fewest(case, parts, with_)
+    return Case(quantity, values, model, _written(assumed, model, quantity))
+
+
+def _check_positive(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        zero_allowed = name in ("utilization", "bandwidth_bound_share", "input_tokens")
+        if isinstance(value, int | float) and (value < 0 or (value == 0 and not zero_allowed)):
+            raise CannotEstimate(f"{name.replace('_', ' ')} must be positive, not {value:g}")
+
+
+def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
+    """Devices, a power of two, that hold the work on all parts."""
+    if case.quantity in _NODE_QUANTITIES:
+        return _MOST_SERVING_DEVICES
+    if case.quantity in _ONE_DEVICE_QUANTITIES or case.quantity == "devices_needed":
+        return 1
+    serving = "input_tokens" in case.values
+    gpus, most = 1, _MOST_SERVING_DEVICES if serving else _MOST_TRAINING_DEVICES
+    while True:
+        tried = Case(case.quantity, {**case.values, "gpus": gpus}, case.model)
+        try:
+            for part in parts:
+                if serving:
+                    _check_room(part, tried)
+                    llm.Machine(part, gpus, tried.request(), with_).batch(tried.of("batch"))
+                else:
+                    training.check_fits(part, tried.job(), with_)
+            return gpus
+        except DoesNotFit:
+            if gpus >= most:
+                raise
+            gpus *= 2
+
+
+def _check_room(part: Accelerator, case: Case) -> None:
+    """Raise DoesNotFit when weights leave too little beside them for a default to be typical."""
+    weights = capacity.weight_bytes(case.language_model, case.of("precision"))
+    room = case.of("gpus") * part.value("memory_capacity")
+    if weights > _WEIGHTS_AT_MOST * room and case.of("gpus") < _MOST_SERVING_DEVICES:
+        raise DoesNotFit(f"{case.language_model.name} nearly fills {part.name}")
+
+
+def _written(
+    assumed: Mapping[str, Any], model: LanguageModel | None, quantity: str
+) -> tuple[str, ...]:
+    found = [_sentence(name, value) for name, value in assumed.items() if name != "utilization"]
+    if "micro_batch" in QUANTITIES[quantity].conditions and model is not None:
+        length = min(model.context or SEQUENCE_TOKENS, SEQUENCE_TOKENS)
+        found.append(f"sequences of {length} tokens, steps of {training.BATCH_TOKENS:g} tokens")
+    return tuple(found)
+
+
+_SHOWN_IN = {"network": "B/s", "port_rate": "B/s", "message": "B", "tokens": "token"}
+
+
+def _sentence(name: str, value: Any) -> str:
+    if name in _SHOWN_IN:
+        value = units.show(units.Quantity(float(value), _SHOWN_IN[name]))
+    return f"{name.replace('_', ' ')} not stated: {value} assumed"

@@ -1,0 +1,239 @@
+"""Serving a language model: prefill, decode, and both as a server mixes them.
+
+Every iteration runs the model's matrix products on the tokens at hand, reads the KV cache, moves
+activations, and joins tensor-parallel shards twice a layer. With B sequences in flight, a request
+of `isl` input and `osl` output tokens costs B prefills and `osl` decode steps for B requests:
+
+    throughput = B · osl / (B · prefill + osl · decode(B))
+
+B is stated, or as many as the KV cache holds, at most `ENGINE_SEQUENCES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.model import Accelerator, LanguageModel
+from gpubench.roofline import capacity, ceilings
+from gpubench.roofline.calibration import Parameters
+from gpubench.roofline.operators import Timed, smooth_maximum
+
+ENGINE_SEQUENCES = 2048
+"""Most sequences an engine schedules at once: TensorRT-LLM's default `max_batch_size`
+(nvidia.github.io/TensorRT-LLM, trtllm-bench), the engine of most validating rows."""
+
+CHUNK_TOKENS = 8192
+"""Prompt tokens of one iteration: TensorRT-LLM's default `max_num_tokens`."""
+
+_ACTIVATION_BYTES = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is served: lengths in tokens, storage of weights and cache."""
+
+    model: LanguageModel
+    precision: str
+    kv_precision: str
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def full_context(self) -> int:
+        """Tokens a sequence holds at its end."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Steady state at a batch: seconds of all prefills and of all decode steps, for B requests."""
+
+    batch: int
+    batch_limit: str
+    prefill: Timed
+    decode: Timed
+    output_tokens: int
+    input_tokens: int
+
+    @property
+    def output_rate(self) -> float:
+        """Generated tokens a second of all requests."""
+        return self.batch * self.output_tokens / (self.prefill.seconds + self.decode.seconds)
+
+
+class Machine:
+    """Sustained rates of one tensor-parallel copy on `gpus` devices, for one request kind."""
+
+    def __init__(self, part: Accelerator, gpus: int, request: Request, with_: Parameters) -> None:
+        model = request.model
+        precision = ceilings.compute_precision(part, request.precision)
+        wide = "bf16" if precision == "bf16" else "fp16"
+        self.part, self.gpus, self.request, self.with_ = part, gpus, request, with_
+        self.flop_rate = ceilings.matrix_rate(part, precision, with_) * gpus
+        self.wide_rate = ceilings.matrix_rate(part, wide, with_) * gpus
+        self.attention_rate = self.wide_rate * with_.attention_efficiency
+        self.byte_rate = ceilings.memory_rate(part, with_) * gpus
+        self.cache_rate = self.byte_rate * with_.cache_read_efficiency
+        self.wire_rate = 0.0
+        if gpus > 1:
+            efficiency = with_.serving_link_efficiency
+            self.wire_rate = ceilings.wire_rate(part, gpus, efficiency, with_)
+        self.shape = capacity.shape(model)
+        self.weight_size = capacity.storage_bytes(request.precision)
+        self.head_size = max(2.0, self.weight_size)
+        # More shards than kv heads means that heads are held twice.
+        self.cache_copies = 1.0
+        # A shard's last tile of columns is part empty, the more so the narrower the shard.
+        self.padding = 1 + with_.tile_columns * gpus / model.hidden
+        if not model.latent_dim and gpus > model.kv_heads:
+            self.cache_copies = gpus / model.kv_heads
+        # One query a cached head cannot fill a matrix tile: vector units do it, value by value.
+        self.value_seconds = 0.0
+        if model.kv_heads == model.heads and not model.latent_dim and "peak_fp32" in part.figures:
+            self.value_seconds = with_.cache_operations / (part.value("peak_fp32") * gpus)
+        self._per_token_elements = with_.elementwise_passes * model.hidden * model.layers
+
+    def matrices(self, tokens: float) -> Timed:
+        """Matrix products of all layers on `tokens` tokens: body, then the experts touched.
+
+        Each product pads its tokens by a share of a tile, so efficiency is M / (M + tile).
+        """
+        with_, model = self.with_, self.request.model
+        padded = tokens + with_.tile_tokens
+        compute = 2 * padded * self.shape.body * self.padding / self.flop_rate
+        memory = self.shape.body * self.weight_size / self.byte_rate
+        timed = self._overlapped(compute, memory)
+        if model.experts:
+            k, experts = model.experts_per_token, model.experts
+            touched = experts * (1 - (1 - k / experts) ** tokens)
+            routed = tokens * k + touched * with_.tile_tokens
+            compute = 2 * routed * self.shape.expert * self.padding / self.flop_rate
+            memory = touched * self.shape.expert * self.weight_size / self.byte_rate
+            timed = timed + self._overlapped(compute, memory)
+        return timed
+
+    def rest(self, tokens: float, sampled: float) -> Timed:
+        """Head on `sampled` tokens, element-wise traffic, all-reduces, launches, host time."""
+        with_, model = self.with_, self.request.model
+        compute = 2 * (sampled + with_.tile_tokens) * self.shape.head / self.wide_rate
+        memory = self.shape.head * self.head_size / self.byte_rate
+        head = self._overlapped(compute, memory)
+        element_bytes = tokens * self._per_token_elements * _ACTIVATION_BYTES
+        elements = element_bytes / self.byte_rate
+        wire = 0.0
+        if self.gpus > 1:
+            sent = 2 * (self.gpus - 1) / self.gpus * tokens * model.hidden * _ACTIVATION_BYTES
+            wire = 2 * model.layers * (with_.serving_sync_s + sent / self.wire_rate)
+        overhead = (
+            with_.step_overhead_s
+            + model.layers * with_.layer_overhead_s
+            + sampled * with_.sequence_overhead_s
+            + sampled * model.vocabulary * with_.vocabulary_overhead_s
+        )
+        return head + Timed(elements + wire + overhead, 0.0, elements, wire, overhead)
+
+    def prefill(self, sequences: float) -> Timed:
+        """All prompts of `sequences` requests, in iterations of at most CHUNK_TOKENS tokens."""
+        isl = self.request.input_tokens
+        tokens = sequences * isl
+        iterations = max(1.0, tokens / CHUNK_TOKENS)
+        each = tokens / iterations
+        timed = (self.matrices(each) + self.rest(each, sequences / iterations)) * iterations
+        model = self.request.model
+        sliding = model.sliding_layers if model.sliding_window else 0
+        # Causal: a query sees half of the keys on average, or its window.
+        pairs = (model.layers - sliding) * isl * isl / 2
+        window = min(isl, model.sliding_window)
+        pairs += sliding * (window * window / 2 + (isl - window) * window)
+        flops = 4 * sequences * pairs * model.heads * model.head_dim
+        seconds = flops / self.attention_rate
+        return timed + Timed(seconds, compute=seconds)
+
+    def decode(self, sequences: float, context: float) -> Timed:
+        """One step of `sequences` sequences that hold `context` tokens each."""
+        request = self.request
+        held = sequences * capacity.held_tokens(request.model, context)
+        cached = capacity.cache_bytes(request.model, context, request.kv_precision)
+        memory = sequences * cached * self.cache_copies / self.cache_rate
+        compute = 4 * held * self.shape.query_values / self.attention_rate
+        compute += held * self.shape.cache_values * self.cache_copies * self.value_seconds
+        return (
+            self.matrices(sequences)
+            + self.rest(sequences, sequences)
+            + self._overlapped(compute, memory)
+        )
+
+    def _overlapped(self, compute: float, memory: float) -> Timed:
+        seconds = smooth_maximum(compute, memory, self.with_.smoothness)
+        if compute >= memory:
+            return Timed(seconds, compute=seconds)
+        return Timed(seconds, memory=seconds)
+
+    def cache_budget(self) -> float:
+        """Bytes for the KV cache on all devices. Raises DoesNotFit when nothing is left."""
+        request = self.request
+        budget = capacity.cache_budget(
+            self.part, request.model, request.precision, self.gpus, CHUNK_TOKENS, self.with_
+        )
+        capacity.check_fits(self.part, request.model, request.precision, self.gpus, budget)
+        return budget / self.cache_copies
+
+    def most_sequences(self) -> int:
+        """Full-length sequences the cache holds. Raises DoesNotFit when it holds none."""
+        request = self.request
+        found = capacity.sequences_that_fit(
+            self.cache_budget(), request.model, request.full_context, request.kv_precision
+        )
+        if not found:
+            raise DoesNotFit(
+                f"the KV cache of one {request.full_context}-token sequence of "
+                f"{request.model.name} does not fit beside the weights on {self.gpus} x "
+                f"{self.part.name}"
+            )
+        return found
+
+    def batch(self, asked: int | str) -> tuple[int, str]:
+        """The batch and what limits it. Raises DoesNotFit when the stated one exceeds memory."""
+        fits = self.most_sequences()
+        if asked == "max":
+            if fits < ENGINE_SEQUENCES:
+                return fits, "memory capacity"
+            return ENGINE_SEQUENCES, "engine"
+        if not isinstance(asked, int) or asked < 1:
+            raise CannotEstimate(f"batch must be a positive number or max, not '{asked}'")
+        if asked > fits:
+            raise DoesNotFit(
+                f"{asked} sequences of {self.request.full_context} tokens do not fit: "
+                f"{self.gpus} x {self.part.name} hold {fits} beside {self.request.model.name}"
+            )
+        return asked, "stated"
+
+    def serve(self, batch: int, limit: str = "stated") -> Served:
+        """Steady state with `batch` sequences in flight, at the mean context of a request."""
+        request = self.request
+        osl = request.output_tokens
+        context = request.input_tokens + osl / 2
+        return Served(
+            batch=batch,
+            batch_limit=limit,
+            prefill=self.prefill(batch),
+            decode=self.decode(batch, context) * osl,
+            output_tokens=osl,
+            input_tokens=request.input_tokens,
+        )
+
+
+def queued_rate(machine: Machine, requests: int) -> float:
+    """Output tokens a second when `requests` equal requests are queued at once.
+
+    Equal lengths keep the waves together: full batches, then what is left over.
+    """
+    most = min(machine.batch("max")[0], requests)
+    full, left = divmod(requests, most)
+    seconds = 0.0
+    for waves, batch in ((full, most), (1 if left else 0, left)):
+        if waves:
+            served = machine.serve(batch)
+            seconds += waves * (served.prefill.seconds + served.decode.seconds)
+    return requests * machine.request.output_tokens / seconds

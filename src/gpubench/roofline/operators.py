@@ -1,0 +1,95 @@
+"""What operators must do at the least, and how long that takes a part.
+
+`Work` is counted the way a measurement counts it. Time is the smooth maximum of the compute,
+memory and wire times, plus overhead: near a ridge both resources are busy and neither is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpubench.model import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Seconds of some work, split by what it waited for."""
+
+    seconds: float
+    compute: float = 0.0
+    memory: float = 0.0
+    wire: float = 0.0
+    overhead: float = 0.0
+
+    def __add__(self, other: Timed) -> Timed:
+        return Timed(
+            self.seconds + other.seconds,
+            self.compute + other.compute,
+            self.memory + other.memory,
+            self.wire + other.wire,
+            self.overhead + other.overhead,
+        )
+
+    def __mul__(self, times: float) -> Timed:
+        return Timed(
+            self.seconds * times,
+            self.compute * times,
+            self.memory * times,
+            self.wire * times,
+            self.overhead * times,
+        )
+
+    @property
+    def binding(self) -> str:
+        """The limit that takes the largest part of the time."""
+        parts = {
+            "compute": self.compute,
+            "memory bandwidth": self.memory,
+            "links": self.wire,
+            "overhead": self.overhead,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+
+def stream(read: float, written: float = 0.0, flops: float = 0.0) -> Work:
+    """A pass over memory: `read` and `written` in bytes."""
+    return Work(flops, read + written)
+
+
+def gemm(m: float, n: float, k: float, bytes_a: float, bytes_b: float, bytes_c: float) -> Work:
+    """C (m x n) = A (m x k) · B (k x n): 2mnk FLOP, each matrix once; bytes are per element."""
+    return Work(2 * m * n * k, m * k * bytes_a + k * n * bytes_b + m * n * bytes_c)
+
+
+def attention(
+    queries: float, keys: float, heads: int, head_dim: int, kv_heads: int, kv_bytes: float
+) -> Work:
+    """Scores and weighted sum of one sequence: 4 FLOP a query, key, head and dimension.
+
+    Reads keys and values of `kv_heads` heads at `kv_bytes` a value; scores stay on chip.
+    """
+    return Work(4 * queries * keys * heads * head_dim, 2 * keys * kv_heads * head_dim * kv_bytes)
+
+
+def smooth_maximum(first: float, second: float, power: float) -> float:
+    """(aᵖ + bᵖ)^(1/p): at least the larger one, at most 2^(1/p) times it."""
+    larger, smaller = (first, second) if first >= second else (second, first)
+    if larger <= 0.0:
+        return 0.0
+    return float(larger * (1.0 + (smaller / larger) ** power) ** (1.0 / power))
+
+
+def time(
+    work: Work, flop_rate: float, byte_rate: float, power: float, wire_rate: float = 0.0
+) -> Timed:
+    """Seconds of `work` at the sustained rates; compute and memory overlap, the wire follows.
+
+    The part of the smooth maximum above one resource is charged to the larger of the two.
+    """
+    compute, memory = work.flops / flop_rate, work.bytes / byte_rate
+    overlapped = smooth_maximum(compute, memory, power)
+    wire = work.wire_bytes / wire_rate if work.wire_bytes else 0.0
+    total = overlapped + wire
+    if compute >= memory:
+        return Timed(total, compute=overlapped, wire=wire)
+    return Timed(total, memory=overlapped, wire=wire)

@@ -1,0 +1,105 @@
+"""How far estimates have been from published measurements, by kind of estimate.
+
+`validated_error.yaml` holds what `validation.summarise` found on the shipped table; a test fails
+when it no longer matches. The error of a kind is |predicted / published - 1|; intervals use its
+90 % quantile as a logarithm, so that the published value lies within for nine of ten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from gpubench.model import Accelerator, LanguageModel
+from gpubench.roofline import capacity, ceilings
+from gpubench.roofline.conditions import Case
+
+FILE = "validated_error.yaml"
+
+NEARLY_FULL = 0.8
+"""Weights over memory above which a gigabyte more or less decides the batch."""
+
+_QUANTITIES = ("inference_throughput", "time_per_output_token", "energy_per_token")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A validated error: natural logarithm of high / mid, and how it was found, in words."""
+
+    log_error: float
+    words: str
+
+
+@lru_cache(maxsize=1)
+def load() -> Mapping[str, Any]:
+    """The errors found, as `validation.summarise` wrote them."""
+    text = files(__package__).joinpath(FILE).read_text(encoding="utf-8")
+    document: Mapping[str, Any] = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return document
+
+
+def scenario(quantity: str, batch: int | str | None, nearly_full: bool) -> str:
+    """The kind of estimate that errors are kept for."""
+    if quantity == "time_to_first_token":
+        return "time_to_first_token"
+    if batch == "max":
+        return "max_batch_nearly_full" if nearly_full else "max_batch"
+    return "stated_batch"
+
+
+def is_nearly_full(part: Accelerator, model: LanguageModel, precision: str, gpus: int) -> bool:
+    """Whether weights fill most of the memory."""
+    weights = capacity.weight_bytes(model, precision)
+    return weights > NEARLY_FULL * gpus * part.value("memory_capacity")
+
+
+def absolute(case: Case, part: Accelerator) -> Known | None:
+    """The validated error of one figure, or None when such figures were never compared."""
+    kind = _kind(case, part)
+    return _known("absolute", kind, "published figures", case, part) if kind else None
+
+
+def ratio(case: Case, subject: Accelerator, baseline: Accelerator) -> Known | None:
+    """The validated error of a ratio: of parts with equal compute, or of different ones."""
+    kinds = [_kind(case, part) for part in (subject, baseline)]
+    if None in kinds:
+        return None
+    full = "max_batch_nearly_full"
+    kind = full if full in kinds else kinds[0]
+    assert kind is not None
+    precision = case.of("precision")
+    if ceilings.equal_compute(subject, baseline, precision):
+        words = "published H200/H100 pairs"
+        return _known("ratio_equal_compute", kind, words, case, subject, baseline)
+    words = "published pairs of different chips"
+    return _known("ratio_other", kind, words, case, subject, baseline)
+
+
+def _kind(case: Case, part: Accelerator) -> str | None:
+    if case.quantity not in (*_QUANTITIES, "time_to_first_token"):
+        return None
+    full = is_nearly_full(part, case.language_model, case.of("precision"), case.of("gpus"))
+    return scenario(case.quantity, case.of("batch"), full)
+
+
+def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) -> Known | None:
+    entry = load()[section].get(kind)
+    if entry is None:
+        return None
+    words = (
+        f"validated on {entry['count']} {what} ({kind.replace('_', ' ')}): median error "
+        f"{100 * entry['median']:.1f} %, 90 % within {100 * entry['q90']:.0f} %"
+    )
+    known = load()["parts"]
+    strangers = [part.name for part in parts if part.id not in known]
+    if strangers:
+        words += f"; {' and '.join(strangers)} not among them"
+    phase = case.values.get("phase", "serving")
+    if phase != "serving" or case.quantity == "time_per_output_token":
+        words += f"; {'decode' if phase == 'serving' else phase} only as part of serving"
+    return Known(entry["log_q90"], words)

@@ -1,0 +1,41 @@
+"""What the stories share: the catalogue, and claims files of a few lines."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpubench import catalogue, claims
+from gpubench.catalogue import Catalogue
+from gpubench.claims import ClaimsFile
+
+ENTRY = """\
+  - id: {id}
+    category: datasheet-spec
+    statement: A statement.
+    articles:
+      - {{article: 000_8d8314c702c96883, place: section 1, digest: [a0-h200-bandwidth-4-8]}}
+"""
+
+Load = Callable[..., ClaimsFile]
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Catalogue:
+    return catalogue.load()
+
+
+@pytest.fixture
+def load_claims(tmp_path: Path, shipped: Catalogue) -> Load:
+    """Loads claims given as the part of their YAML that matters: one text a claim."""
+
+    def _load(*bodies: str, out_of_scope: str = "") -> ClaimsFile:
+        text = "claims:\n"
+        for number, body in enumerate(bodies, 1):
+            text += ENTRY.format(id=f"claim-{number}")
+            text += "".join(f"    {line}\n" for line in body.strip().splitlines())
+        path = tmp_path / "claims.yaml"
+        path.write_text(text + out_of_scope, encoding="utf-8")
+        return claims.load(path, shipped)
+
+    return _load

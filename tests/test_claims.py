@@ -1,0 +1,212 @@
+"""claims.yaml is read whole, or refused with every error in its place."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpubench import catalogue, claims
+from gpubench.claims import schema, source
+from gpubench.errors import ClaimsError
+from gpubench.units import parse
+
+ROOT = Path(__file__).parents[1]
+
+GOOD = """\
+claims:
+  - id: h200-bandwidth
+    category: datasheet-spec
+    statement: H200 memory bandwidth is 4.8 TB/s.
+    articles:
+      - {article: 000_8d8314c702c96883, place: section 1, digest: [a0-h200-bandwidth-4-8]}
+    subject: nvidia-h200-sxm
+    quantity: memory_bandwidth
+    claimed: {value: 4.8 TB/s, qualifier: exact}
+    conditions: {rate: peak}
+"""
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def _write(text: str) -> Path:
+        path = tmp_path / "claims.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return _write
+
+
+def problems(path: Path) -> list[str]:
+    with pytest.raises(ClaimsError) as caught:
+        claims.load(path, catalogue.load())
+    return caught.value.problems
+
+
+def test_a_good_file_becomes_claims(write: Write) -> None:
+    file = claims.load(write(GOOD), catalogue.load())
+    (claim,) = file.claims
+    assert claim.subjects == ("nvidia-h200-sxm",)
+    assert claim.claimed.low is not None
+    assert claim.claimed.low.value == parse("4.8 TB/s")
+    assert claim.line == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says"),
+    [
+        (
+            "    quantity:",
+            "    quantitty:",
+            "8:5",
+            "unknown key 'quantitty': did you mean quantity?",
+        ),
+        ("4.8 TB/s, ", "4.8 TBs, ", "9:15", "unknown unit 'TBs'"),
+        ("4.8 TB/s, ", "4.8 GB, ", "9:15", "write it as '4.8 TB/s'"),
+        ("4.8 TB/s, ", ".nan, ", "9:15", "cannot read '.nan'"),
+        ("4.8 TB/s, ", "inf TB/s, ", "9:15", "cannot read 'inf TB/s'"),
+        ("4.8 TB/s, ", "-4.8 TB/s, ", "9:15", "is negative"),
+        ("nvidia-h200-sxm", "nvidia-h200-smx", "7:5", "did you mean nvidia-h200-sxm"),
+        ("memory_bandwidth", "memory_bandwith", "8:5", "did you mean memory_bandwidth"),
+        ("qualifier: exact", "qualifier: exactly", "9:32", "did you mean exact"),
+        ("datasheet-spec", "datasheet", "3:5", "did you mean datasheet-spec"),
+        ("{rate: peak}", "{rate: peek}", "10:18", "did you mean peak"),
+        ("{rate: peak}", "{rite: peak}", "10:18", "unknown condition 'rite': did you mean rate"),
+        ("{rate: peak}", "{model: x}", "10:18", "does not depend on 'model'"),
+        ("000_8d8314c702c96883", "000_8d8314c702c96884", "6:10", "unknown article"),
+        ("{value: 4.8 TB/s, ", "{low: 5 TB/s, high: 4 TB/s, ", "9:5", "reversed"),
+        ("{value: 4.8 TB/s, ", "{low: 5 TB/s, ", "9:5", "give either value, or low and high"),
+        ("    subject: nvidia-h200-sxm\n", "", "7:5", "needs a subject"),
+        ("    category: datasheet-spec\n", "", "2:5", "key 'category' is missing"),
+        ("    category:", "    id: again\n    category:", "3:5", "a second time"),
+        ("{rate: peak}", "[rate, peak]", "10:5", "must be a mapping"),
+        ("[a0-h200-bandwidth-4-8]", "&a [x]", "6:", "anchor"),
+        ("id: h200-bandwidth", "id: H200 Bandwidth", "2:5", "write lower-case"),
+        ("claims:\n", "claims: {}\nclaims2:\n", "1:1", "must be a list"),
+        ("statement: H", "statement: !!python/name:os.system H", "4:16", "YAML tag"),
+        ("4.8 TB/s, ", "'4.8 TB/s, ", "", "not valid YAML"),
+    ],
+)
+def test_each_mistake_is_named_with_its_place_and_a_way_out(
+    write: Write, old: str, new: str, place: str, says: str
+) -> None:
+    assert old in GOOD
+    found = problems(write(GOOD.replace(old, new, 1)))
+    assert any(p.startswith(f"claims.yaml:{place}") and says in p for p in found), found
+
+
+def test_all_errors_of_a_file_come_in_one_pass_in_file_order(write: Write) -> None:
+    bad = GOOD.replace("4.8 TB/s, ", "4.8 TBs, ").replace("rate: peak", "rate: peek")
+    second = GOOD.removeprefix("claims:\n").replace("qualifier: exact", "qualifier: maybe")
+    found = problems(write(bad + second))
+    lines = [int(p.split(":")[1]) for p in found]
+    assert lines == sorted(lines)
+    assert len(found) == 4  # unit, condition, the repeated id, qualifier
+    assert "stands in line 2 already" in "".join(found)
+
+
+def test_a_small_file_cannot_grow_into_a_large_one(write: Write) -> None:
+    bomb = "a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*a, *a]\n" for i in range(20))
+    (found,) = problems(write(bomb))
+    assert "is a YAML anchor: write the value out" in found
+    (found,) = problems(write("claims: " + "[" * 5000 + "]" * 5000))
+    assert "nested deeper" in found
+
+
+def test_what_is_no_list_of_claims_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    assert "no such file" in problems(tmp_path / "absent.yaml")[0]
+    assert "cannot be read" in problems(tmp_path)[0]
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"claims:\n\xff\xfe\x00\x01")
+    assert problems(binary) == [
+        "binary.yaml:2:1: this is no UTF-8 text: save the file as UTF-8 YAML"
+    ]
+    nul = tmp_path / "nul.yaml"
+    nul.write_bytes(b"claims: \x00")
+    assert "not valid YAML" in problems(nul)[0]
+    large = tmp_path / "large.yaml"
+    with large.open("wb") as handle:
+        handle.truncate(50 * 10**6)
+    assert "50 MB" in problems(large)[0]
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("")
+    assert "must begin with 'claims:'" in problems(empty)[0]
+
+
+def test_arithmetic_names_entries_literals_and_catalogue_figures(write: Write) -> None:
+    text = (
+        GOOD
+        + """\
+  - id: drop
+    category: price-drop
+    statement: Rent fell by half.
+    articles:
+      - {article: 002_a1e0061fdccb3e38, place: section 2, digest: [a2-h100-rent-nearly-halved]}
+    quantity: reduction
+    claimed: {value: 50 %, qualifier: nearly}
+    arithmetic:
+      formula: 1 - now / before
+      inputs: {now: 2 USD/h, before: rent-before}
+out_of_scope:
+  - id: rent-before
+    category: cost
+    statement: Rent was 4.7 dollars.
+    articles:
+      - {article: 002_a1e0061fdccb3e38, place: section 2, digest: [a2-h100-rent-initial-4-7]}
+    reason: A price of one day.
+    printed: {value: 4.7 USD/h, qualifier: exact}
+"""
+    )
+    file = claims.load(write(text), catalogue.load())
+    assert file.claims[1].arithmetic is not None
+    for old, new, says in (
+        ("now: 2 USD/h", "now: 2 GB", "cannot be compared"),
+        ("before: rent-before", "before: rent-befor", "did you mean rent-before"),
+        ("1 - now / before", "1 - now / old", "which inputs do not give"),
+        ("1 - now / before", "now - before", "the formula gives USD/s, and reduction is in 1"),
+        ("1 - now / before", "open('x')", "uses more than"),
+    ):
+        assert any(says in p for p in problems(write(text.replace(old, new)))), says
+
+
+def test_the_shipped_schema_is_fresh_and_accepts_the_shipped_claims() -> None:
+    import jsonschema
+
+    shipped = json.loads((ROOT / "src/gpubench/data/claims.schema.json").read_text("utf-8"))
+    assert shipped == schema.json_schema(), "run `make schema`"
+    content = yaml.safe_load((ROOT / "claims.yaml").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(shipped)
+    jsonschema.validate(content, shipped)
+
+
+def test_every_entry_of_the_digest_is_accounted_for_once() -> None:
+    file = claims.load(ROOT / "claims.yaml", catalogue.load())
+    account = claims.coverage(file)
+    assert account.complete
+    assert account.total == 224
+    first = (ROOT / "claims.yaml").read_text("utf-8").splitlines()[0]
+    assert first.startswith("# yaml-language-server: $schema=")
+
+
+def test_a_missing_digest_entry_is_noticed(write: Write) -> None:
+    account = claims.coverage(claims.load(write(GOOD), catalogue.load()))
+    assert not account.complete
+    assert len(account.missing) == 223
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet=st.sampled_from("abc:-[]{}\n \"'#&*!|>%@`,?0.9\tü\x00"), max_size=80))
+def test_any_text_is_read_or_refused_with_a_place(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "claims.yaml"
+    path.write_text(text, encoding="utf-8")
+    try:
+        source.read(path)
+    except ClaimsError as error:
+        assert all(p.startswith("claims.yaml:") for p in error.problems)  # noqa: PT017

@@ -1,0 +1,181 @@
+"""Evidence is gathered for every condition that a claim leaves open, from everyone who knows."""
+
+from dataclasses import replace
+
+import pytest
+
+from gpubench.catalogue import Catalogue
+from gpubench.evidence import gather, situations
+from gpubench.model import Evidence
+from gpubench.run import judge_all
+from gpubench.units import parse
+from tests.conftest import Load
+
+
+def evidence(load_claims: Load, shipped: Catalogue, body: str) -> tuple[Evidence, ...]:
+    file = load_claims(body)
+    return gather(file.claims[0], file.printed(), shipped)
+
+
+def test_a_data_sheet_figure_comes_with_its_source(load_claims: Load, shipped: Catalogue) -> None:
+    (sheet,) = [
+        item
+        for item in evidence(
+            load_claims,
+            shipped,
+            """
+subject: nvidia-h20-96gb
+quantity: memory_bandwidth
+claimed: {value: 4.0 TB/s, qualifier: exact}
+""",
+        )
+        if item.kind == "catalogue"
+    ]
+    assert sheet.mid == 4.0e12
+    assert "http" in sheet.source
+    assert "grade" in sheet.source
+
+
+def test_an_open_variant_and_open_conditions_are_swept(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    file = load_claims("""
+subject: nvidia-h100
+quantity: peak_fp16
+claimed: {value: 1979 TFLOPS, qualifier: exact}
+sweep: {sparsity: [dense, sparse]}
+""")
+    cases = list(situations(file.claims[0]))
+    assert len(cases) == 3 * 2  # SXM5, PCIe and NVL; dense and sparse
+    found = {
+        (item.conditions["subject"], item.conditions["sparsity"]): item.mid
+        for item in gather(file.claims[0], file.printed(), shipped)
+        if item.kind == "catalogue"
+    }
+    assert found["nvidia-h100-sxm5", "dense"] == pytest.approx(989.4e12)
+    assert found["nvidia-h100-sxm5", "sparse"] == pytest.approx(1979e12, rel=1e-3)
+
+
+def test_a_ratio_divides_like_by_like(load_claims: Load, shipped: Catalogue) -> None:
+    *_, ratio = evidence(
+        load_claims,
+        shipped,
+        """
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: memory_bandwidth
+claimed: {value: 2 x, qualifier: nearly}
+""",
+    )
+    assert ratio.mid == pytest.approx(4.8 / 3.35)
+    assert ratio.unit == "1"
+
+
+def test_one_direction_is_half_of_both(load_claims: Load, shipped: Catalogue) -> None:
+    found = evidence(
+        load_claims,
+        shipped,
+        """
+subject: nvidia-h20-96gb
+quantity: interconnect_bandwidth
+claimed: {value: 900 GB/s, qualifier: exact}
+sweep: {direction: [both, one-way]}
+""",
+    )
+    assert [item.mid for item in found if item.kind == "catalogue"] == [900e9, 450e9]
+
+
+def test_alternative_inputs_of_a_formula_are_swept(load_claims: Load, shipped: Catalogue) -> None:
+    found = evidence(
+        load_claims,
+        shipped,
+        """
+quantity: reduction
+claimed: {value: 50 %, qualifier: nearly}
+arithmetic:
+  formula: 1 - now / before
+  inputs: {now: 2 USD/h, before: [4.7 USD/h, 8 USD/h]}
+""",
+    )
+    assert [item.mid for item in found] == pytest.approx([1 - 2 / 4.7, 1 - 2 / 8])
+    assert {item.kind for item in found} == {"arithmetic"}
+
+
+def test_published_pairs_carry_their_address_and_conditions(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    found = evidence(
+        load_claims,
+        shipped,
+        """
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: inference_throughput
+claimed: {low: 60 % more, high: 90 % more, qualifier: range}
+conditions: {model: llama-2-70b}
+sweep: {precision: [fp8], gpus: [1], batch: [max]}
+""",
+    )
+    published = [item for item in found if item.kind == "published"]
+    assert len(published) > 20
+    assert all("http" in item.source for item in published)
+    assert all(item.conditions.get("model") == "llama-2-70b" for item in published)
+    estimated = [item for item in found if item.kind == "estimated"]
+    assert estimated
+    assert all(item.binding_limit and item.error for item in estimated if not item.missing)
+
+
+def test_a_figure_nobody_published_is_missing_and_never_guessed(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    (item,) = evidence(
+        load_claims,
+        shipped,
+        """
+subject: nvidia-a100-80gb-sxm4
+quantity: peak_fp8
+claimed: {value: 624 TFLOPS, qualifier: exact}
+""",
+    )
+    assert item.mid is None
+    assert "A100" in item.missing
+
+
+BANDWIDTH = """
+subject: nvidia-h200-sxm
+quantity: memory_bandwidth
+claimed: {value: 4.8 TB/s, qualifier: exact}
+"""
+
+
+def test_a_changed_data_sheet_changes_the_verdict(load_claims: Load, shipped: Catalogue) -> None:
+    file = load_claims(BANDWIDTH)
+    assert judge_all(file, shipped).verdicts[0].outcome == "supported"
+    part = shipped.accelerators["nvidia-h200-sxm"]
+    slower = replace(part.figures["memory_bandwidth"], value=parse("3.9 TB/s"))
+    changed = replace(part, figures={**part.figures, "memory_bandwidth": slower})
+    other = replace(shipped, accelerators={**shipped.accelerators, part.id: changed})
+    assert judge_all(file, other).verdicts[0].outcome == "refuted"
+
+
+def test_a_changed_claim_changes_the_verdict(load_claims: Load, shipped: Catalogue) -> None:
+    file = load_claims(BANDWIDTH.replace("4.8", "5.6"))
+    assert judge_all(file, shipped).verdicts[0].outcome == "refuted"
+
+
+def test_a_changed_bandwidth_moves_an_estimated_ratio(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    file = load_claims("""
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: time_per_output_token
+claimed: {value: 1 x, qualifier: less-than}
+conditions: {model: llama-2-70b, precision: fp8, gpus: 4, batch: 1}
+""")
+    assert judge_all(file, shipped).verdicts[0].outcome == "supported"
+    part = shipped.accelerators["nvidia-h200-sxm"]
+    slower = replace(part.figures["memory_bandwidth"], value=parse("1.0 TB/s"))
+    changed = replace(part, figures={**part.figures, "memory_bandwidth": slower})
+    other = replace(shipped, accelerators={**shipped.accelerators, part.id: changed})
+    assert judge_all(file, other).verdicts[0].outcome == "refuted"

@@ -1,0 +1,75 @@
+"""Records are written whole or not at all, never edited, and read by every later version."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gpubench import records
+from gpubench.errors import RecordError
+from gpubench.records import RunRecord
+
+
+def record() -> RunRecord:
+    return RunRecord(
+        id="0123abcd",
+        created="2026-01-31T09:30:00Z",
+        accelerator=records.NO_ACCELERATOR,
+        environment=records.environment(),
+        claims_file="claims.yaml",
+        claims_sha256="0" * 64,
+        verdicts={"a-claim": "supported (catalogue)"},
+    )
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = records.write(record(), tmp_path)
+    assert path == tmp_path / "no-accelerator" / "20260131T093000Z-0123abcd.json"
+    assert records.read(path) == record()
+    assert records.list_records(tmp_path) == [path]
+
+
+def test_a_write_that_breaks_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        records.write(record(), tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="choose another folder with --results"):
+        records.check_writable(tmp_path / "file" / "results")
+
+
+def test_a_record_from_the_future_asks_for_an_upgrade(tmp_path: Path) -> None:
+    path = records.write(replace(record(), schema=records.SCHEMA + 1), tmp_path)
+    with pytest.raises(RecordError, match="upgrade gpubench"):
+        records.read(path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 1}', "\x00", '{"schema": "1"}'])
+def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text(content)
+    with pytest.raises(RecordError):
+        records.read(path)
+
+
+def test_the_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "do-not-store")
+    assert "do-not-store" not in json.dumps(records.environment())
+    assert set(records.environment()) == {
+        "gpubench",
+        "python",
+        "implementation",
+        "system",
+        "machine",
+    }

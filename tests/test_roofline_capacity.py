@@ -1,0 +1,90 @@
+"""Sizes against published architectures and simple arithmetic."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpubench import catalogue
+from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.roofline import calibration, capacity
+
+MID = calibration.load().mid
+CATALOGUE = catalogue.load()
+LLAMA = CATALOGUE.model("llama-2-70b")
+GPT3 = CATALOGUE.model("gpt-3-175b")
+H200 = CATALOGUE.accelerator("nvidia-h200-sxm")
+H100 = CATALOGUE.accelerator("nvidia-h100-sxm5")
+
+
+def test_llama_2_70b_keeps_327_680_bytes_a_token_in_fp16() -> None:
+    assert capacity.cache_bytes_per_token(LLAMA, "fp16") == 80 * 2 * 8 * 128 * 2 == 327_680
+    assert capacity.cache_bytes(LLAMA, 1000, "fp16") == 327_680_000
+
+
+def test_an_fp8_cache_is_half_as_large() -> None:
+    assert capacity.cache_bytes_per_token(LLAMA, "fp8") == 327_680 / 2
+
+
+def test_latent_attention_keeps_576_values_a_token_and_layer() -> None:
+    deepseek = CATALOGUE.model("deepseek-v3")
+    assert capacity.cache_bytes_per_token(deepseek, "bf16") == 61 * 576 * 2
+
+
+def test_sliding_layers_stop_growing_at_their_window() -> None:
+    model = CATALOGUE.model("gpt-oss-20b")
+    far, farther = (capacity.held_tokens(model, context) for context in (10_000, 20_000))
+    assert farther - far == (model.layers - model.sliding_layers) * 10_000
+
+
+@pytest.mark.parametrize("model", CATALOGUE.models.values(), ids=lambda model: model.id)
+def test_the_parts_of_a_model_add_up_to_its_parameters(model: object) -> None:
+    from gpubench.model import LanguageModel
+
+    assert isinstance(model, LanguageModel)
+    shape = capacity.shape(model)
+    total = shape.body + shape.expert * model.experts + shape.head + shape.embedding
+    assert total == pytest.approx(model.parameters, rel=0.002)
+    assert shape.body > 0
+
+
+def test_gpt_3_does_not_fit_141_gb_in_fp16_and_does_in_int4() -> None:
+    def free(precision: str) -> float:
+        return capacity.cache_budget(H200, GPT3, precision, 1, 8192, MID)
+
+    assert free("fp16") < 0 < free("int4")
+    with pytest.raises(DoesNotFit, match="350 GB of weights"):
+        capacity.check_fits(H200, GPT3, "fp16", 1, free("fp16"))
+
+
+def test_embeddings_stay_in_16_bits_when_weights_are_quantised() -> None:
+    held = capacity.weight_bytes(LLAMA, "fp8")
+    assert held == pytest.approx(LLAMA.parameters + 2 * 32000 * 8192)
+
+
+def test_full_training_takes_16_bytes_a_parameter() -> None:
+    parts = capacity.memory_needed(LLAMA, "training", "bf16", "bf16", 1, 2048, 16, 8, MID)
+    assert parts["weights and optimizer"] == 16 * LLAMA.parameters
+
+
+def test_lora_of_gpt_3_is_weights_and_little_more() -> None:
+    parts = capacity.memory_needed(GPT3, "lora", "fp16", "fp16", 1, 2048, 16, 1, MID)
+    assert parts["weights"] > 340e9
+    assert parts["adapters"] < 0.03 * parts["weights"]
+
+
+def test_rank_16_adapters_of_llama_2_7b_match_the_known_count() -> None:
+    # Seven projections, rank 16, as peft reports for this model: 39,976,960.
+    assert capacity.adapter_parameters(CATALOGUE.model("llama-2-7b"), 16) == 39_976_960
+
+
+def test_a_larger_card_holds_more_sequences() -> None:
+    def sequences(part: object) -> int:
+        budget = capacity.cache_budget(part, LLAMA, "fp8", 1, 8192, MID)  # type: ignore[arg-type]
+        return capacity.sequences_that_fit(budget, LLAMA, 2048, "fp8")
+
+    assert sequences(H200) > 8 * sequences(H100) > 0
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(CannotEstimate, match="use one of fp32"):
+        capacity.storage_bytes("int3")

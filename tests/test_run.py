@@ -1,0 +1,63 @@
+"""One run: judge, save, and find the claims that contradict each other."""
+
+from pathlib import Path
+
+import pytest
+
+from gpubench import records
+from gpubench.catalogue import Catalogue
+from gpubench.errors import CannotMeasure, UnknownName
+from gpubench.run import check_device, contradictions, execute, judge_all
+from tests.conftest import Load
+
+H100 = """
+subject: nvidia-h100-sxm5
+quantity: {quantity}
+claimed: {{value: {value}, qualifier: exact}}
+"""
+
+
+def test_claims_that_cannot_both_hold_are_found(load_claims: Load) -> None:
+    file = load_claims(
+        H100.format(quantity="interconnect_bandwidth", value="900 GB/s"),
+        H100.format(quantity="interconnect_bandwidth", value="600 GB/s"),
+        H100.format(quantity="memory_bandwidth", value="600 GB/s"),
+    )
+    (clash,) = contradictions(file.claims)
+    assert {clash.left.id, clash.right.id} == {"claim-1", "claim-2"}
+    assert "do not overlap" in clash.why
+
+
+def test_claims_under_different_stated_conditions_do_not_contradict(load_claims: Load) -> None:
+    both, one = (
+        H100.format(quantity="interconnect_bandwidth", value=f"{value} GB/s")
+        + f"conditions: {{direction: {direction}}}\n"
+        for value, direction in ((900, "both"), (450, "one-way"))
+    )
+    assert contradictions(load_claims(both, one).claims) == ()
+
+
+def test_only_the_claims_asked_for_are_judged(load_claims: Load, shipped: Catalogue) -> None:
+    body = H100.format(quantity="memory_bandwidth", value="3.35 TB/s")
+    file = load_claims(body, body)
+    assert [v.claim for v in judge_all(file, shipped, ["claim-2"]).verdicts] == ["claim-2"]
+    with pytest.raises(UnknownName, match="did you mean claim-1"):
+        judge_all(file, shipped, ["clam-1"])
+
+
+def test_a_device_that_cannot_be_measured_is_no_silent_choice() -> None:
+    check_device("auto")
+    check_device("none")
+    with pytest.raises(CannotMeasure, match="--device none"):
+        check_device("cuda:0")
+
+
+def test_a_run_leaves_a_record_of_its_verdicts(
+    load_claims: Load, shipped: Catalogue, tmp_path: Path
+) -> None:
+    file = load_claims(H100.format(quantity="memory_bandwidth", value="3.35 TB/s"))
+    result = execute(file.path, shipped, tmp_path / "results")
+    saved = records.read(result.record_path)
+    assert saved.claims_sha256 == file.sha256
+    assert saved.verdicts["claim-1"].startswith("supported (")
+    assert saved.measurements == ()

@@ -1,0 +1,183 @@
+"""Verdicts follow from intervals: change a figure, a claim or a tolerance, and they move."""
+
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from gpubench import verdict
+from gpubench.model import Claim, Claimed, Evidence, Kind
+from gpubench.units import parse_printed
+from gpubench.verdict import accepts, judge
+
+
+def claimed(text: str, qualifier: str = "exact", high: str = "") -> Claimed:
+    return Claimed(qualifier, parse_printed(text), parse_printed(high or text))
+
+
+def claim(
+    text: str,
+    qualifier: str = "exact",
+    high: str = "",
+    quantity: str = "memory_bandwidth",
+    **more: Any,
+) -> Claim:
+    return Claim(
+        id="a-claim",
+        category="datasheet-spec",
+        statement="A part has a figure.",
+        citations=(),
+        quantities=(quantity,),
+        claimed=claimed(text, qualifier, high),
+        **more,
+    )
+
+
+def found(
+    low: float, high: float | None = None, kind: Kind = "catalogue", **where: Any
+) -> Evidence:
+    high = low if high is None else high
+    return Evidence(kind, where, "somebody", low=low, mid=(low + high) / 2, high=high)
+
+
+def outcome(the_claim: Claim, *evidence: Evidence) -> str:
+    return judge(the_claim, evidence).outcome
+
+
+def test_evidence_inside_outside_and_across_the_accepted_interval() -> None:
+    it = claim("4.8 TB/s", "about")
+    assert outcome(it, found(4.6e12)) == "supported"
+    assert outcome(it, found(3.35e12)) == "refuted"
+    assert outcome(it, found(3.9e12, 4.6e12)) == "inconclusive"
+    assert outcome(it) == "untested"
+
+
+@pytest.mark.parametrize(
+    ("text", "qualifier", "low", "high"),
+    [
+        ("4.8 TB/s", "exact", 4.75e12, 4.85e12),  # half of the last digit
+        ("1979 TFLOPS", "exact", 1979e12 * 0.995, 1979e12 * 1.005),  # never sharper than 0.5 %
+        ("2 x", "exact", 1.96, 2.04),  # never vaguer than 2 %
+        ("2 x", "about", 1.7, 2.3),
+        ("2 x", "nearly", 1.7, 2.04),
+        ("41 % less", "exact", 0.585, 0.595),
+        ("60 % more", "about", 1.51, 1.69),
+    ],
+)
+def test_what_a_qualifier_accepts(text: str, qualifier: str, low: float, high: float) -> None:
+    interval = accepts(claimed(text, qualifier))
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((low, high))
+
+
+def test_open_qualifiers_have_one_bound() -> None:
+    at_least = accepts(claimed("30 % less", "at-least"))
+    assert at_least is not None
+    assert at_least.low == -float("inf")
+    assert at_least.high == pytest.approx(0.7, abs=0.006)
+    more = accepts(claimed("4800 TPP", "more-than"))
+    assert more is not None
+    assert more.low > 4800
+    assert more.high == float("inf")
+
+
+def test_a_rounded_data_sheet_is_not_more_than_its_twin() -> None:
+    it = claim("1 x", "more-than", quantity="peak_fp16", subjects=("a",), baselines=("b",))
+    assert outcome(it, found(989.5 / 989.4)) == "refuted"
+    assert outcome(it, found(1.43)) == "supported"
+
+
+def test_the_verdict_follows_the_figure_the_claim_and_the_tolerance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert outcome(claim("2 x", "nearly", quantity="share"), found(1.76)) == "supported"
+    assert outcome(claim("2 x", "nearly", quantity="share"), found(1.43)) == "refuted"
+    assert outcome(claim("1.5 x", "nearly", quantity="share"), found(1.43)) == "supported"
+    tight = {**verdict.TOLERANCES, "nearly": verdict.Tolerance(below=0.05, above=0.02)}
+    monkeypatch.setattr(verdict, "TOLERANCES", tight)
+    assert outcome(claim("2 x", "nearly", quantity="share"), found(1.76)) == "refuted"
+
+
+def test_a_claim_that_holds_here_and_fails_there_is_conditional_and_says_where() -> None:
+    it = claim("1.9 x", "about", quantity="share", sweep={"batch": (8, 32, 64)})
+    said = judge(it, [found(1.1, batch=8), found(1.8, batch=32), found(1.9, batch=64)])
+    assert said.outcome == "conditional"
+    assert "2 of 3 conditions (67 %)".replace(" %", "%") in said.reason
+    assert "batch is 32 or more" in said.reason
+
+
+def test_the_strongest_kind_decides_where_it_reaches() -> None:
+    it = claim("2 x", "about", quantity="share")
+    said = judge(it, [found(1.43, kind="arithmetic"), found(2.0, kind="catalogue")])
+    assert (said.outcome, said.basis) == ("refuted", "arithmetic")
+    assert said.flags == ("catalogue evidence supports it, arithmetic evidence refutes it",)
+
+
+def test_a_weaker_kind_decides_where_the_stronger_does_not_reach() -> None:
+    it = claim("1979 TFLOPS", quantity="peak_fp16", sweep={"sparsity": ("dense", "sparse")})
+    dense = found(758e12, 760e12, "published", sparsity="dense", rate="sustained")
+    sheet = [found(989.4e12, sparsity="dense"), found(1979e12, sparsity="sparse")]
+    said = judge(it, [dense, *sheet])
+    assert (said.outcome, said.basis) == ("conditional", "catalogue")
+    assert "sparsity is sparse" in said.reason
+
+
+def test_a_peak_is_held_against_what_is_achievable_of_it() -> None:
+    it = claim("4.8 TB/s", conditions={"rate": "peak"})
+    good = found(4.48e12, 4.57e12, "published", rate="sustained", kernel="dot")
+    slow = found(3.1e12, kind="published", rate="sustained", kernel="copy")
+    assert outcome(it, good, slow) == "supported"
+    assert outcome(it, slow) == "refuted"
+
+
+def test_a_sustained_rate_confirms_a_data_sheet_and_does_not_overrule_it() -> None:
+    good = found(4.5e12, kind="published", rate="sustained")
+    said = judge(claim("4.8 TB/s"), [good, found(4.8e12)])
+    assert (said.outcome, said.basis) == ("supported", "published")
+    said = judge(claim("5.2 TB/s"), [good, found(4.8e12)])
+    assert (said.outcome, said.basis) == ("refuted", "catalogue")
+
+
+def test_a_rate_above_the_ceiling_is_no_evidence() -> None:
+    it = claim("4.8 TB/s", conditions={"rate": "peak"})
+    said = judge(it, [found(7.0e12, kind="measured", rate="sustained")])
+    assert said.relations == ("implausible",)
+    assert said.outcome == "untested"
+
+
+def test_up_to_needs_one_condition_that_reaches_it_and_none_beyond() -> None:
+    it = claim("1.9 x", "up-to", quantity="share", sweep={"batch": (8, 64)})
+    assert outcome(it, found(1.1, batch=8), found(1.9, batch=64)) == "supported"
+    assert outcome(it, found(1.1, batch=8), found(1.2, batch=64)) == "refuted"
+    assert outcome(it, found(1.9, batch=8), found(3.0, batch=64)) == "conditional"
+
+
+def test_words_and_dates_are_compared_as_such() -> None:
+    kind = Claim("c", "datasheet-spec", "s", (), ("memory_type",), Claimed("exact", text="HBM3e"))
+    assert judge(kind, [Evidence("catalogue", {}, "x", text="HBM3E")]).outcome == "supported"
+    assert judge(kind, [Evidence("catalogue", {}, "x", text="HBM3")]).outcome == "refuted"
+    date = Claim(
+        "c", "not-performance", "s", (), ("announcement_date",), Claimed("exact", text="2023-11")
+    )
+    assert judge(date, [Evidence("catalogue", {}, "x", text="2023-11-13")]).outcome == "supported"
+    assert judge(date, [Evidence("catalogue", {}, "x", text="2024-Q2")]).outcome == "refuted"
+    assert judge(date, [Evidence("catalogue", {}, "x", text="2023")]).outcome == "inconclusive"
+
+
+def test_missing_evidence_is_untested_with_its_reason() -> None:
+    said = judge(claim("4.8 TB/s"), [Evidence("catalogue", {}, "", missing="no published figure")])
+    assert said.outcome == "untested"
+    assert "no published figure" in said.reason
+
+
+@given(st.floats(0.1, 10), st.floats(0.1, 10), st.sampled_from(sorted(verdict.TOLERANCES)))
+def test_one_piece_of_evidence_is_inside_exactly_when_the_interval_says_so(
+    value: float, printed: float, qualifier: str
+) -> None:
+    text = f"{printed:.3f} x"
+    interval = accepts(claimed(text, qualifier))
+    assert interval is not None
+    assume(all(abs(value - end) > 1e-6 for end in (interval.low, interval.high)))
+    said = outcome(claim(text, qualifier, quantity="share"), found(value))
+    assert said == ("supported" if interval.low <= value <= interval.high else "refuted")

@@ -6,6 +6,7 @@ import pytest
 
 from gpubench import catalogue
 from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.model import Accelerator, LanguageModel
 from gpubench.roofline import calibration, capacity
 
 MID = calibration.load().mid
@@ -36,15 +37,29 @@ def test_sliding_layers_stop_growing_at_their_window() -> None:
     assert farther - far == (model.layers - model.sliding_layers) * 10_000
 
 
-@pytest.mark.parametrize("model", CATALOGUE.models.values(), ids=lambda model: model.id)
-def test_the_parts_of_a_model_add_up_to_its_parameters(model: object) -> None:
-    from gpubench.model import LanguageModel
+def test_the_body_of_llama_2_70b_is_its_attention_and_feed_forward() -> None:
+    attention = 2 * 8192 * 8192 + 2 * 8192 * 1024
+    assert capacity.shape(LLAMA).body == pytest.approx(80 * (attention + 3 * 8192 * 28672), 1e-4)
 
-    assert isinstance(model, LanguageModel)
+
+def test_what_mixtral_uses_of_its_experts_are_its_active_parameters() -> None:
+    model = CATALOGUE.model("mixtral-8x7b")
     shape = capacity.shape(model)
-    total = shape.body + shape.expert * model.experts + shape.head + shape.embedding
-    assert total == pytest.approx(model.parameters, rel=0.002)
-    assert shape.body > 0
+    used = shape.body + 2 * shape.expert + shape.head + shape.embedding
+    assert used == pytest.approx(model.active_parameters, rel=0.01)
+
+
+def test_a_model_whose_architecture_is_secret_is_refused() -> None:
+    with pytest.raises(CannotEstimate, match="nobody has published the architecture of GPT-4"):
+        capacity.shape(CATALOGUE.model("gpt-4"))
+
+
+@pytest.mark.parametrize(
+    "model", [m for m in CATALOGUE.models.values() if m.layers], ids=lambda model: model.id
+)
+def test_every_known_architecture_leaves_a_body_to_compute(model: LanguageModel) -> None:
+    shape = capacity.shape(model)
+    assert 0 < shape.body < model.parameters
 
 
 def test_gpt_3_does_not_fit_141_gb_in_fp16_and_does_in_int4() -> None:
@@ -52,7 +67,7 @@ def test_gpt_3_does_not_fit_141_gb_in_fp16_and_does_in_int4() -> None:
         return capacity.cache_budget(H200, GPT3, precision, 1, 8192, MID)
 
     assert free("fp16") < 0 < free("int4")
-    with pytest.raises(DoesNotFit, match="350 GB of weights"):
+    with pytest.raises(DoesNotFit, match="349 GB of weights"):
         capacity.check_fits(H200, GPT3, "fp16", 1, free("fp16"))
 
 
@@ -78,8 +93,8 @@ def test_rank_16_adapters_of_llama_2_7b_match_the_known_count() -> None:
 
 
 def test_a_larger_card_holds_more_sequences() -> None:
-    def sequences(part: object) -> int:
-        budget = capacity.cache_budget(part, LLAMA, "fp8", 1, 8192, MID)  # type: ignore[arg-type]
+    def sequences(part: Accelerator) -> int:
+        budget = capacity.cache_budget(part, LLAMA, "fp8", 1, 8192, MID)
         return capacity.sequences_that_fit(budget, LLAMA, 2048, "fp8")
 
     assert sequences(H200) > 8 * sequences(H100) > 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpubench import catalogue
 from gpubench.errors import DoesNotFit
-from gpubench.model import Accelerator, Figure
+from gpubench.model import Accelerator, Figure, LanguageModel
 from gpubench.roofline import calibration, capacity, llm
 from gpubench.units import Quantity
 
@@ -35,9 +35,9 @@ MODELS = [CATALOGUE.model(name) for name in ("llama-3-8b", "mixtral-8x7b", "gpt-
 
 
 def request(
-    model: object = LLAMA, precision: str = "fp8", isl: int = 1024, osl: int = 1024
+    model: LanguageModel = LLAMA, precision: str = "fp8", isl: int = 1024, osl: int = 1024
 ) -> llm.Request:
-    return llm.Request(model, precision, precision, isl, osl)  # type: ignore[arg-type]
+    return llm.Request(model, precision, precision, isl, osl)
 
 
 def with_bandwidth(part: Accelerator, factor: float) -> Accelerator:
@@ -69,7 +69,9 @@ def test_a_few_tokens_touch_few_experts_and_many_touch_all() -> None:
 
 
 def test_prefill_of_a_long_prompt_is_two_flop_a_weight_and_token() -> None:
-    machine = llm.Machine(H200, 1, request(isl=8192), replace(IDEAL, tile_columns=0.0))
+    machine = llm.Machine(
+        H200, 1, request(isl=8192), replace(IDEAL, tile_columns=0.0, tile_tokens=0.0)
+    )
     floor = 2 * capacity.shape(LLAMA).body * 8192 / machine.flop_rate
     attention = 4 * 80 * 8192**2 / 2 * 64 * 128 / machine.attention_rate
     assert machine.prefill(1).seconds == pytest.approx(floor + attention, rel=0.02)
@@ -84,7 +86,9 @@ def test_more_shards_than_kv_heads_hold_heads_twice() -> None:
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
 @given(factor=st.floats(1.01, 4.0), batch=st.integers(1, 512), isl=st.integers(1, 4096))
 @settings(max_examples=25, deadline=None)
-def test_more_bandwidth_is_never_slower(model: object, factor: float, batch: int, isl: int) -> None:
+def test_more_bandwidth_is_never_slower(
+    model: LanguageModel, factor: float, batch: int, isl: int
+) -> None:
     asked = request(model, isl=isl)
     slow = llm.Machine(H100, 1, asked, MID).serve(batch).output_rate
     fast = llm.Machine(with_bandwidth(H100, factor), 1, asked, MID).serve(batch).output_rate
@@ -95,7 +99,7 @@ def test_more_bandwidth_is_never_slower(model: object, factor: float, batch: int
 @given(batch=st.integers(1, 1000), more=st.integers(1, 1000), gpus=st.sampled_from([1, 2, 8]))
 @settings(max_examples=25, deadline=None)
 def test_more_batch_never_lowers_throughput(
-    model: object, batch: int, more: int, gpus: int
+    model: LanguageModel, batch: int, more: int, gpus: int
 ) -> None:
     machine = llm.Machine(H200, gpus, request(model), MID)
     assert machine.serve(batch + more).output_rate >= machine.serve(batch).output_rate * (1 - 1e-9)

@@ -91,6 +91,39 @@ _CONDITIONS = (
     ConditionKind("ports", "network ports of a node", integer=True),
     ConditionKind("port_rate", "rate of one port, one direction", unit="B/s"),
     ConditionKind("figure", "the specification compared", ()),
+    ConditionKind(
+        "whose",
+        "whose revenue, shipments or share",
+        (
+            "NVIDIA",
+            "Huawei",
+            "Cambricon",
+            "Chinese makers",
+            "other Chinese makers",
+            "foreign makers",
+            "cloud providers",
+            "China",
+            "United States",
+        ),
+    ),
+    ConditionKind("where", "the market a revenue comes from", ("China", "United States", "world")),
+    ConditionKind(
+        "whole",
+        "what a share is a part of",
+        (
+            "NVIDIA revenue",
+            "AI chips in China",
+            "AI servers in China",
+            "accelerated servers in China",
+            "accelerator cards in China",
+            "price of a machine tool",
+        ),
+    ),
+    ConditionKind(
+        "period",
+        "the time that a market figure is about",
+        ("2023", "2024-H1", "2024", "2025-Q1", "2025"),
+    ),
 )
 CONDITIONS: dict[str, ConditionKind] = {kind.name: kind for kind in _CONDITIONS}
 
@@ -106,6 +139,9 @@ _MEMORY = (
     "context_tokens",
     "lora_rank",
 )
+
+
+_MARKET = ("whose", "where", "whole", "period")
 
 
 def _peaks() -> list[QuantityKind]:
@@ -317,13 +353,16 @@ _QUANTITIES = (
         "reduction", "1", "article", "share by which a price or time fell", subject="none"
     ),
     QuantityKind("lead_time", "s", "article", "time from order to delivery", subject="none"),
-    QuantityKind("shipments", "card", "article", "cards shipped", subject="none"),
-    QuantityKind("demand", "card", "article", "cards wanted", subject="none"),
-    QuantityKind("growth", "1", "article", "growth over an earlier period", subject="none"),
-    QuantityKind("market_size", "USD", "article", "value of a market", subject="none"),
-    QuantityKind("revenue", "USD", "article", "revenue or purchases", subject="none"),
-    QuantityKind("share", "1", "article", "part of a whole", subject="none"),
-    QuantityKind("share_ratio", "1", "article", "one share over another", subject="none"),
+    QuantityKind("shipments", "card", "article", "cards shipped", _MARKET, subject="none"),
+    QuantityKind("demand", "card", "article", "cards wanted", _MARKET, subject="none"),
+    QuantityKind(
+        "growth", "1", "article", "growth over an earlier period", _MARKET, subject="none"
+    ),
+    QuantityKind("market_size", "USD", "article", "value of a market", _MARKET, subject="none"),
+    QuantityKind("revenue", "USD", "article", "revenue or purchases", _MARKET, subject="none"),
+    QuantityKind("charge", "USD", "article", "loss booked or expected", _MARKET, subject="none"),
+    QuantityKind("share", "1", "article", "part of a whole", _MARKET, subject="none"),
+    QuantityKind("share_ratio", "1", "article", "one share over another", _MARKET, subject="none"),
     QuantityKind("cost_ratio", "1", "article", "one cost over another", subject="none"),
     QuantityKind("count", "1", "article", "things counted in the articles", subject="none"),
 )

@@ -29,14 +29,18 @@ def read(path: Path) -> tuple[bytes, Any]:
 def _bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
-        if size > MAX_BYTES:
+        with path.open("rb") as file:
+            # Devices and pipes have no size; they are read no further than a file may be long.
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
             raise ClaimsError(
                 [
-                    f"{path.name}:1:1: the file has {size / 1e6:.0f} MB, a list of claims at most "
-                    f"{MAX_BYTES / 1e6:.0f} MB: split it, or check that it is the right file"
+                    f"{path.name}:1:1: the file has {max(size, len(data)) / 1e6:.0f} MB, a list of "
+                    f"claims at most {MAX_BYTES / 1e6:.0f} MB: split it, or check that it is the "
+                    "right file"
                 ]
             )
-        return path.read_bytes()
+        return data
     except FileNotFoundError:
         raise ClaimsError([f"{path}: no such file: name a claims file with --claims"]) from None
     except OSError as error:

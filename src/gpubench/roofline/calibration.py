@@ -50,12 +50,12 @@ class Parameters:
     network_latency_s: float
     reported_capacity: float
     runtime_reserve_bytes: float
-    peer_buffers: float
+    peer_reserve_bytes: float
+    layer_buffers: float
     cache_fraction: float
     training_efficiency: float
     overlap_share: float
     serving_power_share: float
-    training_power_share: float
     vector_kernel_efficiency: float
 
 

@@ -118,17 +118,16 @@ def held_tokens(model: LanguageModel, context: float) -> float:
     return (model.layers - sliding) * context + sliding * min(context, model.sliding_window)
 
 
-def reserve_bytes(
-    model: LanguageModel, chunk_tokens: float, gpus: int, with_: Parameters
-) -> float:
+def reserve_bytes(model: LanguageModel, chunk_tokens: float, gpus: int, with_: Parameters) -> float:
     """What a serving process holds beside weights and cache on every device.
 
-    Context and libraries, plus 16-bit buffers for a chunk of tokens: a few hidden vectors and
-    one feed-forward row each, and exchange buffers for every peer.
+    Context and libraries, workspaces for every peer of its group, and 16-bit buffers for a chunk
+    of tokens: hidden vectors and a shard's feed-forward rows.
     """
     widest = max(model.ffn_hidden, model.expert_hidden * model.experts_per_token)
-    buffers = (4 + with_.peer_buffers * (gpus - 1)) * model.hidden + 2 * widest
-    return with_.runtime_reserve_bytes + 2.0 * chunk_tokens * buffers
+    buffers = with_.layer_buffers * (widest / gpus + model.hidden)
+    fixed = with_.runtime_reserve_bytes + with_.peer_reserve_bytes * (gpus - 1)
+    return fixed + 2.0 * chunk_tokens * buffers
 
 
 def cache_budget(

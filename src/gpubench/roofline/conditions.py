@@ -143,7 +143,8 @@ def settle(
         )
     if "tokens" in kind.conditions and "tokens" not in values and model:
         tokens = model.training_tokens or _TOKENS_PER_PARAMETER * model.parameters
-        values["tokens"] = assumed["tokens"] = tokens
+        if tokens:
+            values["tokens"] = assumed["tokens"] = tokens
     _check_positive(values)
     if "gpus" in kind.conditions and "gpus" not in values:
         case = Case(quantity, values, model)

@@ -181,56 +181,62 @@ Spread = tuple[float, float]  # natural logarithms of mid / low and high / mid
 def _spread_of_one(
     case: Case, part: Accelerator | None, evaluate: Evaluator, mid: float
 ) -> tuple[Spread, str]:
-    if part is not None:
-        known = validated.absolute(case, part)
-        if known and case.quantity != "energy_per_token":
-            return (known.log_error, known.log_error), known.words
-        if known:
-            low, high, _ = _ranges(lambda p: evaluate(case, part, p).value, mid, ("power",))
-            e = known.log_error
-            return (math.hypot(e, low), math.hypot(e, high)), (
-                f"throughput {known.words}; the share of rated power drawn is a range"
-            )
-    low, high, groups = _ranges(lambda p: evaluate(case, part, p).value, mid)
-    return (low, high), _unvalidated(groups)
+    known = validated.absolute(case, part) if part is not None else None
+    if known is None:
+        low, high, groups = _ranges(lambda p: evaluate(case, part, p).value, mid)
+        return (low, high), _unvalidated(groups)
+    spread, words = (known.log_error, known.log_error), known.words
+    if known.foreign:
+        spread = _wider(spread, _own_ranges(case, part, evaluate, mid))
+    if case.quantity == "energy_per_token":
+        power = _ranges(lambda p: evaluate(case, part, p).value, mid, ("power",))
+        spread = _wider(spread, power[:2])
+        words = f"throughput {words}; the share of rated power drawn is a range"
+    return spread, words
 
 
 def _spread_of_two(
-    case: Case,
-    subject: Accelerator,
-    baseline: Accelerator,
-    evaluate: Evaluator,
-    mid: float,
+    case: Case, subject: Accelerator, baseline: Accelerator, evaluate: Evaluator, mid: float
 ) -> tuple[Spread, str]:
     known = validated.ratio(case, subject, baseline)
+    groups: list[str] = []
     if known:
-        e, words = known.log_error, known.words
+        spread, words = (known.log_error, known.log_error), known.words
+        alone = known.foreign
         if case.quantity == "energy_per_token":
-            e = math.hypot(e, _POWER_DIFFERENCE)
-            words = f"throughput {words}; power shares of the parts may differ by 5 %"
-        return (e, e), words
+            spread = _wider(spread, (_POWER_DIFFERENCE, _POWER_DIFFERENCE))
+            words += "; power shares of the parts may differ by 5 %"
+    else:
 
-    def together(parameters: Parameters) -> float:
-        above = evaluate(case, subject, parameters).value
-        return above / evaluate(case, baseline, parameters).value
+        def together(parameters: Parameters) -> float:
+            above = evaluate(case, subject, parameters).value
+            return above / evaluate(case, baseline, parameters).value
 
-    low, high, groups = _ranges(together, mid)
-    if not ceilings.same_silicon(subject, baseline):
-        for part in (subject, baseline):
-            alone = evaluate(case, part, calibration.load().mid).value
-            more = _ranges(
-                lambda p, part=part: evaluate(case, part, p).value,  # type: ignore[misc]
-                alone,
-                _OWN_GROUPS,
-            )
-            less, greater = more[:2] if part is subject else (more[1], more[0])
-            low, high = math.hypot(low, less), math.hypot(high, greater)
-            groups = sorted({*groups, *more[2]})
-    return (low, high), _unvalidated(groups)
+        low, high, groups = _ranges(together, mid)
+        spread, words = (low, high), ""
+        alone = () if ceilings.same_silicon(subject, baseline) else (subject, baseline)
+    for part in alone:
+        value = evaluate(case, part, calibration.load().mid).value
+        own = _own_ranges(case, part, evaluate, value)
+        spread = _wider(spread, own if part is subject else (own[1], own[0]))
+        if not known and max(own) > _NOTICED:
+            groups = sorted({*groups, *_OWN_GROUPS})
+    return spread, words or _unvalidated(groups)
+
+
+def _wider(first: Spread, second: Spread) -> Spread:
+    """Independent spreads add in quadrature."""
+    return math.hypot(first[0], second[0]), math.hypot(first[1], second[1])
+
+
+def _own_ranges(case: Case, part: Accelerator | None, evaluate: Evaluator, mid: float) -> Spread:
+    return _ranges(lambda p: evaluate(case, part, p).value, mid, _OWN_GROUPS)[:2]
 
 
 _OWN_GROUPS = ("memory", "compute", "power")
 # Physics that two different chips do not share.
+
+_NOTICED = 1e-3
 
 
 def _ranges(
@@ -251,7 +257,7 @@ def _ranges(
             except CannotEstimate:
                 continue
             shifts.append(math.log(value / mid) if value > 0 else 0.0)
-        if shifts and max(map(abs, shifts)) > 1e-3:
+        if shifts and max(map(abs, shifts)) > _NOTICED:
             moved.append(group)
             low, high = low - min(0.0, *shifts), high + max(0.0, *shifts)
     return low, high, moved
@@ -399,8 +405,21 @@ def _training(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
 
 
 def _training_time(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
+    if not case.language_model.layers:
+        return _time_of_published_flops(case, part, with_)
     found = _training(case, part, with_)
     return Found(case.of("tokens") / found.value, found.binding, found.details)
+
+
+def _time_of_published_flops(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
+    """A model of which only the training FLOP are known: those over the rate, nothing else."""
+    assert part is not None
+    model = case.language_model
+    if not model.training_flops or "tokens" in case.values:
+        raise CannotEstimate(f"nobody has published the architecture of {model.name}")
+    rate = training.compute_rate(part, case.of("precision"), case.of("utilization"), with_)
+    seconds = model.training_flops / (rate * case.of("gpus"))
+    return Found(seconds, "compute", {"training_flops": model.training_flops})
 
 
 def _training_cost(case: Case, part: Accelerator | None, with_: Parameters) -> Found:

@@ -95,28 +95,32 @@ class Machine:
         self._per_token_elements = with_.elementwise_passes * model.hidden * model.layers
 
     def matrices(self, tokens: float) -> Timed:
-        """Matrix products of all layers on `tokens` tokens: body, then the experts touched.
-
-        Each product pads its tokens by a share of a tile, so efficiency is M / (M + tile).
-        """
-        with_, model = self.with_, self.request.model
-        padded = tokens + with_.tile_tokens
-        compute = 2 * padded * self.shape.body * self.padding / self.flop_rate
+        """Matrix products of all layers on `tokens` tokens: body, then the experts touched."""
+        model = self.request.model
+        compute = 2 * self._padded(tokens) * self.shape.body * self.padding / self.flop_rate
         memory = self.shape.body * self.weight_size / self.byte_rate
         timed = self._overlapped(compute, memory)
         if model.experts:
             k, experts = model.experts_per_token, model.experts
             touched = experts * (1 - (1 - k / experts) ** tokens)
-            routed = tokens * k + touched * with_.tile_tokens
+            routed = touched * self._padded(tokens * k / touched)
             compute = 2 * routed * self.shape.expert * self.padding / self.flop_rate
             memory = touched * self.shape.expert * self.weight_size / self.byte_rate
             timed = timed + self._overlapped(compute, memory)
         return timed
 
+    def _padded(self, tokens: float) -> float:
+        """Tokens a matrix product computes: a tile more for many, twice as many for few.
+
+        Efficiency grows with the batch towards one, the way tiles and their tails fill up.
+        """
+        tile = self.with_.tile_tokens
+        return tokens * (1 + tile / (tokens + tile)) if tile else tokens
+
     def rest(self, tokens: float, sampled: float) -> Timed:
         """Head on `sampled` tokens, element-wise traffic, all-reduces, launches, host time."""
         with_, model = self.with_, self.request.model
-        compute = 2 * (sampled + with_.tile_tokens) * self.shape.head / self.wide_rate
+        compute = 2 * self._padded(sampled) * self.shape.head / self.wide_rate
         memory = self.shape.head * self.head_size / self.byte_rate
         head = self._overlapped(compute, memory)
         element_bytes = tokens * self._per_token_elements * _ACTIVATION_BYTES

@@ -96,6 +96,8 @@ def check_fits(part: Accelerator, job: Job, with_: Parameters) -> None:
 
 def step(part: Accelerator, job: Job, with_: Parameters) -> Step:
     """One step of the whole job. Raises DoesNotFit, and CannotEstimate for a broken job."""
+    if not job.model.layers:
+        raise CannotEstimate(f"nobody has published the architecture of {job.model.name}")
     if not 0 <= job.utilization <= 1:
         raise CannotEstimate(f"utilization is a share of the peak, not {job.utilization:g}")
     check_fits(part, job, with_)
@@ -103,13 +105,11 @@ def step(part: Accelerator, job: Job, with_: Parameters) -> Step:
     per_pass = job.micro_batch * job.sequence * (job.gpus // group)
     passes = max(1.0, round(BATCH_TOKENS / per_pass))
     tokens = per_pass * passes
-    precision = ceilings.compute_precision(part, job.precision)
+    rate = compute_rate(part, job.precision, job.utilization, with_) * job.gpus
     if job.utilization:
-        rate = part.value(f"peak_{precision}") * job.utilization * job.gpus
         seconds = training_flops(job.model, tokens) / rate
         return Step(Timed(seconds, compute=seconds), tokens, 0.0, 0.0, group)
     flops = tokens * flops_per_token(job.model, job.sequence, job.recomputed)
-    rate = ceilings.matrix_rate(part, precision, with_) * with_.training_efficiency * job.gpus
     compute = flops / rate
     moved = tokens * job.model.layers * job.model.hidden * _ELEMENT_BYTES
     moved += job.model.parameters * _OPTIMIZER_BYTES
@@ -119,6 +119,14 @@ def step(part: Accelerator, job: Job, with_: Parameters) -> Step:
     shown = (tensor + data) * (1 - with_.overlap_share)
     time = Timed(compute + memory + shown, compute, memory, shown)
     return Step(time, tokens, tensor + data, network, group)
+
+
+def compute_rate(part: Accelerator, stored: str, utilization: float, with_: Parameters) -> float:
+    """FLOP/s of one device in training: the stated share of the peak, or the sustained rate."""
+    precision = ceilings.compute_precision(part, stored)
+    if utilization:
+        return part.value(f"peak_{precision}") * utilization
+    return ceilings.matrix_rate(part, precision, with_) * with_.training_efficiency
 
 
 def _tensor_parallel(part: Accelerator, job: Job) -> int:

@@ -29,10 +29,14 @@ _QUANTITIES = ("inference_throughput", "time_per_output_token", "energy_per_toke
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A validated error: natural logarithm of high / mid, and how it was found, in words."""
+    """A validated error: natural logarithm of high / mid, and how it was found, in words.
+
+    `foreign` holds the parts of families that no comparison covers; their own physics comes on top.
+    """
 
     log_error: float
     words: str
+    foreign: tuple[Accelerator, ...] = ()
 
 
 @lru_cache(maxsize=1)
@@ -102,4 +106,7 @@ def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) 
     phase = case.values.get("phase", "serving")
     if phase != "serving" or case.quantity == "time_per_output_token":
         words += f"; {'decode' if phase == 'serving' else phase} only as part of serving"
-    return Known(entry["log_q90"], words)
+    foreign = tuple(part for part in parts if part.family not in load()["families"])
+    if foreign:
+        words += "; widened by the ranges of its memory, compute and power"
+    return Known(entry["log_q90"], words, foreign)

@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +161,9 @@ def ratio_errors(
     return _summaries(found)
 
 
-def different_pairs(predictions: Iterable[Prediction], catalogue: Catalogue) -> list[Any]:
+def different_pairs(
+    predictions: Iterable[Prediction], catalogue: Catalogue
+) -> list[tuple[str, str]]:
     """Pairs of accelerator ids with different compute, faster memory first, each once."""
     ids = sorted({one.row.accelerator for one in predictions if one.value is not None})
     parts = sorted(
@@ -189,10 +191,12 @@ def summarise(catalogue: Catalogue, with_: Parameters | None = None) -> dict[str
     predictions = list(predict(catalogue.inference_rows(), catalogue, with_))
     compared = [one for one in predictions if one.value is not None]
     other = different_pairs(compared, catalogue)
+    parts = {one.row.accelerator for one in compared}
     return {
         "rows": len(predictions),
         "compared": len(compared),
-        "parts": sorted({one.row.accelerator for one in compared}),
+        "parts": sorted(str(name) for name in parts),
+        "families": sorted({str(catalogue.accelerators[name].family) for name in parts}),
         "absolute": _plain(absolute_errors(compared)),
         "ratio_equal_compute": _plain(ratio_errors(compared, [_EQUAL_COMPUTE_PAIR], catalogue)),
         "ratio_other": _plain(ratio_errors(compared, other, catalogue)),
@@ -207,6 +211,24 @@ def _plain(summaries: dict[str, ErrorSummary]) -> dict[str, dict[str, float]]:
         }
         for kind, found in summaries.items()
     }
+
+
+def table_of_errors(stored: Mapping[str, Any]) -> str:
+    """The stored errors as a Markdown table, as docs/model.md shows them."""
+    titles = {
+        "absolute": "one part",
+        "ratio_equal_compute": "ratio, equal compute",
+        "ratio_other": "ratio, different chips",
+    }
+    lines = [
+        "| what | kind | compared | median | mean | 90 % within |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for section, title in titles.items():
+        for kind, entry in stored[section].items():
+            shares = " | ".join(f"{100 * entry[n]:.1f} %" for n in ("median", "mean", "q90"))
+            lines.append(f"| {title} | {kind.replace('_', ' ')} | {entry['count']:,} | {shares} |")
+    return "\n".join(lines)
 
 
 def table_digest(table: bytes) -> str:

@@ -1,0 +1,147 @@
+"""Imports only go down, only cli/ prints, and kernels/ stays no package of its own."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "gpubench"
+
+# The lowest floor first. A module may import from its own floor and from those below.
+FLOORS = (
+    ("errors", "__init__", "kernels"),
+    ("units", "stats", "dates", "yaml_text"),
+    ("quantities",),
+    ("model",),
+    ("measuring", "roofline", "claims", "records", "catalogue"),
+    ("benchmarks",),
+    ("run", "evidence", "verdict"),
+    ("report",),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+# On one floor nothing else may import a neighbour: the catalogue knows no model of performance.
+NEIGHBOURS = {
+    "roofline": {"catalogue"},
+    "claims": {"catalogue"},
+    "dates": {"units"},
+    "run": {"evidence", "verdict"},
+}
+
+
+def imported(source: str) -> Iterator[tuple[str, int]]:
+    """(room, line) of every import of gpubench in a source text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "gpubench":
+                yield (parts[1] if len(parts) > 1 and parts[1] in FLOOR_OF else "__init__"), node.lineno
+
+
+def upward(room: str, source: str) -> list[str]:
+    """The imports of a room's source that lead up, or sideways where no door is."""
+    found = []
+    for target, line in imported(source):
+        sideways = target != room and FLOOR_OF[target] == FLOOR_OF[room]
+        if FLOOR_OF[target] > FLOOR_OF[room] or (
+            sideways and target not in NEIGHBOURS.get(room, set())
+        ):
+            found.append(f"line {line}: {room} imports {target}")
+    return found
+
+
+def printing(source: str) -> list[str]:
+    """Calls of print, and uses of click or sys.stdout, in a source text."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            found.append(f"line {node.lineno}: print")
+        if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr"):
+            found.append(f"line {node.lineno}: sys.{node.attr}")
+        if isinstance(node, ast.Import) and any(a.name.startswith("click") for a in node.names):
+            found.append(f"line {node.lineno}: click")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("click"):
+            found.append(f"line {node.lineno}: click")
+    return found
+
+
+def rooms() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room for room, _ in rooms()} <= set(FLOOR_OF)
+
+
+def test_imports_only_go_down() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}, {line}"
+        for room, path in rooms()
+        for line in upward(room, path.read_text("utf-8"))
+    ]
+    assert wrong == []
+
+
+def test_an_upward_import_would_be_seen() -> None:
+    bad = "def late():\n    from gpubench.report import wording\n"
+    assert upward("verdict", bad) == ["line 2: verdict imports report"]
+    assert upward("catalogue", "import gpubench.roofline.llm") == [
+        "line 1: catalogue imports roofline"
+    ]
+    assert upward("model", "from gpubench import run") == ["line 1: model imports run"]
+    assert upward("roofline", "from gpubench.catalogue import Catalogue") == []
+
+
+def test_only_the_command_line_prints() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}, {line}"
+        for room, path in rooms()
+        if room not in ("cli", "__main__")
+        for line in printing(path.read_text("utf-8"))
+    ]
+    assert wrong == []
+
+
+def test_a_print_would_be_seen() -> None:
+    assert printing("import sys\nprint('hello', file=sys.stderr)") == [
+        "line 2: print",
+        "line 2: sys.stderr",
+    ]
+    assert printing("from click import echo") == ["line 1: click"]
+
+
+def test_cli_imports_only_click_at_its_top() -> None:
+    tree = ast.parse((PACKAGE / "cli" / "__init__.py").read_text("utf-8"))
+    names = {
+        name.split(".")[0]
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    assert names == {"__future__", "gc", "os", "sys", "importlib", "click", "gpubench"}
+
+
+def test_kernels_is_no_package_that_shadows_the_one_on_pypi() -> None:
+    # The checkout's root is on sys.path under pytest, so `import kernels` would find ours.
+    assert not (ROOT / "kernels" / "__init__.py").exists()
+
+
+def test_the_shim_finds_the_kernels_of_the_checkout() -> None:
+    import gpubench.kernels
+
+    assert str(ROOT / "kernels") in list(gpubench.kernels.__path__)

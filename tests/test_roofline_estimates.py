@@ -1,0 +1,249 @@
+"""Estimates as they are asked for: defaults named, limits named, intervals honest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gpubench import catalogue
+from gpubench.errors import CannotEstimate, DoesNotFit, MissingFigure, UnknownName
+from gpubench.model import Estimate
+from gpubench.quantities import QUANTITIES
+from gpubench.roofline import estimate, estimate_ratio
+from gpubench.roofline.estimates import _EVALUATORS, _answer
+
+CATALOGUE = catalogue.load()
+H100, H200, H20, H800, A100, NPU = (
+    CATALOGUE.accelerator(name)
+    for name in (
+        "nvidia-h100-sxm5",
+        "nvidia-h200-sxm",
+        "nvidia-h20-96gb",
+        "nvidia-h800-sxm5",
+        "nvidia-a100-80gb-sxm4",
+        "huawei-ascend-910b3",
+    )
+)
+ESTIMATED = [kind for kind in QUANTITIES.values() if kind.via == "estimate"]
+CHAT = {"model": "llama-2-70b", "precision": "fp8", "gpus": 2}
+
+
+def of(quantity: str, part: Any = H200, **conditions: Any) -> Estimate:
+    return estimate(quantity, part, conditions, CATALOGUE)
+
+
+def ratio(quantity: str, subject: Any = H200, baseline: Any = H100, **given: Any) -> Estimate:
+    return estimate_ratio(quantity, subject, baseline, given, CATALOGUE)
+
+
+def test_every_estimated_quantity_has_an_evaluator_and_no_other() -> None:
+    assert set(_EVALUATORS) == {kind.name for kind in ESTIMATED}
+
+
+@pytest.mark.parametrize("kind", ESTIMATED, ids=lambda kind: kind.name)
+def test_every_quantity_answers_with_an_ordered_interval_a_limit_and_an_error(kind: Any) -> None:
+    needed = {"hourly_rent": 2 / 3600} if kind.name == "training_cost" else {}
+    if kind.subject == "none":
+        found = of(kind.name, None, **needed)
+    elif kind.name == "communication_phase_time":
+        found = ratio(kind.name, H800)
+    else:
+        found = of(kind.name, **needed)
+        pair = ratio(kind.name, **needed)
+        assert pair.unit == "1"
+        assert 0 < pair.low <= pair.mid <= pair.high
+    assert 0 < found.low <= found.mid <= found.high
+    assert found.binding_limit
+    assert "validated" in found.error
+
+
+def test_what_was_not_stated_is_named_with_the_value_assumed() -> None:
+    found = of("inference_throughput", precision="fp8")
+    assert "model not stated: llama-2-70b assumed" in found.assumptions
+    assert "batch not stated: max assumed" in found.assumptions
+    assert not any(text.startswith("precision not stated") for text in found.assumptions)
+
+
+def test_the_default_number_of_devices_is_one_that_holds_the_model_with_room() -> None:
+    found = ratio("inference_throughput", precision="fp16")
+    assert found.details["subject"]["gpus"] == found.details["baseline"]["gpus"] == 4
+
+
+def test_a_ratio_is_known_better_than_its_parts() -> None:
+    absolute = of("inference_throughput", **CHAT)
+    relative = ratio("inference_throughput", **CHAT)
+    assert relative.high / relative.low < absolute.high / absolute.low
+    assert "H200/H100 pairs" in relative.error
+
+
+def test_parts_with_different_compute_have_a_wider_ratio() -> None:
+    same = ratio("inference_throughput", **CHAT)
+    other = ratio("inference_throughput", H200, H20, **CHAT)
+    assert other.high / other.low > same.high / same.low
+    assert "different chips" in other.error
+
+
+def test_a_family_nobody_compared_is_known_less_well() -> None:
+    asked = {"model": "llama-3-8b", "precision": "fp16", "gpus": 1}
+    known, foreign = (of("inference_throughput", part, **asked) for part in (A100, NPU))
+    assert foreign.high / foreign.low > known.high / known.low
+    assert "widened" in foreign.error
+
+
+def test_prompts_dilute_the_gain_of_bandwidth() -> None:
+    chat = ratio("inference_throughput", **CHAT, input_tokens=128, output_tokens=2048).mid
+    summary = ratio("inference_throughput", **CHAT, input_tokens=2048, output_tokens=128).mid
+    assert 1.0 < summary < 1.15 < 1.3 < chat
+
+
+def test_a_nearly_full_card_gives_a_large_uplift_and_says_why() -> None:
+    found = ratio(
+        "inference_throughput",
+        model="llama-2-70b",
+        precision="fp8",
+        gpus=1,
+        input_tokens=128,
+        output_tokens=2048,
+    )
+    assert found.low > 2
+    assert found.mid > 3
+    assert "memory capacity on NVIDIA H100" in found.binding_limit
+    assert "nearly full" in found.error
+
+
+def test_decode_of_one_sequence_gains_what_bandwidth_gains() -> None:
+    found = ratio("inference_throughput", **CHAT, batch=1, phase="decode")
+    assert 1.2 < found.mid < 4.8 / 3.35
+    assert found.binding_limit == "memory bandwidth"
+
+
+def test_prefill_is_bound_by_power_on_a_full_part_and_by_compute_on_a_cut_down_one() -> None:
+    assert of("time_to_first_token", H100, **CHAT, input_tokens=4096).binding_limit == "power"
+    assert of("time_to_first_token", H20, **CHAT, input_tokens=4096).binding_limit == "compute"
+
+
+def test_an_equal_batch_that_one_part_cannot_hold_does_not_fit() -> None:
+    with pytest.raises(DoesNotFit, match="H100"):
+        ratio("inference_throughput", model="llama-2-70b", precision="fp8", gpus=1, batch=64)
+
+
+def test_gpt_3_in_fp16_does_not_fit_one_h200_and_its_memory_share_says_so() -> None:
+    asked = {"model": "gpt-3-175b", "precision": "fp16", "gpus": 1}
+    with pytest.raises(DoesNotFit):
+        of("inference_throughput", **asked)
+    assert of("memory_share", **asked).low > 2
+    assert of("memory_share", **{**asked, "precision": "int4"}).high < 1
+    assert of("devices_needed", model="gpt-3-175b", precision="fp16").mid == 3
+
+
+def test_equal_boards_save_energy_as_they_gain_throughput() -> None:
+    faster = ratio("inference_throughput", **CHAT)
+    energy = ratio("energy_per_token", **CHAT)
+    assert energy.mid == pytest.approx(1 / faster.mid)
+
+
+def test_memory_does_not_speed_up_gradients_that_wait_for_links() -> None:
+    found = ratio("gradient_sync_time", gpus=8)
+    assert (found.low, found.mid, found.high) == (1.0, 1.0, 1.0)
+    assert found.binding_limit == "links"
+    assert of("gradient_sync_time", gpus=1024).binding_limit == "network"
+
+
+def test_loading_parameters_follows_bandwidth_only_from_device_memory() -> None:
+    assert ratio("parameter_load_time").mid == pytest.approx(3.35 / 4.8)
+    assert ratio("parameter_load_time", path="pcie").mid == pytest.approx(1.0)
+
+
+def test_an_h800_waits_longer_in_phases_bound_by_links() -> None:
+    found = ratio("communication_phase_time", H800, bandwidth_bound_share=0.2)
+    assert found.mid == pytest.approx(1.25)
+    with pytest.raises(CannotEstimate, match="only as a ratio"):
+        of("communication_phase_time", H800)
+
+
+def test_training_gpt_3_takes_the_arithmetic_of_a_stated_utilization() -> None:
+    found = of(
+        "training_time",
+        H100,
+        model="gpt-3-175b",
+        precision="bf16",
+        gpus=1024,
+        tokens=300e9,
+        utilization=0.4,
+    )
+    assert found.mid == pytest.approx(3.15e23 / (0.4 * 989.4e12 * 1024), rel=0.01)
+
+
+def test_cost_is_device_hours_times_rent_and_needs_a_rent() -> None:
+    with pytest.raises(CannotEstimate, match="hourly_rent"):
+        of("training_cost")
+    asked = {"gpus": 64, "tokens": 1e12}
+    cost = of("training_cost", **asked, hourly_rent=2 / 3600).mid
+    assert cost == pytest.approx(of("training_time", **asked).mid / 3600 * 64 * 2)
+
+
+def test_the_cost_of_gpt_4_follows_from_its_published_training_flop() -> None:
+    asked = {"model": "gpt-4", "precision": "fp16", "hourly_rent": 1 / 3600, "utilization": 0.34}
+    found = of("training_cost", A100, **asked)
+    hours = CATALOGUE.model("gpt-4").training_flops / (0.34 * 312e12) / 3600
+    assert found.mid == pytest.approx(hours, rel=0.01)
+    with pytest.raises(CannotEstimate, match="architecture of GPT-4"):
+        of("training_throughput", A100, model="gpt-4")
+
+
+def test_eight_ports_of_400_gigabit_make_400_gb_a_second() -> None:
+    found = of("node_network_bandwidth", None, ports=8, port_rate=50e9)
+    assert found.low == found.mid == found.high == 400e9
+
+
+def test_sequences_and_devices_are_whole() -> None:
+    for quantity in ("max_sequences", "devices_needed"):
+        found = of(quantity)
+        assert all(end == int(end) for end in (found.low, found.mid, found.high))
+
+
+def test_a_condition_the_quantity_does_not_know_is_refused() -> None:
+    with pytest.raises(CannotEstimate, match="does not depend on message"):
+        of("inference_throughput", message=1.0)
+
+
+def test_negative_and_absent_things_are_refused_in_a_sentence() -> None:
+    with pytest.raises(CannotEstimate, match="input tokens must be positive"):
+        of("inference_throughput", input_tokens=-1)
+    with pytest.raises(CannotEstimate, match="needs an accelerator"):
+        of("memory_share", None)
+    with pytest.raises(CannotEstimate, match="not a quantity of the performance model"):
+        of("memory_capacity")
+    with pytest.raises(UnknownName, match="llama"):
+        of("inference_throughput", model="llama-2-70")
+
+
+def test_a_missing_peak_is_never_guessed() -> None:
+    figures = {name: f for name, f in H200.figures.items() if name != "peak_fp8"}
+    with pytest.raises(MissingFigure, match="peak fp8"):
+        of("inference_throughput", replace(H200, figures=figures), **CHAT)
+
+
+def test_two_parts_of_one_id_are_not_confused() -> None:
+    slower = replace(
+        H200, figures={**H200.figures, "memory_bandwidth": H100.figures["memory_bandwidth"]}
+    )
+    asked = {**CHAT, "batch": 8, "phase": "decode"}
+    assert of("inference_throughput", slower, **asked).mid < of("inference_throughput", **asked).mid
+
+
+def test_thousands_of_estimates_take_well_under_a_second() -> None:
+    _answer.cache_clear()
+    start = time.perf_counter()
+    for isl in range(128, 1128, 10):
+        ratio("inference_throughput", **CHAT, input_tokens=isl)
+    uncached = (time.perf_counter() - start) / 200
+    start = time.perf_counter()
+    for _ in range(1000):
+        ratio("inference_throughput", **CHAT, input_tokens=128)
+    cached = (time.perf_counter() - start) / 1000
+    assert uncached < 2e-3  # a few tenths of a millisecond on an idle machine
+    assert cached < 2e-4

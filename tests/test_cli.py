@@ -424,7 +424,7 @@ def test_the_doctor_leaves_no_trace_and_names_what_is_broken(run: Run) -> None:
 # --------------------------------------------------------------------------- as a process
 
 
-def test_a_reader_that_closes_the_pipe_sees_no_traceback(run: Run, tmp_path: Path) -> None:
+def test_a_reader_that_closes_the_pipe_sees_no_traceback(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = process("list", "accelerators", cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE)
@@ -444,7 +444,7 @@ def when_read(pipe: Path, reader: subprocess.Popen[str]) -> int:
     pytest.fail(f"it ended with {reader.returncode} before reading")
 
 
-def test_an_interrupted_command_exits_with_130(run: Run, tmp_path: Path) -> None:
+def test_an_interrupted_command_exits_with_130(tmp_path: Path) -> None:
     """Reading claims from a pipe that never ends stands for a long run."""
     os.mkfifo(tmp_path / "endless")
     started = process(

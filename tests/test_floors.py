@@ -45,7 +45,10 @@ def imported(source: str) -> Iterator[tuple[str, int]]:
         for name in names:
             parts = name.split(".")
             if parts[0] == "gpubench":
-                yield (parts[1] if len(parts) > 1 and parts[1] in FLOOR_OF else "__init__"), node.lineno
+                yield (
+                    (parts[1] if len(parts) > 1 and parts[1] in FLOOR_OF else "__init__"),
+                    node.lineno,
+                )
 
 
 def upward(room: str, source: str) -> list[str]:
@@ -64,7 +67,11 @@ def printing(source: str) -> list[str]:
     """Calls of print, and uses of click or sys.stdout, in a source text."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "print"
+        ):
             found.append(f"line {node.lineno}: print")
         if isinstance(node, ast.Attribute) and node.attr in ("stdout", "stderr"):
             found.append(f"line {node.lineno}: sys.{node.attr}")

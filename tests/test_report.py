@@ -69,7 +69,9 @@ def test_a_report_leads_from_the_verdict_to_the_source() -> None:
 
 
 def test_a_statement_cannot_bend_the_report() -> None:
-    nasty = "A | B\n\n# Heading <img src=x onerror=alert(1)> [click](javascript:alert(1)) `code` *x*"
+    nasty = (
+        "A | B\n\n# Heading <img src=x onerror=alert(1)> [click](javascript:alert(1)) `code` *x*"
+    )
     judged = judge(claim(nasty), [found(4.7e12, source=nasty, assumptions=(nasty,))])
     text = markdown.render(findings((claim(nasty), judged)))
     assert "<img" not in text.replace("\\<img", "")
@@ -172,7 +174,21 @@ def test_counts_add_up() -> None:
 def test_a_wide_terminal_shows_reasons_and_a_narrow_one_does_not() -> None:
     judged = findings((claim(), judge(claim(), [found(4.7e12)])))
     assert terminal.verdict_table(judged, 200).columns[-1] == "why"
-    assert terminal.verdict_table(judged, 80).columns[-1] == "found"
+    assert terminal.verdict_table(judged, 120).columns[-1] == "found"
+
+
+@pytest.mark.parametrize("columns", [30, 60, 80, 100, 120, 200])
+def test_no_terminal_is_too_narrow_for_an_id(columns: int) -> None:
+    from rich.console import Console
+
+    long = replace(claim(), id="h200-" + "x" * 20)
+    judged = findings((long, judge(long, [found(4.7e12)])))
+    console = Console(width=columns)
+    with console.capture() as capture:
+        console.print(table.terminal(terminal.verdict_table(judged, columns)))
+    shown = capture.get()
+    for words in (long.id, "supported (catalogue)", "about 4.8 TB/s", "4.7 TB/s"):
+        assert words in shown
 
 
 def test_a_name_with_brackets_is_no_terminal_style() -> None:

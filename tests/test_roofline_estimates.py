@@ -84,6 +84,7 @@ def test_parts_with_different_compute_have_a_wider_ratio() -> None:
     other = ratio("inference_throughput", H200, H20, **CHAT)
     assert other.high / other.low > same.high / same.low
     assert "different chips" in other.error
+    assert "NVIDIA H20 96GB not among them" in other.error
 
 
 def test_a_family_nobody_compared_is_known_less_well() -> None:

@@ -101,6 +101,11 @@ def test_the_interval_of_a_ratio_holds_nine_of_ten_published_pairs() -> None:
     assert inside / total > 0.85
 
 
+def test_no_published_run_is_said_not_to_fit(predictions: list[validation.Prediction]) -> None:
+    wrong = [one for one in predictions if "fit" in one.skipped or "leaves no" in one.skipped]
+    assert not [(one.row.line, one.skipped) for one in wrong]
+
+
 @pytest.mark.parametrize(("name", "gpus"), [("nvidia-h200-sxm", 1), ("nvidia-h100-sxm5", 2)])
 def test_mlperf_results_nobody_fitted_lie_in_the_interval(name: str, gpus: int) -> None:
     # Llama-2-70B offline on eight GPUs: one H200 holds a copy, two H100 share one. Prompts and

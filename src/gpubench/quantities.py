@@ -49,6 +49,26 @@ PRECISIONS = ("fp64", "fp64_tensor", "fp32", "tf32", "fp16", "bf16", "fp8", "int
 STORAGE_BITS = {"fp32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "int4": 4, "fp4": 4}
 """Bits a stored weight or cache value takes. Block scales of 4-bit formats come on top."""
 
+
+@dataclass(frozen=True, slots=True)
+class Achievable:
+    """The least share of a peak that a good kernel sustains, and what says so."""
+
+    floor: float
+    because: str
+
+
+# The lowest shares that published stream kernels, dense GEMMs and ring all-reduces reach on parts
+# whose peak is not in doubt; the measurements stand in the catalogue's published.yaml.
+ACHIEVABLE: dict[str, Achievable] = {
+    "memory_bandwidth": Achievable(0.80, "published stream kernels reach 83 to 98 % of it"),
+    "peak_fp16": Achievable(0.65, "published FP16 GEMMs reach 68 to 96 % of it"),
+    "peak_bf16": Achievable(0.65, "published BF16 GEMMs reach 68 to 96 % of it"),
+    "interconnect_bandwidth": Achievable(0.75, "published ring all-reduces reach 82 % of it"),
+}
+PEAK_CEILING = 1.02
+"""A rate above the peak by more is a fault of the measurement, not a better part."""
+
 _CONDITIONS = (
     ConditionKind("rate", "the theoretical peak, or what a kernel sustains", ("peak", "sustained")),
     ConditionKind("sparsity", "dense, or 2:4 structured sparsity", ("dense", "sparse")),

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpubench import claims, evidence, records, verdict
+from gpubench import claims, dates, evidence, records, verdict
 from gpubench.catalogue import Catalogue
 from gpubench.claims import ClaimsFile
 from gpubench.errors import CannotMeasure, UnknownName
 from gpubench.model import Claim, Verdict
-from gpubench.quantities import QUANTITIES, TEXT
+from gpubench.quantities import DATE, QUANTITIES
+from gpubench.reasons import describe_accepted
+from gpubench.tolerances import accepts
 
 
 @dataclass(frozen=True)
@@ -146,20 +148,20 @@ def _clash(left: Claim, right: Claim) -> str:
         return ""
     if left.claimed.text or right.claimed.text:
         return _word_clash(left, right)
-    one, other = verdict.accepts(left.claimed), verdict.accepts(right.claimed)
+    one, other = accepts(left.claimed), accepts(right.claimed)
     if one is None or other is None or not one.disjoint(other):
         return ""
-    return (
-        f"{verdict.describe_accepted(left, one)} and {verdict.describe_accepted(right, other)} "
-        "do not overlap"
-    )
+    return f"{describe_accepted(left, one)} and {describe_accepted(right, other)} do not overlap"
 
 
 def _word_clash(left: Claim, right: Claim) -> str:
     a, b = left.claimed.text, right.claimed.text
-    if QUANTITIES[left.quantities[0]].unit != TEXT or a.lower() == b.lower():
+    if QUANTITIES[left.quantities[0]].unit != DATE:
+        return f"'{a}' is not '{b}'" if a.lower() != b.lower() else ""
+    if {left.claimed.qualifier, right.claimed.qualifier} != {"exact"}:
         return ""
-    return f"'{a}' is not '{b}'"
+    one, other = dates.span(a), dates.span(b)
+    return f"{a} and {b} do not overlap" if one[1] < other[0] or other[1] < one[0] else ""
 
 
 def _selected(file: ClaimsFile, only: Sequence[str]) -> set[str]:

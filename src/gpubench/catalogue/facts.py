@@ -7,13 +7,13 @@ export rule. What is derived (a ratio, TPP, a ridge point) names the sources of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gpubench.catalogue import derived, export
 from gpubench.errors import MissingFigure
 from gpubench.model import Accelerator, Figure, LanguageModel
-from gpubench.quantities import QUANTITIES
+from gpubench.quantities import ACHIEVABLE, QUANTITIES
 from gpubench.units import Quantity, show
 
 if TYPE_CHECKING:
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A value, who says it, and what else should be known about it."""
+    """A value, who says it, and what else should be known about it.
+
+    Where a peak stands for a sustained rate, that rate lies between `floor` times it and itself.
+    """
 
     value: Quantity | str
     source: str
     remarks: tuple[str, ...] = ()
+    floor: float = 1.0
 
 
 def find(
@@ -50,6 +54,8 @@ def find(
     other = _one(quantity, baseline, conditions, catalogue)
     if isinstance(found.value, str) or isinstance(other.value, str):
         raise MissingFigure(f"{quantity} is no number and has no ratio")
+    if found.floor != 1 or other.floor != 1:
+        raise MissingFigure("the ratio of two sustained rates does not follow from data sheets")
     if other.value.value == 0:
         raise MissingFigure(f"{quantity} of {baseline} is zero, so there is no ratio to it")
     return Fact(
@@ -76,8 +82,6 @@ def _one(quantity: str, subject: str, conditions: Mapping[str, Any], catalogue: 
 def _figure(
     quantity: str, part: Accelerator, conditions: Mapping[str, Any], catalogue: Catalogue
 ) -> Fact:
-    if conditions.get("rate") == "sustained":
-        raise MissingFigure(f"{part.name}: a data sheet states peaks, not sustained rates")
     if quantity == "architecture":
         return Fact(part.family, f"family of {part.name}")
     sparse = "_sparse" if conditions.get("sparsity") == "sparse" else ""
@@ -85,7 +89,17 @@ def _figure(
     value = figure.value
     if conditions.get("direction") == "one-way" and isinstance(value, Quantity):
         value = value * 0.5
-    return Fact(value, cite(figure, catalogue), _remarks(figure, catalogue))
+    fact = Fact(value, cite(figure, catalogue), _remarks(figure, catalogue))
+    return _sustained(fact, quantity, part) if conditions.get("rate") == "sustained" else fact
+
+
+def _sustained(peak: Fact, quantity: str, part: Accelerator) -> Fact:
+    """A data sheet states peaks; of some it is known what share a good kernel sustains."""
+    if quantity not in ACHIEVABLE:
+        raise MissingFigure(f"{part.name}: a data sheet states peaks, not sustained rates")
+    floor, because = ACHIEVABLE[quantity].floor, ACHIEVABLE[quantity].because
+    remark = f"sustained: {floor:.0%} of the peak to all of it; {because}".replace("%", " %", 1)
+    return replace(peak, remarks=(remark, *peak.remarks), floor=floor)
 
 
 def cite(figure: Figure, catalogue: Catalogue) -> str:

@@ -204,7 +204,7 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
         ["devices", *(str(t.details["gpus"]) for t in throughputs)],
         ["bound by", *(t.binding_limit for t in throughputs)],
     ]
-    printing.table(Table(("", *columns), rows, keep=("",)))
+    printing.table(Table(("", *columns), rows))
     if versus:
         _print_uplift(part, versus)
     click.echo(f"\nError of the throughput: {found['throughput'].error}")

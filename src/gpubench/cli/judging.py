@@ -37,8 +37,10 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
     printing.table(terminal.verdict_table(findings, printing.columns()))
     click.echo()
     printing.table(terminal.count_table(findings.judgement.verdicts))
+    if findings.judgement.contradictions:
+        click.echo("\nContradictions between claims:\n")
     for found in findings.judgement.contradictions:
-        click.echo(f"\nContradiction: {found.left.id} and {found.right.id}: {found.why}")
+        click.echo(f"- {found.left.id} and {found.right.id}: {found.why}")
 
 
 def exit_if_failed(ctx: click.Context, findings: Findings, fail_on: tuple[str, ...] | None) -> None:

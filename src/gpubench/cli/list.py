@@ -22,10 +22,10 @@ def _accelerators(**_: Any) -> Table:
     known = catalogue.load()
     figures = ("memory_capacity", "memory_bandwidth", "peak_fp16", "board_power", "release_date")
     rows = [
-        [part.id, part.name, *(_figure(part.figures.get(name)) for name in figures)]
+        [part.id, *(_figure(part.figures.get(name)) for name in figures)]
         for part in known.accelerators.values()
     ]
-    return Table(("id", "name", "memory", "bandwidth", "fp16 dense", "power", "released"), rows)
+    return Table(("id", "memory", "bandwidth", "fp16 dense", "power", "released"), rows)
 
 
 def _figure(figure: Any) -> str:

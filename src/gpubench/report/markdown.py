@@ -11,19 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gpubench.model import KINDS, OUTCOMES, Article, Citation, Claim, Evidence, OutOfScope, Verdict
+from gpubench.reasons import condition
 from gpubench.report import wording
 from gpubench.report.table import escape, link, markdown_cells
 
 if TYPE_CHECKING:
     from gpubench.report.findings import Findings
 
-MOST_ROWS = 12
-"""Evidence shown for one claim. The record beside the report holds all of it."""
+MOST_ROWS, MOST_REASONS = 12, 6
+"""Evidence, and reasons for its absence, shown for one claim; the JSON document has all of it."""
 
 _MARKS = {
     "inside": "yes",
     "straddling": "partly",
-    "missing": "nothing found",
     "achievable": "yes, as much of the peak as can be had",
     "slower": "not the fastest kernel",
     "implausible": "implausible: above the peak",
@@ -177,18 +177,20 @@ def _out_of_scope(findings: Findings) -> Iterator[str]:
 
 def _particulars(claim: Claim, verdict: Verdict, articles: Mapping[str, Article]) -> Iterator[str]:
     yield f"- Claimed: {escape(wording.claimed(claim.claimed))}"
-    yield f"- Accepted: {escape(wording.accepted(verdict, claim))}"
+    if verdict.accepted:
+        yield f"- Accepted: {escape(wording.accepted(verdict, claim))}"
     if claim.reading:
         yield f"- Read as a number: {escape(claim.reading)}"
     about = " or ".join(claim.subjects)
     if claim.baselines:
         about += f" compared with {' or '.join(claim.baselines)}"
     if about:
-        yield f"- About: {escape(about)}; {escape(', '.join(claim.quantities))}"
+        what = ", ".join(name.replace("_", " ") for name in claim.quantities)
+        yield f"- About: {escape(what)} of {escape(about)}"
     if claim.conditions:
         yield f"- Stated: {escape(wording.conditions(claim.conditions))}"
     for name, values in claim.sweep.items():
-        tried = wording.condition(name, values)
+        tried = condition(name, values)
         yield f"- Left open: {escape(name.replace('_', ' '))}, tried {escape(tried)}"
     yield from _printed_in(claim.citations, articles)
 
@@ -213,7 +215,8 @@ def _article_name(articles: Mapping[str, Article], article_id: str) -> str:
 
 def _evidence(claim: Claim, verdict: Verdict) -> str:
     rows = list(zip(verdict.evidence, verdict.relations, strict=True))
-    shown = _shown(rows)
+    told = [(item, relation) for item, relation in rows if relation != "missing"]
+    shown = _shown(told)
     items = [item for item, _ in shown]
     common = wording.shared(items)
     parts = []
@@ -223,9 +226,13 @@ def _evidence(claim: Claim, verdict: Verdict) -> str:
         _cells(number, item, relation, claim, common)
         for number, (item, relation) in enumerate(shown, 1)
     ]
-    parts.append(markdown_cells(*_columns(cells)))
-    if len(rows) > len(shown):
-        parts.append(_rest(rows, len(shown)))
+    if cells:
+        parts.append(markdown_cells(*_columns(cells)))
+    if len(told) > len(shown):
+        parts.append(_rest(told, len(shown)))
+    missing = _nothing([item for item, relation in rows if relation == "missing"])
+    if missing:
+        parts.append("Nothing found:\n\n" + missing)
     notes = _numbered([item.assumptions for item in items])
     if notes:
         parts.append("Assumed, or to note:\n\n" + notes)
@@ -298,14 +305,23 @@ def _spread(group: Sequence[tuple[Evidence, str]], room: int) -> Sequence[tuple[
 
 
 def _rest(rows: Sequence[tuple[Evidence, str]], shown: int) -> str:
-    relations = [relation for _, relation in rows]
-    inside, missing = relations.count("inside"), relations.count("missing")
+    inside = sum(relation == "inside" for _, relation in rows)
     return (
         f"{len(rows) - shown} more like these are in `gpubench check --json -`. "
-        f"Of all {len(rows)}, {inside} lie inside what the claim accepts"
-        + (f", {missing} found nothing" if missing else "")
-        + "."
+        f"Of all {len(rows)}, {inside} lie inside what the claim accepts."
     )
+
+
+def _nothing(items: Sequence[Evidence]) -> str:
+    """Why some conditions gave no evidence: each reason once, with how often it came up."""
+    reasons = [item.missing or "no reason given" for item in items]
+    counted = {reason: reasons.count(reason) for reason in reasons}
+    lines = [
+        f"- {escape(reason)}" + (f" ({count} times)" if count > 1 else "")
+        for reason, count in counted.items()
+    ]
+    left = len(lines) - MOST_REASONS
+    return "\n".join([*lines[:MOST_REASONS], *([f"- and {left} more reasons"] if left > 0 else [])])
 
 
 _NAMED = re.compile(rf"^(?P<name>[^<>;]{{1,80}}), (?P<address>{_URL.pattern})")

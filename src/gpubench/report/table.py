@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import rich.table
+    from rich.text import Text
+
+
+_MOST_PADDED = 48
+"""Wider columns are not lined up; the blanks would outweigh the text."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under column names. `styles` maps a cell's first word to a terminal colour."""
+    """Rows of cells under column names.
+
+    A terminal folds neither the first column nor those in `keep`, and `styles` maps the first word
+    of a line to its colour there.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    title: str = ""
     keep: Sequence[str] = ()
     styles: dict[str, str] = field(default_factory=dict)
 
@@ -30,7 +38,9 @@ def markdown(table: Table) -> str:
 def markdown_cells(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table from cells that are Markdown already."""
     lines = [list(columns), *(list(row) for row in rows)]
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(columns))]
+    widths = [
+        min(_MOST_PADDED, max(3, *(len(line[i]) for line in lines))) for i in range(len(columns))
+    ]
     widths[-1] = 3
     rule = ["-" * width for width in widths]
     return "\n".join(
@@ -62,19 +72,22 @@ def link(text: str, address: str) -> str:
 
 
 def terminal(table: Table) -> rich.table.Table:
-    """The table for a terminal: columns in `keep` are never folded, the others wrap."""
+    """The table for a terminal."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    drawn = RichTable(box=box.SIMPLE_HEAD)
     for name in table.columns:
-        drawn.add_column(name, no_wrap=name in table.keep, overflow="fold")
+        keep = name in (table.columns[0], *table.keep)
+        drawn.add_column(name, no_wrap=keep, overflow="fold")
     for row in table.rows:
         # Text, not markup: a '[' in a name is no style.
-        drawn.add_row(*(Text(cell, _style(table, cell)) for cell in row))
+        drawn.add_row(*(Text("\n").join(_styled(table, cell)) for cell in row))
     return drawn
 
 
-def _style(table: Table, cell: str) -> str:
-    return table.styles.get(cell.partition(" ")[0], "")
+def _styled(table: Table, cell: str) -> list[Text]:
+    from rich.text import Text
+
+    return [Text(line, table.styles.get(line.partition(" ")[0], "")) for line in cell.split("\n")]

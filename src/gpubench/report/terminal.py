@@ -23,24 +23,28 @@ COLOURS = {
 }
 """By outcome; the word itself always stands beside the colour."""
 
-REASON_FROM_COLUMNS = 150
-"""Narrower terminals show no reasons: they would wrap each claim over many lines."""
+WHY_FROM_COLUMNS, ONE_LINE_FROM_COLUMNS, TWO_LINES_FROM_COLUMNS = 150, 110, 76
+"""Narrower terminals show no reasons, since each would wrap over many lines; still narrower ones
+show a claim on two lines, or on four, so that its id stays whole."""
 
 
 def verdict_table(findings: Findings, columns: int) -> Table:
-    """One row a claim, for a terminal of so many columns."""
-    reasons = columns >= REASON_FROM_COLUMNS
-    rows = []
-    for verdict, claim in findings.judged:
-        row = [
-            claim.id,
-            wording.verdict(verdict),
-            wording.claimed(claim.claimed),
-            verdict.found,
-        ]
-        rows.append([*row, verdict.reason] if reasons else row)
+    """The verdicts, for a terminal of so many columns."""
+    rows = [
+        [claim.id, wording.verdict(verdict), wording.claimed(claim.claimed), verdict.found]
+        for verdict, claim in findings.judged
+    ]
+    if columns < TWO_LINES_FROM_COLUMNS:
+        return Table(("claim",), [["\n".join(row)] for row in rows], styles=COLOURS)
+    if columns < ONE_LINE_FROM_COLUMNS:
+        stacked = [[f"{row[0]}\n{row[1]}", f"{row[2]}\n{row[3]}"] for row in rows]
+        return Table(("claim\nverdict", "claimed\nfound"), stacked, styles=COLOURS)
     head = ["claim", "verdict", "claimed", "found"]
-    return Table([*head, "why"] if reasons else head, rows, styles=COLOURS)
+    if columns >= WHY_FROM_COLUMNS:
+        head = [*head, "why"]
+        reasons = [verdict.reason for verdict, _ in findings.judged]
+        rows = [[*row, why] for row, why in zip(rows, reasons, strict=True)]
+    return Table(head, rows, ["verdict"], COLOURS)
 
 
 def count_table(verdicts: Iterable[Verdict]) -> Table:

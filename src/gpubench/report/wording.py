@@ -7,9 +7,7 @@ from typing import Any
 
 from gpubench import units
 from gpubench.model import Claim, Claimed, Evidence, OutOfScope, Verdict
-from gpubench.quantities import CONDITIONS
-from gpubench.units import Quantity
-from gpubench.verdict import describe_accepted, describe_found
+from gpubench.reasons import condition, describe_accepted, describe_found
 
 _QUALIFIERS = {
     "exact": "",
@@ -30,12 +28,11 @@ def verdict(found: Verdict) -> str:
 
 
 def claimed(what: Claimed) -> str:
-    """What was printed: "about 4.8 TB/s", "30 % to 50 %", "HBM3e"."""
+    """What was printed: "about 4.8 TB/s", "30 to 50 %", "HBM3e"."""
     qualifier = _QUALIFIERS.get(what.qualifier, f"{what.qualifier} ")
     if what.low is None or what.high is None:
         return f"{qualifier}{what.text}"
-    ends = list(dict.fromkeys([what.low.text, what.high.text]))
-    return qualifier + " to ".join(ends)
+    return qualifier + units.between(what.low.text, what.high.text)
 
 
 def entry_claimed(entry: Claim | OutOfScope) -> str:
@@ -50,8 +47,8 @@ def accepted(found: Verdict, claim: Claim) -> str:
 
 
 def finding(evidence: Evidence, claim: Claim) -> str:
-    """What one piece of evidence says, in the claim's unit; or why it says nothing."""
-    return evidence.missing or describe_found(claim, [evidence])
+    """What one piece of evidence says, in the claim's unit."""
+    return describe_found(claim, [evidence])
 
 
 def conditions(chosen: Mapping[str, Any], without: Iterable[str] = ()) -> str:
@@ -62,18 +59,6 @@ def conditions(chosen: Mapping[str, Any], without: Iterable[str] = ()) -> str:
         for name, value in chosen.items()
         if name not in left_out
     )
-
-
-def condition(name: str, value: Any) -> str:
-    """One condition's value: SI numbers in the unit of that condition, lists with commas."""
-    if isinstance(value, (list, tuple)):
-        return ", ".join(condition(name, item) for item in value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    unit = CONDITIONS[name].unit if name in CONDITIONS else ""
-    if unit:
-        return units.show(Quantity(float(value), unit), "%" if unit == "1" else None)
-    return f"{value:,}"
 
 
 def shared(evidence: Sequence[Evidence]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Parameters:
     layer_buffers: float
     cache_fraction: float
     training_efficiency: float
+    training_element_bytes: float
     overlap_share: float
     serving_power_share: float
     vector_kernel_efficiency: float

@@ -29,6 +29,8 @@ _ACTIVATION_BYTES = 34
 # Stored a token, layer and hidden unit without recomputation, flash attention assumed
 # (Korthikanti et al., arXiv:2205.05198, equation 2 without its attention term).
 
+_MOST_FOR_PEERS = 1 / 3
+
 _LORA_PROJECTIONS = 7
 # Adapters on query, key, value, output, gate, up and down projections.
 
@@ -121,13 +123,12 @@ def held_tokens(model: LanguageModel, context: float) -> float:
 def reserve_bytes(model: LanguageModel, chunk_tokens: float, gpus: int, with_: Parameters) -> float:
     """What a serving process holds beside weights and cache on every device.
 
-    Context and libraries, workspaces for every peer of its group, and 16-bit buffers for a chunk
-    of tokens: hidden vectors and a shard's feed-forward rows.
+    Context and libraries, and 16-bit buffers for a chunk of tokens: hidden vectors and a shard's
+    feed-forward rows.
     """
     widest = max(model.ffn_hidden, model.expert_hidden * model.experts_per_token)
     buffers = with_.layer_buffers * (widest / gpus + model.hidden)
-    fixed = with_.runtime_reserve_bytes + with_.peer_reserve_bytes * (gpus - 1)
-    return fixed + 2.0 * chunk_tokens * buffers
+    return with_.runtime_reserve_bytes + 2.0 * chunk_tokens * buffers
 
 
 def cache_budget(
@@ -138,9 +139,15 @@ def cache_budget(
     chunk_tokens: float,
     with_: Parameters,
 ) -> float:
-    """Bytes all devices together can give to the KV cache; may be negative."""
+    """Bytes all devices together can give to the KV cache; may be negative.
+
+    Workspaces for the peers of a group take a fixed size each, but no more than a third of what
+    is free: engines shrink them before they give up.
+    """
     free = usable_memory(part, with_) - weight_bytes(model, precision) / gpus
-    return gpus * with_.cache_fraction * (free - reserve_bytes(model, chunk_tokens, gpus, with_))
+    free -= reserve_bytes(model, chunk_tokens, gpus, with_)
+    peers = min(with_.peer_reserve_bytes * (gpus - 1), max(0.0, free) * _MOST_FOR_PEERS)
+    return gpus * with_.cache_fraction * (free - peers)
 
 
 def sequences_that_fit(budget: float, model: LanguageModel, context: float, kv: str) -> int:

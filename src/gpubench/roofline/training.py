@@ -22,10 +22,6 @@ from gpubench.units import Quantity, show
 BATCH_TOKENS = 4e6
 """Tokens of a step of the whole job: 4 million (Touvron et al., arXiv:2307.09288, section 2.2)."""
 
-_ELEMENT_BYTES = 100.0
-# Read and written by element-wise passes a token, layer and hidden unit, forward and backward:
-# the 34 stored bytes written once and read twice (Korthikanti et al., as above).
-
 _OPTIMIZER_BYTES = 30.0
 # A parameter and step: Adam reads gradient, master weight and both moments, writes the last three
 # and the BF16 weight (2+4+4+4 + 4+4+4+2), and clears the gradient (2).
@@ -111,7 +107,7 @@ def step(part: Accelerator, job: Job, with_: Parameters) -> Step:
         return Step(Timed(seconds, compute=seconds), tokens, 0.0, 0.0, group)
     flops = tokens * flops_per_token(job.model, job.sequence, job.recomputed)
     compute = flops / rate
-    moved = tokens * job.model.layers * job.model.hidden * _ELEMENT_BYTES
+    moved = tokens * job.model.layers * job.model.hidden * with_.training_element_bytes
     moved += job.model.parameters * _OPTIMIZER_BYTES
     memory = moved / (ceilings.memory_rate(part, with_) * job.gpus)
     tensor = passes * _tensor_seconds(part, job, group, with_)

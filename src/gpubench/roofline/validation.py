@@ -9,6 +9,7 @@ import hashlib
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,8 @@ def _unusable(row: InferenceRow) -> str:
         return "first token of more than one request"
     if row.scenario == "fixed_batch" and not row.batch:
         return "batch not published"
+    if "decode tokens/s" in row.notes:
+        return "decode alone"
     return "power-capped" if "power-capped" in row.notes else ""
 
 
@@ -191,7 +194,8 @@ def summarise(catalogue: Catalogue, with_: Parameters | None = None) -> dict[str
     predictions = list(predict(catalogue.inference_rows(), catalogue, with_))
     compared = [one for one in predictions if one.value is not None]
     other = different_pairs(compared, catalogue)
-    parts = {one.row.accelerator for one in compared}
+    rows = Counter(one.row.accelerator for one in compared)
+    parts = {name for name, count in rows.items() if count >= _FEWEST}
     return {
         "rows": len(predictions),
         "compared": len(compared),

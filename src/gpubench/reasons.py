@@ -1,0 +1,170 @@
+"""Verdicts in words: what was found, what was accepted, and where a conditional claim holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gpubench.model import Claim, Evidence, Interval, Outcome
+from gpubench.quantities import CONDITIONS, QUANTITIES
+from gpubench.tolerances import ABOUT_A_DATE_DAYS
+from gpubench.units import Quantity, between, show
+
+Found = tuple[Evidence, str]
+"""A piece of evidence and its relation to what the claim accepts."""
+
+HOLDS = ("inside", "achievable")
+
+
+def explain(
+    claim: Claim, accepted: Interval | None, chosen: Sequence[Found], outcome: Outcome
+) -> str:
+    """The sentence behind a verdict, with the model's error where the model had a say."""
+    text = f"{_what(claim, accepted, chosen, outcome)}{_achieved(claim, chosen)}."
+    error = next((item.error for item, _ in chosen if item.kind == "estimated" and item.error), "")
+    return f"{text} Model error: {error}." if error else text
+
+
+def why_untested(evidence: Sequence[Evidence]) -> str:
+    """Why nothing could be found, by the first reason given."""
+    reasons = list(dict.fromkeys(item.missing for item in evidence if item.missing))
+    if not reasons:
+        return "Nothing at hand: no catalogue figure, no arithmetic and no model covers it."
+    more = f" (and {len(reasons) - 1} more reasons)" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}."
+
+
+def describe_found(claim: Claim, items: Sequence[Evidence]) -> str:
+    """What the evidence spans, in the claim's own unit."""
+    words = list(dict.fromkeys(item.text for item in items if item.text))
+    if words:
+        return " or ".join(words)
+    lows = [item.low for item in items if item.low is not None]
+    highs = [item.high for item in items if item.high is not None]
+    return _span(claim, min(lows), max(highs)) if lows and highs else "nothing"
+
+
+def describe_accepted(claim: Claim, accepted: Interval | None) -> str:
+    """What the claim accepts, in its own unit."""
+    if accepted is None:
+        said, qualifier = claim.claimed.text, claim.claimed.qualifier
+        hedges = {
+            "about": f"{said}, {ABOUT_A_DATE_DAYS} days either way",
+            "at-least": f"{said} or later",
+            "at-most": f"{said} or earlier",
+        }
+        return hedges.get(qualifier, f"'{said}'")
+    if claim.claimed.low and claim.claimed.qualifier in ("more-than", "less-than"):
+        return f"{claim.claimed.qualifier.replace('-', ' ')} {claim.claimed.low.text}"
+    low, high = accepted.low, accepted.high
+    if claim.claimed.low and claim.claimed.low.change == "less":
+        low, high = high, low
+    if not math.isfinite(low):
+        return f"at most {_number(claim, high)}"
+    if not math.isfinite(high):
+        return f"at least {_number(claim, low)}"
+    return _span(claim, accepted.low, accepted.high)
+
+
+def condition(name: str, value: Any) -> str:
+    """One condition's value: SI numbers in the unit of that condition, lists with commas."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(condition(name, item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    unit = CONDITIONS[name].unit if name in CONDITIONS else ""
+    if unit:
+        return show(Quantity(float(value), unit), "%" if unit == "1" else None)
+    return f"{value:,}"
+
+
+# --------------------------------------------------------------------------- parts of the sentence
+
+
+def _what(
+    claim: Claim, accepted: Interval | None, chosen: Sequence[Found], outcome: Outcome
+) -> str:
+    decided = [item for item, relation in chosen if relation != "achievable"]
+    found = describe_found(claim, decided or [item for item, _ in chosen])
+    allowed = describe_accepted(claim, accepted)
+    if outcome == "conditional":
+        return f"{_where_it_holds(chosen)}; found {found}, accepted {allowed}"
+    if outcome == "inconclusive":
+        return (
+            f"{_tally(chosen)}Found {found}, which cannot be told apart from the accepted {allowed}"
+        )
+    if outcome == "refuted":
+        return f"{_tally(chosen)}Found {found}, outside the accepted {allowed}"
+    reached = sum(relation in HOLDS for _, relation in chosen)
+    if claim.claimed.qualifier == "up-to" and reached < len(chosen):
+        share = f"Reached under {reached} of {len(chosen)} conditions"
+        return f"{share}; found {found}, accepted {allowed}"
+    return f"Found {found}, inside the accepted {allowed}"
+
+
+def _achieved(claim: Claim, chosen: Sequence[Found]) -> str:
+    """What a sustained rate reaches of a claimed peak."""
+    rates = [item for item, relation in chosen if relation == "achievable"]
+    if not rates or claim.claimed.low is None:
+        return ""
+    peak = claim.claimed.low.value.value
+    shares = [end / peak for item in rates for end in (item.low, item.high) if end is not None]
+    span = between(f"{min(shares):.0%}".replace("%", " %"), f"{max(shares):.0%}".replace("%", " %"))
+    return f"; {describe_found(claim, rates)} of it, {span}, have been sustained"
+
+
+def _tally(chosen: Sequence[Found]) -> str:
+    """How the conditions fell, where there were several: "Below in 2, above in 22 of 24. "."""
+    if len(chosen) < 2:
+        return ""
+    said = [
+        f"{word} in {count}"
+        for word, relation in (("below", "below"), ("above", "above"), ("undecided", "straddling"))
+        if (count := sum(r == relation for _, r in chosen))
+    ]
+    if len(said) == 1 and not said[0].startswith("undecided"):
+        return ""
+    return f"{', '.join(said).capitalize()} of {len(chosen)} conditions. "
+
+
+def _where_it_holds(chosen: Sequence[Found]) -> str:
+    """Where a conditional claim holds: "Holds in 4 of 16 conditions (25 %), only where …"."""
+    inside = [item for item, relation in chosen if relation in HOLDS]
+    undecided = sum(relation == "straddling" for _, relation in chosen)
+    share = f"{len(inside) / len(chosen):.0%}".replace("%", " %")
+    text = f"Holds in {len(inside)} of {len(chosen)} conditions ({share})"
+    clauses = []
+    for name in dict.fromkeys(name for item, _ in chosen for name in item.conditions):
+        everywhere = [item.conditions[name] for item, _ in chosen if name in item.conditions]
+        here = [item.conditions[name] for item in inside if name in item.conditions]
+        if len(everywhere) == len(chosen) and set(here) < set(everywhere):
+            clauses.append(_clause(name, here, everywhere))
+    text = f"{text}, only where {' and '.join(clauses)}" if clauses else text
+    return f"{text}; {undecided} undecided" if undecided else text
+
+
+def _clause(name: str, here: Sequence[Any], everywhere: Sequence[Any]) -> str:
+    values = list(dict.fromkeys(here))
+    others = [value for value in dict.fromkeys(everywhere) if value not in values]
+    label = name.replace("_", " ")
+    numeric = all(isinstance(value, int | float) for value in (*values, *others))
+    if len(values) > 1 and numeric and min(values) > max(others):
+        return f"{label} is {condition(name, min(values))} or more"
+    if len(values) > 1 and numeric and max(values) < min(others):
+        return f"{label} is {condition(name, max(values))} or less"
+    return f"{label} is {' or '.join(condition(name, value) for value in values)}"
+
+
+def _span(claim: Claim, low: float, high: float) -> str:
+    first, last = _number(claim, low), _number(claim, high)
+    if claim.claimed.low and claim.claimed.low.change == "less":
+        first, last = last, first
+    return between(first, last)
+
+
+def _number(claim: Claim, value: float) -> str:
+    printed = claim.claimed.low
+    if printed:
+        return printed.show(value)
+    return show(Quantity(value, QUANTITIES[claim.quantities[0]].unit))

@@ -1,0 +1,111 @@
+"""README, docs and commands keep each other true."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from gpubench import __version__, cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {path.name: path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")}
+EVERYTHING = README + "".join(PAGES.values())
+
+
+def commands(group: click.Group, name: str = "gpubench") -> Iterator[tuple[str, click.Command]]:
+    """Every command, by the words that call it."""
+    context = click.Context(group)
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {word}")
+        else:
+            yield f"{name} {word}", command
+
+
+COMMANDS = dict(commands(cli.main))
+
+
+def options(command: click.Command) -> set[str]:
+    found = {name for parameter in command.params for name in parameter.opts}
+    return {name for name in found if name.startswith("--")}
+
+
+def console_lines(text: str) -> list[str]:
+    """The commands of a page: what follows a $ in its console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    return re.findall(r"^\$ (.+)$", "".join(blocks), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    assert f"`{name}" in README or name in ("gpubench list", "gpubench show")
+    page = PAGES["command-line.md"]
+    assert name.removeprefix("gpubench ") in page
+    missing = {option for option in options(COMMANDS[name]) if f"`{option}" not in page}
+    assert missing == set()
+
+
+def test_every_documented_command_exists() -> None:
+    spoken = set(re.findall(r"`gpubench ([a-z]+)(?: (lint|schema|coverage))?", EVERYTHING))
+    known = {tuple(name.split()[1:]) for name in COMMANDS} | {("claims",)}
+    assert {tuple(word for word in words if word) for words in spoken} <= known
+
+
+def test_every_documented_option_exists() -> None:
+    documented = set(re.findall(r"`(--[a-z-]+)", README + PAGES["command-line.md"]))
+    known = {option for command in COMMANDS.values() for option in options(command)}
+    assert documented <= known | {"--help", "--version"}
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in console_lines(EVERYTHING) if line.startswith("gpubench ")]
+)
+def test_the_commands_of_the_documentation_run(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(cli.main, shlex.split(line, comments=True)[1:])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_readme_shows_what_the_program_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    line = next(line for line in console_lines(README) if "--only" in line)
+    printed = CliRunner().invoke(cli.main, shlex.split(line)[1:]).stdout
+    rows = [row for row in printed.splitlines() if row.startswith("| h")]
+    assert len(rows) == 2
+    shown = [" ".join(row.split()) for row in README.splitlines()]
+    for row in rows:
+        assert " ".join(row.split()) in shown
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    spoken = set(re.findall(r"(?:^\$ |`)make ([a-z]+)", README, re.MULTILINE))
+    assert {"run", "test", "check", "bench"} <= spoken
+    assert spoken <= targets
+
+
+def test_every_page_is_reached_from_the_index_and_no_link_is_dead() -> None:
+    for name in PAGES:
+        assert name == "README.md" or f"]({name})" in PAGES["README.md"], name
+    for folder, text in [(ROOT, README), *((ROOT / "docs", text) for text in PAGES.values())]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (folder / target).exists(), target
+
+
+def test_the_changelog_names_this_version() -> None:
+    assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_the_version_stands_in_one_place_only() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert 'dynamic = ["version"]' in pyproject
+    assert 'path = "src/gpubench/__init__.py"' in pyproject

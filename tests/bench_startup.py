@@ -49,6 +49,7 @@ def many_claims(count: int, folder: Path) -> Path:
     head, _, rest = (ROOT / "claims.yaml").read_text("utf-8").partition("claims:\n")
     body, _, aside = rest.partition("\nout_of_scope:")
     starts = [match.start() for match in _ID.finditer(body)]
+    body = body.rstrip() + "\n"
     entries = [body[a:b] for a, b in zip(starts, [*starts[1:], len(body)], strict=True)]
     # Formulas refer to entries by id, so the first round keeps its ids.
     copies = [

@@ -253,6 +253,64 @@ class Estimate:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+# --------------------------------------------------------------------------- measuring
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to measure: a benchmark with its parameters ({"pattern": "triad", "n": 2**30})."""
+
+    benchmark: str
+    method: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """Something that weakens a measurement, as a fact, and what would mend it.
+
+    `code` is a short name ("throttled", "noisy", "implausible" …) that programs can test for.
+    """
+
+    code: str
+    fact: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Samples taken without a break, the unit of our statistics, and what the device said then.
+
+    `seconds` holds the time of one call for each sample. `telemetry` maps a reading's name
+    ("sm_clock_hz", "power_w", "clock_event_reasons" …) to its value; `refused` maps the name of a
+    reading that the driver refused to the reason it gave.
+    """
+
+    seconds: tuple[float, ...]
+    telemetry: Mapping[str, float | int | str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Raw samples of one case with everything needed to judge them; rates are derived from it.
+
+    `phase` is "burst" (from cool, the first seconds) or "sustained" (after heating). `complete` is
+    false when the run was cut short: what had been sampled by then is kept.
+    """
+
+    case: Case
+    version: int
+    work: Work
+    blocks: tuple[Block, ...]
+    calls_per_sample: int
+    warmup_s: float
+    phase: str = "burst"
+    verification: str = ""
+    cautions: tuple[Caution, ...] = ()
+    complete: bool = True
+
+
 # --------------------------------------------------------------------------- claims and verdicts
 
 

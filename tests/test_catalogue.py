@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpubench import catalogue, units
-from gpubench.catalogue import derived, export, inference, parts, reading
+from gpubench.catalogue import derived, export, facts, inference, parts, reading
 from gpubench.errors import CatalogueError, MissingFigure, UnknownName
 from gpubench.quantities import CONDITIONS, QUANTITIES
 
@@ -167,6 +167,58 @@ def test_a_format_without_hardware_has_no_peak(known):
 def test_what_the_catalogue_holds_cannot_be_changed(known):
     with pytest.raises(FrozenInstanceError):
         known.accelerator("nvidia-h200-sxm").name = "faster"
+
+
+def test_every_reported_figure_is_a_number_or_date_with_a_source(known):
+    assert known.reported
+    for name, figure in known.reported.items():
+        source = known.source(figure.source)
+        assert source.url.startswith("https://"), name
+        # Somebody was read: the document itself, or the one whose address the note gives.
+        assert source.read != "quoted" or "https://" in source.note, name
+        assert isinstance(figure.value, units.Quantity) or re.fullmatch(r"\d{4}-\d\d", figure.value)
+
+
+def test_reported_revenue_gives_the_shares_and_growth_that_press_reports(known):
+    def value(name):
+        return known.reported[f"nvidia-{name}"].value
+
+    # 13 % from China and 53 % from outside the United States in fiscal 2025; growth of 78 % in
+    # fiscal 2024 and of 66 % in fiscal 2025 in China, of 126 % and 114 % overall.
+    revenue = value("fy2025-revenue")
+    assert value("fy2025-revenue-china").per(revenue) == pytest.approx(0.13, abs=0.005)
+    assert value("fy2025-revenue-united-states").per(revenue) == pytest.approx(0.47, abs=0.005)
+    for later, earlier, growth in (
+        ("fy2024-revenue-china", "fy2023-revenue-china", 0.78),
+        ("fy2025-revenue-china", "fy2024-revenue-china", 0.66),
+        ("fy2024-revenue", "fy2023-revenue", 1.26),
+        ("fy2025-revenue", "fy2024-revenue", 1.14),
+    ):
+        assert value(later).per(value(earlier)) - 1 == pytest.approx(growth, abs=0.005)
+
+
+def test_the_training_compute_of_gpt_4_is_one_figure(known):
+    reported = known.reported["gpt-4-training-compute"]
+    assert reported.value.value == known.model("gpt-4").training_flops
+    assert known.source(reported.source).url == known.model("gpt-4").source
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ("acme-sales: {value: 5 billion USD, source: nobody, grade: A}", "'acme-sales': .*nobody"),
+        ("acme-sales: {value: 5 billion USD, source: s, grade: D}", "grade"),
+        ("acme-sales: {value: a lot, source: s, grade: A}", "'a lot'"),
+        ("acme-sales: {value: 5 USD, source: s, grade: A, unit: USD}", "unknown key unit"),
+        ("acme-sales: {value: 5 USD, grade: A}", "source"),
+        ("acme.sales: {value: 5 USD, source: s, grade: A}", "lower case"),
+        ("8-cards: {value: 8 cards, source: s, grade: A}", "lower case"),
+    ],
+)
+def test_a_wrong_reported_figure_is_refused_by_name(tmp_path, entry, complaint):
+    sources = {"s": next(iter(catalogue.load().sources.values()))}
+    with pytest.raises(CatalogueError, match=complaint):
+        parts.reported(_read(tmp_path, entry), sources)
 
 
 # --------------------------------------------------------------------------- files
@@ -353,6 +405,29 @@ def test_every_rule_names_known_sources_and_measures(known):
         assert all(known.source(name) for name in rule.sources)
         assert rule.amends in ("", *known.rules)
         assert rule.controlled_if or rule.case_by_case_if or rule.effect
+
+
+def test_the_rule_of_2022_has_no_limit_on_density_and_that_of_2023_has(known):
+    def limits(rule, limit):
+        fact = facts.find("rule_criteria", rule, "", {"limit": limit}, known)
+        return fact.value.value
+
+    assert limits("us-2022-10", "tpp") == limits("us-2023-10", "density") == 1
+    assert limits("us-2022-10", "density") == limits("us-2025-07", "tpp") == 0
+    threshold = facts.find("rule_density_threshold", "us-2023-10", "", {}, known)
+    assert threshold.value == units.parse("5.92 TPP/mm2")
+    with pytest.raises(MissingFigure, match="us-2022-10 sets no limit on density"):
+        facts.find("rule_density_threshold", "us-2022-10", "", {}, known)
+
+
+def test_every_kind_of_limit_can_be_asked_for(known):
+    kinds = {
+        bound.rpartition("_")[0]
+        for rule in known.rules.values()
+        for bounds in (*rule.controlled_if, *rule.exception_if, *rule.case_by_case_if)
+        for bound in bounds
+    }
+    assert kinds <= set(CONDITIONS["limit"].choices)
 
 
 # --------------------------------------------------------------------------- comparisons

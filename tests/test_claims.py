@@ -1,6 +1,7 @@
 """claims.yaml is read whole, or refused with every error in its place."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,11 +168,31 @@ out_of_scope:
     for old, new, says in (
         ("now: 2 USD/h", "now: 2 GB", "cannot be compared"),
         ("before: rent-before", "before: rent-befor", "did you mean rent-before"),
+        ("before: rent-before", "before: nvidia-fy2025-revenu", "mean nvidia-fy2025-revenue"),
+        ("before: rent-before", "before: nvidia-fy2025-revenue", "cannot be compared"),
+        ("before: rent-before", "before: gpt-4-training-end", "is no number"),
         ("1 - now / before", "1 - now / old", "which inputs do not give"),
         ("1 - now / before", "now - before", "the formula gives USD/s, and reduction is in 1"),
         ("1 - now / before", "open('x')", "uses more than"),
     ):
         assert any(says in p for p in problems(write(text.replace(old, new)))), says
+
+
+def test_no_entry_of_the_shipped_file_hides_a_reported_figure() -> None:
+    known = catalogue.load()
+    file = claims.load(ROOT / "claims.yaml", known)
+    entries = {entry.id for entry in (*file.claims, *file.out_of_scope)}
+    assert not entries & set(known.reported)
+
+
+def test_every_reported_figure_is_named_by_a_claim() -> None:
+    known = catalogue.load()
+    named: set[str] = set()
+    for claim in claims.load(ROOT / "claims.yaml", known).claims:
+        named.update(re.findall(r"[a-z0-9-]+", claim.reading))
+        for texts in claim.arithmetic.inputs.values() if claim.arithmetic else ():
+            named.update(texts)
+    assert not set(known.reported) - named
 
 
 def test_the_shipped_schema_is_fresh_and_accepts_the_shipped_claims() -> None:

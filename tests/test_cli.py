@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -456,8 +457,11 @@ def test_an_interrupted_command_exits_with_130(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     writing = when_read(tmp_path / "endless", started)
-    started.send_signal(signal.SIGINT)
-    _, stderr = started.communicate(timeout=60)
+    while started.poll() is None:  # a signal just before a blocking read is seen only after it
+        started.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.wait(timeout=1)
+    _, stderr = started.communicate()
     os.close(writing)
     assert started.returncode == cli.INTERRUPTED
     assert "Interrupted" in stderr

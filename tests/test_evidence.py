@@ -101,6 +101,46 @@ arithmetic:
     assert {item.kind for item in found} == {"arithmetic"}
 
 
+def test_arithmetic_on_reported_figures_names_who_reported_them(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    (item,) = evidence(
+        load_claims,
+        shipped,
+        """
+quantity: share
+claimed: {value: 13 %, qualifier: exact}
+arithmetic:
+  formula: china / all
+  inputs: {china: nvidia-fy2025-revenue-china, all: nvidia-fy2025-revenue}
+""",
+    )
+    assert item.kind == "catalogue"
+    assert item.mid == pytest.approx(17.108 / 130.497)
+    filing = shipped.source(shipped.reported["nvidia-fy2025-revenue"].source)
+    assert item.source.count(filing.url) == 1
+    assert "(grade B, quoted)" in item.source
+    assert any(note.startswith("nvidia-fy2025-revenue-china: year to") for note in item.assumptions)
+
+
+def test_arithmetic_with_a_figure_of_an_accelerator_names_its_source(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    (item,) = evidence(
+        load_claims,
+        shipped,
+        """
+quantity: cost_ratio
+claimed: {value: 2 x, qualifier: about}
+arithmetic:
+  formula: peak / base
+  inputs: {peak: nvidia-h100-sxm5.peak_fp16, base: 500 TFLOPS}
+""",
+    )
+    assert item.kind == "catalogue"
+    assert "; from NVIDIA, https://" in item.source
+
+
 def test_published_pairs_carry_their_address_and_conditions(
     load_claims: Load, shipped: Catalogue
 ) -> None:

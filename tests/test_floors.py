@@ -17,7 +17,7 @@ FLOORS = (
     ("model",),
     ("measuring", "roofline", "claims", "records", "catalogue"),
     ("benchmarks",),
-    ("run", "evidence", "verdict"),
+    ("run", "evidence", "verdict", "reasons", "tolerances"),
     ("report",),
     ("cli",),
     ("__main__",),
@@ -29,7 +29,9 @@ NEIGHBOURS = {
     "roofline": {"catalogue"},
     "claims": {"catalogue"},
     "dates": {"units"},
-    "run": {"evidence", "verdict"},
+    "reasons": {"tolerances"},
+    "verdict": {"reasons", "tolerances"},
+    "run": {"evidence", "verdict", "reasons", "tolerances"},
 }
 
 

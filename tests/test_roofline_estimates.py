@@ -13,7 +13,8 @@ from gpubench.errors import CannotEstimate, DoesNotFit, MissingFigure, UnknownNa
 from gpubench.model import Estimate
 from gpubench.quantities import QUANTITIES
 from gpubench.roofline import estimate, estimate_ratio
-from gpubench.roofline.estimates import _EVALUATORS, _answer
+from gpubench.roofline.estimates import _answer
+from gpubench.roofline.evaluators import EVALUATORS
 
 CATALOGUE = catalogue.load()
 H100, H200, H20, H800, A100, NPU = (
@@ -40,7 +41,7 @@ def ratio(quantity: str, subject: Any = H200, baseline: Any = H100, **given: Any
 
 
 def test_every_estimated_quantity_has_an_evaluator_and_no_other() -> None:
-    assert set(_EVALUATORS) == {kind.name for kind in ESTIMATED}
+    assert set(EVALUATORS) == {kind.name for kind in ESTIMATED}
 
 
 @pytest.mark.parametrize("kind", ESTIMATED, ids=lambda kind: kind.name)

@@ -8,7 +8,7 @@ cannot be given is kept too, with its reason.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,10 +81,10 @@ def _arithmetic(
     alternatives = claim.arithmetic.inputs
     for texts in itertools.product(*alternatives.values()):
         inputs = dict(zip(names, texts, strict=True))
-        looked_up = any(catalogue_input(text, catalogue) for text in texts)
         varying = {name: text for name, text in inputs.items() if len(alternatives[name]) > 1}
         try:
             ranges = {name: input_range(text, printed, catalogue) for name, text in inputs.items()}
+            known = _known(texts, printed, catalogue)
             found = formula.evaluate(claim.arithmetic.formula, ranges)
         except (MissingFigure, UnitError) as error:
             yield Evidence("arithmetic", varying, claim.arithmetic.formula, missing=str(error))
@@ -94,14 +94,30 @@ def _arithmetic(
             for name, text in inputs.items()
         )
         yield Evidence(
-            kind="catalogue" if looked_up else "arithmetic",
+            kind="catalogue" if known else "arithmetic",
             conditions=varying,
-            source=f"{claim.arithmetic.formula} with {worked}",
+            source=f"{claim.arithmetic.formula} with {worked}{_from_whom(known)}",
             low=found.low.value,
             mid=found.mid.value,
             high=found.high.value,
             unit=found.mid.unit,
+            assumptions=tuple(
+                f"{text}: {remark}" for text, fact in known.items() for remark in fact.remarks
+            ),
         )
+
+
+def _known(
+    texts: Iterable[str], printed: Mapping[str, Claimed], catalogue: Catalogue
+) -> dict[str, facts.Fact]:
+    """What the catalogue says of the inputs that no entry of the claims file stands for."""
+    figures = {text: catalogue_input(text, catalogue) for text in texts if text not in printed}
+    return {text: facts.stated(figure, catalogue) for text, figure in figures.items() if figure}
+
+
+def _from_whom(known: Mapping[str, facts.Fact]) -> str:
+    sources = dict.fromkeys(fact.source for fact in known.values())
+    return f"; from {'; '.join(sources)}" if sources else ""
 
 
 def _shown(value: formula.Range) -> str:

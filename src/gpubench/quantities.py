@@ -75,6 +75,11 @@ _CONDITIONS = (
     ConditionKind("direction", "both directions added, or one", ("both", "one-way")),
     ConditionKind("group", "which figures are compared", ("all", "memory", "compute", "links")),
     ConditionKind("rule", "the dated export rule", names="rule"),
+    ConditionKind(
+        "limit",
+        "what a rule may set a limit on",
+        ("tpp", "density", "dram_bandwidth", "io_bandwidth", "dram_plus_io_bandwidth"),
+    ),
     ConditionKind("threshold", "a TPP limit to compare with", unit="TPP"),
     ConditionKind("model", "the language model", names="model"),
     ConditionKind("precision", "storage of weights; also sets the peak", tuple(STORAGE_BITS)),
@@ -241,7 +246,21 @@ _QUANTITIES = (
     ),
     QuantityKind("rule_date", DATE, "rule", "when a rule was announced", subject="rule"),
     QuantityKind("rule_tpp_threshold", "TPP", "rule", "upper TPP limit of a rule", subject="rule"),
-    QuantityKind("rule_criteria", "1", "rule", "kinds of limit a rule sets", subject="rule"),
+    QuantityKind(
+        "rule_density_threshold",
+        "TPP/m2",
+        "rule",
+        "upper limit of a rule on performance density",
+        subject="rule",
+    ),
+    QuantityKind(
+        "rule_criteria",
+        "1",
+        "rule",
+        "kinds of limit a rule sets; with `limit`, 1 or 0 for that kind",
+        ("limit",),
+        subject="rule",
+    ),
     # Language models.
     QuantityKind("parameters", "parameter", "model", "weights of a model", subject="model"),
     QuantityKind(

@@ -17,7 +17,7 @@ from gpubench.catalogue.inference import InferenceRow, MatchedPair
 from gpubench.catalogue.parts import Group, PublishedFinding
 from gpubench.catalogue.reading import DATA, read
 from gpubench.errors import CatalogueError, UnknownName
-from gpubench.model import Accelerator, Article, ExportRule, LanguageModel, Source
+from gpubench.model import Accelerator, Article, ExportRule, Figure, LanguageModel, Source
 
 __all__ = [
     "Catalogue",
@@ -42,6 +42,7 @@ class Catalogue:
     articles: Mapping[str, Article]
     sources: Mapping[str, Source]
     findings: tuple[PublishedFinding, ...]
+    reported: Mapping[str, Figure]
 
     def accelerator(self, name: str) -> Accelerator:
         """The one accelerator of that id, alias or driver name, in any case.
@@ -166,6 +167,7 @@ def load() -> Catalogue:
         articles=parts.articles(read(DATA / "articles.yaml")),
         sources=sources,
         findings=parts.findings(read(DATA / "published.yaml"), sources),
+        reported=parts.reported(read(DATA / "reported.yaml"), sources),
     )
 
 

@@ -70,7 +70,7 @@ def _one(quantity: str, subject: str, conditions: Mapping[str, Any], catalogue: 
     if via == "model":
         return _of_model(quantity, catalogue.models[subject], conditions)
     if via == "rule":
-        return _of_rule(quantity, subject, catalogue)
+        return _of_rule(quantity, subject, conditions, catalogue)
     part = catalogue.accelerators[subject]
     if via == "figure":
         return _figure(quantity, part, conditions, catalogue)
@@ -85,11 +85,9 @@ def _figure(
     if quantity == "architecture":
         return Fact(part.family, f"family of {part.name}")
     sparse = "_sparse" if conditions.get("sparsity") == "sparse" else ""
-    figure = part.figure(quantity + sparse)
-    value = figure.value
-    if conditions.get("direction") == "one-way" and isinstance(value, Quantity):
-        value = value * 0.5
-    fact = Fact(value, cite(figure, catalogue), _remarks(figure, catalogue))
+    fact = stated(part.figure(quantity + sparse), catalogue)
+    if conditions.get("direction") == "one-way" and isinstance(fact.value, Quantity):
+        fact = replace(fact, value=fact.value * 0.5)
     return _sustained(fact, quantity, part) if conditions.get("rate") == "sustained" else fact
 
 
@@ -100,6 +98,11 @@ def _sustained(peak: Fact, quantity: str, part: Accelerator) -> Fact:
     floor, because = ACHIEVABLE[quantity].floor, ACHIEVABLE[quantity].because
     remark = f"sustained: {floor:.0%} of the peak to all of it; {because}".replace("%", " %", 1)
     return replace(peak, remarks=(remark, *peak.remarks), floor=floor)
+
+
+def stated(figure: Figure, catalogue: Catalogue) -> Fact:
+    """A figure as it stands in the catalogue, with its source and the values of others."""
+    return Fact(figure.value, cite(figure, catalogue), _remarks(figure, catalogue))
 
 
 def cite(figure: Figure, catalogue: Catalogue) -> str:
@@ -186,23 +189,30 @@ def _export_status(part: Accelerator, conditions: Mapping[str, Any], catalogue: 
     )
 
 
-def _of_rule(quantity: str, subject: str, catalogue: Catalogue) -> Fact:
+# The bound of a rule that each quantity is about.
+_THRESHOLDS = {"rule_tpp_threshold": "tpp_min", "rule_density_threshold": "density_min"}
+
+
+def _of_rule(
+    quantity: str, subject: str, conditions: Mapping[str, Any], catalogue: Catalogue
+) -> Fact:
     rule = catalogue.rule(subject)
     source = catalogue.sources[rule.sources[0]]
     where = f"{rule.citation}; {source.url} (grade {rule.grade})"
     remarks = (rule.remark,) if rule.remark else ()
     if quantity == "rule_date":
         return Fact(rule.announced, where, remarks)
-    bounds = [bound for alternative in rule.controlled_if for bound in alternative.items()]
     if quantity == "rule_criteria":
-        kinds = {name.removesuffix("_min").removesuffix("_below") for name, _ in bounds}
-        return Fact(
-            Quantity(float(len(kinds)), "1"), where, (f"limits on {', '.join(sorted(kinds))}",)
-        )
-    limits = [value for name, value in bounds if name == "tpp_min"]
+        lists = (*rule.controlled_if, *rule.exception_if, *rule.case_by_case_if)
+        kinds = {name.rpartition("_")[0] for alternative in lists for name in alternative}
+        counted = kinds & {conditions["limit"]} if "limit" in conditions else kinds
+        said = ", ".join(sorted(kinds)).replace("_", " ") or "nothing"
+        return Fact(Quantity(float(len(counted)), "1"), where, (f"limits on {said}",))
+    bound = _THRESHOLDS[quantity]
+    limits = [bounds[bound] for bounds in rule.controlled_if if bound in bounds]
     if not limits:
-        raise MissingFigure(f"rule {subject} sets no limit on TPP")
-    return Fact(Quantity(max(limits), "TPP"), where, remarks)
+        raise MissingFigure(f"rule {subject} sets no limit on {bound.removesuffix('_min')}")
+    return Fact(Quantity(max(limits), QUANTITIES[quantity].unit), where, remarks)
 
 
 def _of_model(quantity: str, model: LanguageModel, conditions: Mapping[str, Any]) -> Fact:

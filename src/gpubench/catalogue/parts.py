@@ -26,6 +26,7 @@ from gpubench.quantities import CONDITIONS, DATE, QUANTITIES, TEXT
 Noun = TypeVar("Noun")
 GRADES = ("A", "B", "C")
 _DATE = re.compile(r"\d{4}(-(\d{2}(-\d{2})?|Q[1-4]))?")
+_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PEAK = re.compile(r"(?:peak|measured)_(fp64|fp64_tensor|fp32|tf32|fp16|bf16|fp8|int8|fp4)")
 # Figures that no claim is about, beside those of `quantities`.
 _OTHER_UNITS = {
@@ -137,6 +138,11 @@ def findings(data: Mapping[str, Any], known: Mapping[str, Source]) -> tuple[Publ
     return tuple(_each("finding", data, lambda _, e: _finding(e, known)).values())
 
 
+def reported(data: Mapping[str, Any], known: Mapping[str, Source]) -> dict[str, Figure]:
+    """Figures of no accelerator, for arithmetic. Raises CatalogueError when one is wrong."""
+    return _each("reported figure", data, lambda key, entry: _reported(key, entry, known))
+
+
 def _each(
     kind: str, entries: Mapping[str, Any], build: Callable[[str, Any], Noun]
 ) -> dict[str, Noun]:
@@ -187,10 +193,7 @@ def _stated(
         raise CatalogueError(f"{name}: write [value, source, grade] or [.., remark], not {raw}")
     text, source, grade = raw[:3]
     unit = figure_unit(name)
-    if source not in known:
-        raise CatalogueError(f"{name}: no source is called '{source}'")
-    if grade not in GRADES:
-        raise CatalogueError(f"{name}: the grade is A, B or C, not '{grade}'")
+    _check_origin(name, source, grade, known)
     value: units.Quantity | str = text
     if unit == DATE:
         if not _DATE.fullmatch(text):
@@ -202,6 +205,25 @@ def _stated(
         if value.unit != unit:
             raise CatalogueError(f"{name}: '{text}' is not in {unit}")
     return value, source, grade, raw[3] if len(raw) == 4 else ""
+
+
+def _check_origin(name: str, source: str, grade: str, known: Mapping[str, Source]) -> None:
+    if source not in known:
+        raise CatalogueError(f"{name}: no source is called '{source}'")
+    if grade not in GRADES:
+        raise CatalogueError(f"{name}: the grade is A, B or C, not '{grade}'")
+
+
+def _reported(key: str, entry: Mapping[str, str], known: Mapping[str, Source]) -> Figure:
+    if not _ID.fullmatch(key):
+        raise CatalogueError("an id is lower case, words joined by '-'")
+    extra = set(entry) - {"value", "source", "grade", "remark"}
+    if extra:
+        raise CatalogueError(f"unknown key {', '.join(sorted(extra))}")
+    text, source, grade = entry["value"], entry["source"], entry["grade"]
+    _check_origin("value", source, grade, known)
+    value = text if _DATE.fullmatch(text) else units.parse(text)
+    return Figure(value, source, grade, entry.get("remark", ""))
 
 
 def _rule(key: str, entry: Mapping[str, Any]) -> ExportRule:

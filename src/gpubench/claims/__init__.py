@@ -13,7 +13,7 @@ from gpubench import units, yaml_text
 from gpubench.claims import source
 from gpubench.claims.formula import Range
 from gpubench.errors import ClaimsError, MissingFigure, UnitError, near_matches
-from gpubench.model import Claim, Claimed, OutOfScope
+from gpubench.model import Claim, Claimed, Figure, OutOfScope
 from gpubench.units import Quantity
 
 if TYPE_CHECKING:
@@ -95,19 +95,17 @@ def input_range(text: str, printed: Mapping[str, Claimed], catalogue: Catalogue)
 
     Raises:
         UnitError: it is none of these.
-        MissingFigure: the catalogue knows the part but not the figure.
+        MissingFigure: the catalogue knows the part but not the figure, or it is no number.
     """
     if text in printed:
         return printed_range(printed[text])
-    if catalogue_input(text, catalogue):
-        part, _, quantity = text.rpartition(".")
-        value = catalogue.accelerator(part).figure(quantity).value
-        if not isinstance(value, Quantity):
+    if figure := catalogue_input(text, catalogue):
+        if not isinstance(figure.value, Quantity):
             raise MissingFigure(f"{text} is no number")
-        return Range.of(value)
+        return Range.of(figure.value)
     if text[:1].isdigit():
         return Range.of(units.parse(text))
-    near = near_matches(text, printed)
+    near = near_matches(text, (*printed, *catalogue.reported))
     offer = f"did you mean {' or '.join(near)}?" if near else "name an entry that has a figure"
     raise UnitError(
         f"'{text}' is no entry with a figure, no literal such as '8 cards' and no catalogue figure "
@@ -115,9 +113,17 @@ def input_range(text: str, printed: Mapping[str, Claimed], catalogue: Catalogue)
     )
 
 
-def catalogue_input(text: str, catalogue: Catalogue) -> bool:
-    """The input names a figure of the catalogue: `nvidia-h20-96gb.peak_fp16`."""
-    return text.rpartition(".")[0] in catalogue.accelerators
+def catalogue_input(text: str, catalogue: Catalogue) -> Figure | None:
+    """The catalogue figure that an input names, if any: a reported figure by its id, or that of an
+    accelerator as `nvidia-h20-96gb.peak_fp16`.
+
+    Raises:
+        MissingFigure: the catalogue knows the part but not the figure.
+    """
+    if text in catalogue.reported:
+        return catalogue.reported[text]
+    part, _, quantity = text.rpartition(".")
+    return catalogue.accelerators[part].figure(quantity) if part in catalogue.accelerators else None
 
 
 def printed_range(claimed: Claimed) -> Range:

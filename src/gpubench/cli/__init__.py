@@ -26,6 +26,9 @@ COMMANDS = {
 }
 """Each command with its line in the help. `gpubench.cli.NAME` holds it as `command`."""
 
+_MODULES = {"list": "listing"}
+# A submodule named `list` would hide the builtin from this file.
+
 INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
@@ -42,7 +45,9 @@ class _LazyGroup(click.Group):
     ) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"gpubench.cli.{cmd_name}").command
+        command: click.Command = import_module(
+            f"gpubench.cli.{_MODULES.get(cmd_name, cmd_name)}"
+        ).command
         return command
 
     def format_commands(

@@ -177,7 +177,7 @@ def _out_of_scope(findings: Findings) -> Iterator[str]:
 
 def _particulars(claim: Claim, verdict: Verdict, articles: Mapping[str, Article]) -> Iterator[str]:
     yield f"- Claimed: {escape(wording.claimed(claim.claimed))}"
-    if verdict.accepted:
+    if verdict.accepted or claim.claimed.qualifier != "exact":
         yield f"- Accepted: {escape(wording.accepted(verdict, claim))}"
     if claim.reading:
         yield f"- Read as a number: {escape(claim.reading)}"

@@ -31,7 +31,8 @@ def claimed(what: Claimed) -> str:
     """What was printed: "about 4.8 TB/s", "30 to 50 %", "HBM3e"."""
     qualifier = _QUALIFIERS.get(what.qualifier, f"{what.qualifier} ")
     if what.low is None or what.high is None:
-        return f"{qualifier}{what.text}"
+        later = {"at-least": f"{what.text} or later", "at-most": f"{what.text} or earlier"}
+        return later.get(what.qualifier, f"{qualifier}{what.text}")
     return qualifier + units.between(what.low.text, what.high.text)
 
 

@@ -278,6 +278,13 @@ def test_results_that_cannot_be_written_are_found_before_judging(run: Run) -> No
     assert "--json" in result.stderr
 
 
+@pytest.mark.parametrize("target", ["", "/", "."])
+def test_json_wants_a_file(run: Run, target: str) -> None:
+    result = run("check", "--json", target)
+    assert result.exit_code == 2
+    assert "names no file" in result.stderr
+
+
 # --------------------------------------------------------------------------- list and show
 
 

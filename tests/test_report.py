@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt  # rich depends on it
 
 from gpubench import units
 from gpubench.catalogue import Catalogue
@@ -54,6 +56,11 @@ def cells(line: str) -> int:
     return line.replace("\\|", "").count("|") - 1
 
 
+def rendered(text: str) -> str:
+    """The HTML of a Markdown text, by a renderer that lets HTML through."""
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+
+
 # --------------------------------------------------------------------------- Markdown
 
 
@@ -73,11 +80,12 @@ def test_a_statement_cannot_bend_the_report() -> None:
         "A | B\n\n# Heading <img src=x onerror=alert(1)> [click](javascript:alert(1)) `code` *x*"
     )
     judged = judge(claim(nasty), [found(4.7e12, source=nasty, assumptions=(nasty,))])
-    text = markdown.render(findings((claim(nasty), judged)))
-    assert "<img" not in text.replace("\\<img", "")
-    assert "<script" not in text.replace("\\<script", "")
-    assert "](javascript" not in text.replace("\\](javascript", "")
-    assert "\n# Heading" not in text
+    html = rendered(markdown.render(findings((claim(nasty), judged))))
+    assert not re.search(r"<(img|script)", html)
+    assert set(re.findall(r'href="([a-z]+):', html)) <= {"https"}
+    assert html.count("<h1>") == 1
+    assert "<h1>Heading" not in html
+    assert "# Heading &lt;img src=x onerror=alert(1)&gt;" in html
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -237,15 +236,8 @@ def test_two_parts_of_one_id_are_not_confused() -> None:
     assert of("inference_throughput", slower, **asked).mid < of("inference_throughput", **asked).mid
 
 
-def test_thousands_of_estimates_take_well_under_a_second() -> None:
+def test_an_estimate_asked_for_again_is_not_computed_again() -> None:
     _answer.cache_clear()
-    start = time.perf_counter()
-    for isl in range(128, 1128, 10):
-        ratio("inference_throughput", **CHAT, input_tokens=isl)
-    uncached = (time.perf_counter() - start) / 200
-    start = time.perf_counter()
-    for _ in range(1000):
+    for _ in range(3):
         ratio("inference_throughput", **CHAT, input_tokens=128)
-    cached = (time.perf_counter() - start) / 1000
-    assert uncached < 2e-3  # a few tenths of a millisecond on an idle machine
-    assert cached < 2e-4
+    assert (_answer.cache_info().misses, _answer.cache_info().hits) == (1, 2)

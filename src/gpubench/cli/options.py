@@ -21,6 +21,13 @@ def _outcomes(text: str) -> tuple[str, ...]:
     return words
 
 
+def _json_target(text: str) -> str:
+    """A file's path, or "-"."""
+    if not Path(text).name:
+        raise click.BadParameter(f"'{text}' names no file: write a path, or - for stdout")
+    return text
+
+
 claims_file = click.option(
     "--claims",
     "claims_path",
@@ -45,6 +52,7 @@ results = click.option(
 json_target = click.option(
     "--json",
     "json_target",
+    type=_json_target,
     metavar="PATH",
     help="Also write one JSON document to this file; '-' writes it in place of the table.",
 )

@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+# The tests compile the kernels and measure this machine's memory. Named first and by version, so
+# that an index which holds a build for processors serves that one.
+TORCH ?= torch==2.13.0 triton==3.7.1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -53,6 +56,8 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/.created
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
+	@echo "Installing torch and triton for the tests" >&2
+	@$(PIP) install $(TORCH)
 	@echo "Installing gpubench with its test tools" >&2
 	@$(PIP) install -e '.[dev]'
 	@touch $@ $(VENV)/.installed

@@ -46,7 +46,7 @@ def write(tmp_path: Path) -> Write:
 def problems(path: Path) -> list[str]:
     with pytest.raises(ClaimsError) as caught:
         claims.load(path, catalogue.load())
-    return caught.value.problems
+    return [problem.removeprefix(f"{path.parent}/") for problem in caught.value.problems]
 
 
 def test_a_good_file_becomes_claims(write: Write) -> None:
@@ -111,6 +111,79 @@ def test_all_errors_of_a_file_come_in_one_pass_in_file_order(write: Write) -> No
     assert "stands in line 2 already" in "".join(found)
 
 
+def test_a_mistake_of_form_hides_no_mistake_of_meaning(write: Write) -> None:
+    text = (
+        GOOD.replace("nvidia-h200-sxm", "nvidia-h2000")
+        .replace("4.8 TB/s, qualifier: exact", "nan, qualifier: exct")
+        .replace("peak", "peek")
+        .replace("    subject", "    category: market\n    subject")
+        + "    sweeep: {}\n"
+    )
+    found = problems(write(text + GOOD.removeprefix("claims:\n").replace("sxm", "smx")))
+    for place, says in (
+        ("7:5", "a second time"),
+        ("8:5", "unknown accelerator"),
+        ("10:15", "cannot read 'nan'"),
+        ("10:27", "unknown qualifier"),
+        ("11:18", "did you mean peak"),
+        ("12:5", "unknown key"),
+        ("13:9", "stands in line 2"),
+        ("18:5", "did you mean nvidia-h200-sxm"),
+    ):
+        wanted = f"claims.yaml:{place}: h200-bandwidth: "
+        assert any(p.startswith(wanted) and says in p for p in found), (place, found)
+    assert len(found) == 8
+
+
+def test_a_word_of_an_unknown_quantity_is_no_second_mistake(write: Write) -> None:
+    for value in ("HBM3e", "2023-11", "2023"):
+        text = GOOD.replace("memory_bandwidth", "memory_typ").replace("4.8 TB/s", value)
+        (found,) = problems(write(text.replace("{rate: peak}", "{}")))
+        assert "did you mean memory_type" in found
+
+
+def test_a_mistake_made_often_is_said_briefly(write: Write) -> None:
+    many = "".join(f"    key{i}: x\n" for i in range(5000))
+    found = problems(write(GOOD + many))
+    assert len(found) < 30
+    assert "more like these" in found[0]
+    sweep = f"    sweep: {{batch: [{', '.join(map(str, range(1, 100)))}]}}\n"
+    assert len(problems(write(GOOD + sweep))) == 1
+    (found,) = problems(write(GOOD.replace("id: h200-bandwidth", f"id: {'A' * 5000}")))
+    assert len(found) < 300
+
+
+@pytest.mark.parametrize(
+    ("typed", "place", "says"),
+    [
+        ("\u202eH200", "4:16", "the invisible character U+202E: remove it"),
+        ("H200 \x1b[31m", "4:21", "the invisible character U+001B: remove it"),
+        ("H\u200b200", "4:17", "the invisible character U+200B: remove it"),
+        ('"H200 \\e[31m"', "4:16", "the invisible character U+001B is spelled out"),
+        ('"\\u202e"', "4:16", "the invisible character U+202E is spelled out"),
+    ],
+)
+def test_what_cannot_be_seen_cannot_be_written(
+    write: Write, typed: str, place: str, says: str
+) -> None:
+    (found,) = problems(write(GOOD.replace("H200 memory bandwidth is 4.8 TB/s.", typed)))
+    assert found == f"claims.yaml:{place}: h200-bandwidth: {says}" or says in found
+    assert found.isprintable()
+
+
+@pytest.mark.parametrize("typed", ["💥 H200", "H200 芯片", "café", "نم\u200cدار"])
+def test_every_script_can_be_written(write: Write, typed: str) -> None:
+    path = write(GOOD.replace("H200 memory bandwidth is 4.8 TB/s.", typed))
+    assert claims.load(path, catalogue.load()).claims[0].statement == typed
+
+
+def test_line_ends_and_byte_order_marks_of_other_systems_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "claims.yaml"
+    for data in (GOOD.replace("\n", "\r\n"), GOOD.replace("\n", "\r"), "\ufeff" + GOOD):
+        path.write_bytes(data.encode())
+        assert claims.load(path, catalogue.load()).claims[0].line == 2
+
+
 def test_a_small_file_cannot_grow_into_a_large_one(write: Write) -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*a, *a]\n" for i in range(20))
     (found,) = problems(write(bomb))
@@ -127,9 +200,14 @@ def test_what_is_no_list_of_claims_is_refused_in_one_sentence(tmp_path: Path) ->
     assert problems(binary) == [
         "binary.yaml:2:1: this is no UTF-8 text: save the file as UTF-8 YAML"
     ]
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes(b"claims:\r  - caf\xe9")
+    assert problems(latin)[0].startswith("latin.yaml:2:8: this is no UTF-8")
     nul = tmp_path / "nul.yaml"
     nul.write_bytes(b"claims: \x00")
-    assert "not valid YAML" in problems(nul)[0]
+    assert "nul.yaml:1:9: the invisible character U+0000: remove it" in problems(nul)
+    nul.write_bytes(b"\x00" * 5000)
+    assert "4990 more invisible characters" in problems(nul)[-1]
     large = tmp_path / "large.yaml"
     with large.open("wb") as handle:
         handle.truncate(50 * 10**6)
@@ -172,7 +250,12 @@ out_of_scope:
         ("before: rent-before", "before: nvidia-fy2025-revenue", "cannot be compared"),
         ("before: rent-before", "before: gpt-4-training-end", "is no number"),
         ("1 - now / before", "1 - now / old", "which inputs do not give"),
-        ("1 - now / before", "now - before", "the formula gives USD/s, and reduction is in 1"),
+        ("1 - now / before", "now - before", "gives USD/s, and reduction is a plain number"),
+        ("1 - now / before", "now * 1e999 / before", "too large"),
+        ("now: 2 USD/h", "now: [2 USD/h, 2 GB]", "cannot be compared"),
+        ("now: 2 USD/h", "now: [2 GB, 2 USD/h]", "cannot be compared"),
+        ("before: rent-before", "before: [0 USD/h, 1 USD/h]", "contains zero"),
+        ("before: rent-before", "before: drop", "'drop' is the figure to be checked"),
         ("1 - now / before", "open('x')", "uses more than"),
     ):
         assert any(says in p for p in problems(write(text.replace(old, new)))), says
@@ -230,4 +313,4 @@ def test_any_text_is_read_or_refused_with_a_place(
     try:
         source.read(path)
     except ClaimsError as error:
-        assert all(p.startswith("claims.yaml:") for p in error.problems)  # noqa: PT017
+        assert all(p.startswith(f"{path}:") for p in error.problems)  # noqa: PT017

@@ -16,7 +16,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from gpubench import cli
+from gpubench import cli, records
+from gpubench.measuring import timing
 from gpubench.quantities import QUANTITIES
 
 CLAIM = """\
@@ -82,7 +83,8 @@ def test_the_help_names_every_command_with_its_own_first_line(run: Run) -> None:
 def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
     result = run("runn")
     assert result.exit_code == 2
-    assert "No such command 'runn'" in result.output
+    assert "No such command 'runn': did you mean run?" in result.output
+    assert "No such command 'xyzzy'." in run("xyzzy").output
 
 
 # --------------------------------------------------------------------------- run and check
@@ -155,12 +157,40 @@ def test_fail_on_refuses_an_outcome_that_does_not_exist(run: Run) -> None:
     assert "did you mean refuted?" in result.stderr
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1"])
-def test_a_device_that_cannot_be_measured_yet_is_exit_code_3(run: Run, device: str) -> None:
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_device_that_is_not_there_is_exit_code_3(run: Run, device: str) -> None:
     result = run("run", "--device", device)
     assert result.exit_code == 3
-    assert "--device none" in result.stderr
+    assert "--device cpu" in result.stderr
     assert not Path("results").exists()
+
+
+def test_a_dry_run_tells_bytes_and_time_and_measures_nothing(run: Run) -> None:
+    result = run("run", "--device", "cpu", "--suite", "quick", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    assert "pattern=triad" in result.output
+    assert " MB " in result.output or " GB " in result.output
+    assert not Path("results").exists()
+    nothing = run("run", "--device", "none", "--dry-run")
+    assert "Nothing would be measured" in nothing.output
+
+
+@pytest.mark.slow
+def test_a_processor_is_measured_for_real_and_its_record_kept(run: Run) -> None:
+    result = run("run", "--device", "cpu", "--suite", "quick", "--redact", "--seed", "7")
+    assert result.exit_code == 0, result.stderr
+    (path,) = Path("results").glob("*/*.json")
+    record = records.read(path)
+    assert [m.case.parameters["pattern"] for m in record.measurements] == ["read", "copy", "triad"]
+    assert all(m.complete and m.verification for m in record.measurements)
+    assert all(timing.bandwidth(m).mid > 0 for m in record.measurements)
+    assert record.environment["hostname"].startswith("redacted-")
+    assert record.seed == 7
+    assert record.complete
+    assert "Measured on" in path.with_suffix(".md").read_text("utf-8")
+    again = run("run", "--device", "cpu", "--resume", record.id)
+    assert again.exit_code == 2
+    assert "nothing to continue" in again.stderr
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "none:0", ""])
@@ -213,7 +243,7 @@ def test_a_bad_claims_file_is_refused_with_the_place(run: Run, edit: tuple[str, 
         assert result.exit_code == 2, result.output
         assert isinstance(result.exception, SystemExit)
         assert "claims.yaml:" in result.stderr
-        _, line, column, _ = result.stderr.removeprefix("Error: ").split(":", 3)
+        _, line, column, _ = result.stderr.split(":", 3)
         assert int(line) > 0
         assert int(column) > 0
         assert "Traceback" not in result.output
@@ -246,7 +276,7 @@ def test_a_file_that_is_no_list_of_claims_is_refused(run: Run, content: bytes) -
     Path("claims.yaml").write_bytes(content)
     result = run("check")
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: claims.yaml")
+    assert result.stderr.startswith("claims.yaml:1:")
     assert isinstance(result.exception, SystemExit)
 
 
@@ -324,6 +354,26 @@ def test_a_record_is_listed_and_shown_by_its_id(run: Run) -> None:
     result = run("list", "records")
     assert record_id in result.stdout
     assert "Warning: " in result.stderr
+
+
+def test_names_from_outside_cannot_drive_the_terminal(run: Run, tmp_path: Path) -> None:
+    assert "<U+001B>[2J" in run("show", "\x1b[2J").stderr
+    assert "<U+202E>" in run("check", "--claims", "\u202e.yaml").stderr
+    run("run")
+    (path,) = tmp_path.glob("results/*/*.json")
+    content = json.loads(path.read_text("utf-8"))
+    content["verdicts"]["a\x1b[2J"] = content["environment"]["b\x1b[2J"] = "c\x1b[2J"
+    path.write_text(json.dumps(content), "utf-8")
+    shown = run("show", str(path))
+    assert shown.exit_code == 0, shown.output
+    assert "\x1b" not in shown.stdout
+
+
+def test_a_file_with_many_errors_has_each_at_its_place(run: Run) -> None:
+    Path("sub").mkdir()
+    Path("sub/mine.yaml").write_text(CLAIM.replace("4.8 TB/s, q", "nan, q"), "utf-8")
+    stderr = run("claims", "lint", "sub/mine.yaml").stderr
+    assert stderr.startswith("sub/mine.yaml:9:15: h200-bandwidth: cannot read 'nan'")
 
 
 def test_show_understands_aliases_driver_names_and_open_variants(run: Run) -> None:
@@ -415,7 +465,7 @@ def test_coverage_fails_while_an_entry_of_the_digest_is_missing(run: Run) -> Non
 
 
 def test_lint_counts_what_a_good_file_holds(run: Run) -> None:
-    assert "2 claims and 1 statements" in run("claims", "lint").stdout
+    assert "2 claims and 1 statement out" in run("claims", "lint").stdout
 
 
 def test_the_doctor_leaves_no_trace_and_names_what_is_broken(run: Run) -> None:
@@ -423,6 +473,8 @@ def test_the_doctor_leaves_no_trace_and_names_what_is_broken(run: Run) -> None:
     assert result.exit_code == 0, result.output
     assert "✓ catalogue" in result.stdout
     assert not Path("results").exists()
+    assert run("doctor", "--results", "some/where/deep").exit_code == 0
+    assert not Path("some").exists()
     Path("claims.yaml").write_text("claims: 7", "utf-8")
     result = run("doctor")
     assert result.exit_code == 2
@@ -442,6 +494,31 @@ def test_a_reader_that_closes_the_pipe_sees_no_traceback(tmp_path: Path) -> None
     assert stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no device that is full")
+@pytest.mark.parametrize("command", [("--help",), ("list", "models"), ("check", "--json", "-")])
+def test_an_output_that_is_full_is_an_error_in_one_line(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = process(*command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
+        _, stderr = done.communicate(timeout=60)
+        both = process(*command, cwd=tmp_path, stdout=full, stderr=full)
+    assert (done.returncode, stderr) == (
+        cli.FAILED,
+        "Error: cannot write the output: No space left on device\n",
+    )
+    assert both.wait(timeout=60) == cli.FAILED
+
+
+@pytest.mark.parametrize("command", [("list", "models"), ("check", "--json", "-"), ("doctor",)])
+def test_without_an_output_the_work_is_done_all_the_same(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    done = process(*command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    _, stderr = done.communicate(timeout=60)
+    assert (done.returncode, stderr) == (0, "")
+
+
 def when_read(pipe: Path, reader: subprocess.Popen[str]) -> int:
     """A descriptor that writes to a named pipe, as soon as the process reads from it."""
     while reader.poll() is None:
@@ -452,11 +529,21 @@ def when_read(pipe: Path, reader: subprocess.Popen[str]) -> int:
     pytest.fail(f"it ended with {reader.returncode} before reading")
 
 
-def test_an_interrupted_command_exits_with_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "sent", "code"),
+    [
+        ("check", signal.SIGINT, cli.INTERRUPTED),
+        ("run", signal.SIGINT, cli.INTERRUPTED),
+        ("run", signal.SIGTERM, 143),
+    ],
+)
+def test_an_interrupted_command_ends_without_a_traceback(
+    tmp_path: Path, command: str, sent: signal.Signals, code: int
+) -> None:
     """Reading claims from a pipe that never ends stands for a long run."""
     os.mkfifo(tmp_path / "endless")
     started = process(
-        "check",
+        command,
         *("--claims", "endless"),
         cwd=tmp_path,
         stderr=subprocess.PIPE,
@@ -465,14 +552,15 @@ def test_an_interrupted_command_exits_with_130(tmp_path: Path) -> None:
     )
     writing = when_read(tmp_path / "endless", started)
     while started.poll() is None:  # a signal just before a blocking read is seen only after it
-        started.send_signal(signal.SIGINT)
+        started.send_signal(sent)
         with contextlib.suppress(subprocess.TimeoutExpired):
             started.wait(timeout=1)
     _, stderr = started.communicate()
     os.close(writing)
-    assert started.returncode == cli.INTERRUPTED
-    assert "Interrupted" in stderr
+    assert started.returncode == code
+    assert ("Interrupted" in stderr) == (sent == signal.SIGINT)
     assert "Traceback" not in stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["endless"]
 
 
 def test_a_programming_error_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

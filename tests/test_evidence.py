@@ -6,8 +6,8 @@ import pytest
 
 from gpubench.catalogue import Catalogue
 from gpubench.evidence import gather, situations
+from gpubench.judgement import judge_all
 from gpubench.model import Evidence
-from gpubench.run import judge_all
 from gpubench.units import parse
 from tests.conftest import Load
 
@@ -219,3 +219,82 @@ conditions: {model: llama-2-70b, precision: fp8, gpus: 4, batch: 1}
     changed = replace(part, figures={**part.figures, "memory_bandwidth": slower})
     other = replace(shipped, accelerators={**shipped.accelerators, part.id: changed})
     assert judge_all(file, other).verdicts[0].outcome == "refuted"
+
+
+UPLIFT = """
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: inference_throughput
+claimed: {{value: 1.4 x, qualifier: about}}
+conditions: {{model: llama-2-70b, gpus: 8, {more}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "heard"),
+    [
+        ("phase: serving", True),
+        ("phase: decode", False),  # whole requests say nothing about one phase
+        ("batch: max", True),
+        ("batch: 1", False),  # MLPerf names no batch, TensorRT-LLM another
+    ],
+)
+def test_a_published_workload_counts_only_under_the_conditions_stated(
+    load_claims: Load, shipped: Catalogue, more: str, heard: bool
+) -> None:
+    found = evidence(load_claims, shipped, UPLIFT.format(more=more))
+    assert any(item.kind == "published" for item in found) is heard
+
+
+def test_releases_of_an_engine_are_conditions_of_their_own(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    found = evidence(load_claims, shipped, UPLIFT.format(more="batch: max"))
+    cases = [tuple(sorted(i.conditions.items())) for i in found if i.kind == "published"]
+    assert len(cases) == len(set(cases)) > 10
+
+
+def test_a_derived_figure_names_the_sources_of_its_own_precision(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = """
+subject: nvidia-gb200
+quantity: tpp
+claimed: {value: 4800 TPP, qualifier: more-than}
+"""
+    (item,) = evidence(load_claims, shipped, body)
+    part = shipped.accelerators["nvidia-gb200"]
+    fp4 = shipped.sources[part.figures["peak_fp4"].source]
+    assert fp4.url in item.source
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # cuBLAS reaches 65 to 70 % of it
+        """
+subject: nvidia-h100-sxm5
+quantity: peak_fp8
+claimed: {value: 1979 TFLOPS, qualifier: exact}
+""",
+        # BabelStream runs 1.38 to 1.41 times as fast
+        """
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: memory_bandwidth
+claimed: {value: 1.43 x, qualifier: exact}
+""",
+        # a ring all-reduce of 368 GB/s counts one direction
+        """
+subject: nvidia-h200-sxm
+quantity: interconnect_bandwidth
+claimed: {value: 900 GB/s, qualifier: exact}
+""",
+    ],
+)
+def test_what_kernels_sustain_does_not_refute_a_true_peak(
+    load_claims: Load, shipped: Catalogue, body: str
+) -> None:
+    (said,) = judge_all(load_claims(body), shipped).verdicts
+    assert said.outcome == "supported"
+    assert said.flags == ()

@@ -43,6 +43,31 @@ def test_a_write_that_breaks_leaves_nothing_behind(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_a_link_is_followed_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link.json"
+    link.symlink_to(tmp_path / "there" / "file.json")
+    records.write_text(link, "text")
+    assert link.is_symlink()
+    assert (tmp_path / "there" / "file.json").read_text() == "text"
+    circle = tmp_path / "circle.json"
+    circle.symlink_to(circle)
+    with pytest.raises(RecordError):
+        records.write_text(circle, "text")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    records.write_text(pipe, "text")
+    assert os.read(reader, 10) == b"text"
+    assert pipe.is_fifo()
+    os.close(reader)
+
+
+def test_a_name_that_is_no_utf_8_can_be_recorded(tmp_path: Path) -> None:
+    odd = replace(record(), claims_file="\udcff.yaml")
+    assert records.read(records.write(odd, tmp_path)).claims_file == "\udcff.yaml"
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match="choose another folder with --results"):
@@ -55,7 +80,21 @@ def test_a_record_from_the_future_asks_for_an_upgrade(tmp_path: Path) -> None:
         records.read(path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 1}', "\x00", '{"schema": "1"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": 1}',
+        "\x00",
+        '{"schema": "1"}',
+        '{"schema": true}',
+        '{"schema": 0}',
+        '{"schema": 1' + "0" * 5000 + "}",
+        "[" * 200_000,
+    ],
+)
 def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "odd.json"
     path.write_text(content)

@@ -14,11 +14,12 @@ from markdown_it import MarkdownIt  # rich depends on it
 from gpubench import units
 from gpubench.catalogue import Catalogue
 from gpubench.claims import ClaimsFile
+from gpubench.contradictions import Contradiction
+from gpubench.judgement import Judgement, judge_all
 from gpubench.model import Article, Citation, Claim, Claimed, Evidence, OutOfScope, Verdict
 from gpubench.report import json as report_json
 from gpubench.report import markdown, table, terminal, wording
 from gpubench.report.findings import Findings, Made
-from gpubench.run import Contradiction, Judgement, judge_all
 from gpubench.verdict import judge, set_aside
 from tests.conftest import Load
 
@@ -88,6 +89,19 @@ def test_a_statement_cannot_bend_the_report() -> None:
     assert "# Heading &lt;img src=x onerror=alert(1)&gt;" in html
 
 
+def test_an_id_like_a_heading_of_the_report_keeps_its_own_anchor() -> None:
+    odd = replace(claim(), id="verdicts")
+    text = markdown.render(findings((odd, judge(odd, [found(4.7e12)]))))
+    assert "[verdicts](#verdicts-1)" in text  # as Markdown numbers the second of two headings
+    assert text.index("## Verdicts") < text.index("### verdicts")
+
+
+def test_a_report_shows_what_cannot_be_seen() -> None:
+    nasty = "a \x1b[31m b \u202e c $x$"
+    text = markdown.render(findings((claim(nasty), judge(claim(nasty), [found(4.7e12)]))))
+    assert "a \\<U+001B\\>\\[31m b \\<U+202E\\> c \\$x\\$" in text
+
+
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
     nasty = claim("a | b || c \\| d")
     judged = judge(nasty, [found(4.7e12, source="x | y"), found(1e12, binding_limit="a|b")])
@@ -121,6 +135,17 @@ def test_only_web_addresses_become_links() -> None:
 )
 def test_markdown_shows_text_as_it_is(text: str, escaped: str) -> None:
     assert table.escape(text) == escaped
+
+
+def test_both_sources_of_a_ratio_become_links() -> None:
+    source = (
+        "990 TFLOPS (Acme, https://acme.example/a (grade A)) over 2 TFLOPS (B (C), https://b.c/d)"
+    )
+    text = markdown.render(findings((claim(), judge(claim(), [found(4.7e12, source=source)]))))
+    assert (
+        "990 TFLOPS ([Acme](https://acme.example/a) (grade A)) over 2 TFLOPS "
+        "([B (C)](https://b.c/d))"
+    ) in text
 
 
 def test_a_long_sweep_shows_a_dozen_lines_and_counts_the_rest() -> None:
@@ -193,16 +218,32 @@ def test_no_terminal_is_too_narrow_for_an_id(columns: int) -> None:
     judged = findings((long, judge(long, [found(4.7e12)])))
     console = Console(width=columns)
     with console.capture() as capture:
-        console.print(table.terminal(terminal.verdict_table(judged, columns)))
+        console.print(table.terminal(terminal.verdict_table(judged, columns), columns))
     shown = capture.get()
     for words in (long.id, "supported (catalogue)", "about 4.8 TB/s", "4.7 TB/s"):
         assert words in shown
 
 
+@pytest.mark.parametrize("columns", [20, 60, 200])
+def test_a_table_folds_no_word_and_becomes_a_list_where_it_would(columns: int) -> None:
+    from rich.console import Console
+
+    wide = table.Table(
+        ("id", "fp16 dense"), [["an-accelerator-of-some-length-" + "x" * 20, "1,307 TFLOPS"]]
+    )
+    console = Console(width=columns)
+    with console.capture() as capture:
+        console.print(table.terminal(wide, columns))
+    shown = capture.get()
+    assert "fp16 dense" in shown
+    assert "TFLOPS" in shown
+    assert wide.rows[0][0] in shown.replace("\n", "")  # a list wraps an id, and never cuts it
+
+
 def test_a_name_with_brackets_is_no_terminal_style() -> None:
     from rich.console import Console
 
-    drawn = table.terminal(table.Table(("name",), [["[bold]x[/bold]"]]))
+    drawn = table.terminal(table.Table(("name",), [["[bold]x[/bold]"]]), 60)
     console = Console(width=60)
     with console.capture() as capture:
         console.print(drawn)

@@ -6,8 +6,10 @@ import pytest
 
 from gpubench import records
 from gpubench.catalogue import Catalogue
+from gpubench.contradictions import contradictions
 from gpubench.errors import CannotMeasure, UnknownName
-from gpubench.run import check_device, contradictions, execute, judge_all
+from gpubench.judgement import judge_all
+from gpubench.run import Request, execute, planned
 from tests.conftest import Load
 
 H100 = """
@@ -45,19 +47,35 @@ def test_only_the_claims_asked_for_are_judged(load_claims: Load, shipped: Catalo
         judge_all(file, shipped, ["clam-1"])
 
 
-def test_a_device_that_cannot_be_measured_is_no_silent_choice() -> None:
-    check_device("auto")
-    check_device("none")
-    with pytest.raises(CannotMeasure, match="--device none"):
-        check_device("cuda:0")
+def test_a_device_that_is_not_there_is_no_silent_choice(tmp_path: Path, shipped: Catalogue) -> None:
+    assert planned(Request(tmp_path / "claims.yaml", tmp_path, "none"), shipped) == ()
+    with pytest.raises(CannotMeasure, match=r"--device (none|cpu)"):
+        planned(Request(tmp_path / "claims.yaml", tmp_path, "cuda:0"), shipped)
 
 
 def test_a_run_leaves_a_record_of_its_verdicts(
     load_claims: Load, shipped: Catalogue, tmp_path: Path
 ) -> None:
     file = load_claims(H100.format(quantity="memory_bandwidth", value="3.35 TB/s"))
-    result = execute(file.path, shipped, tmp_path / "results")
+    result = execute(Request(file.path, tmp_path / "results", "none"), shipped)
     saved = records.read(result.record_path)
     assert saved.claims_sha256 == file.sha256
     assert saved.verdicts["claim-1"].startswith("supported (")
     assert saved.measurements == ()
+
+
+OPEN = """
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: inference_throughput
+claimed: {{value: {value}, qualifier: exact}}
+{more}
+"""
+
+
+def test_claims_contradict_only_if_a_condition_is_open_to_both(load_claims: Load) -> None:
+    large = OPEN.format(value="1.5 x", more="conditions: {model: llama-2-70b}")
+    any_model = OPEN.format(value="2 x", more="sweep: {model: [llama-2-7b, llama-2-70b]}")
+    small = OPEN.format(value="2 x", more="sweep: {model: [llama-2-7b]}")
+    assert len(contradictions(load_claims(large, any_model).claims)) == 1
+    assert contradictions(load_claims(large, small).claims) == ()

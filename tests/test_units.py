@@ -51,6 +51,9 @@ def test_a_figure_as_printed_becomes_an_si_value(text: str, value: float, unit: 
         ("inf GB", "write a number and a unit"),
         (".nan", "write a number and a unit"),
         ("1e999 GB", "too large"),
+        ("1e-999 GB", "too small"),
+        ("1e90 GB", "too large"),
+        ("٤.٨ TB/s", "write a number and a unit"),
         ("1/0 x", "divides by zero"),
         ("5 TB more", "goes with a percentage"),
         ("", "write a number and a unit"),
@@ -81,6 +84,11 @@ def test_a_change_is_compared_as_a_ratio() -> None:
     assert less.as_found(less.value.value) == pytest.approx(0.59)
     assert more.show(1.43) == "43 % more"
     assert less.show(0.591) == "40.9 % less"
+
+
+def test_a_zero_may_have_any_exponent() -> None:
+    assert parse_printed("0e400 TB/s").value == Quantity(0.0, "B/s")
+    assert parse_printed("0e-400 TB/s").step >= 0
 
 
 def test_the_last_printed_digit_is_remembered() -> None:

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gpubench import tolerances
-from gpubench.model import Claim, Claimed, Evidence, Kind
+from gpubench.model import Claim, Claimed, Evidence, Interval, Kind
 from gpubench.tolerances import accepts
 from gpubench.units import parse_printed
 from gpubench.verdict import judge
@@ -81,6 +81,16 @@ def test_open_qualifiers_have_one_bound() -> None:
     assert more is not None
     assert more.low > 4800
     assert more.high == float("inf")
+
+
+def test_a_count_is_not_rounded_and_a_ratio_is() -> None:
+    assert accepts(claimed("2")) == Interval(2, 2)
+    at_least = accepts(claimed("1", "at-least"))
+    assert at_least == Interval(1, float("inf"))
+    assert accepts(claimed("2"), ratio=True) == Interval(1.96, 2.04)
+    assert (
+        "accepted at least 1" in judge(claim("1", "at-least", quantity="count"), [found(7)]).reason
+    )
 
 
 def test_a_rounded_data_sheet_is_not_more_than_its_twin() -> None:
@@ -182,3 +192,88 @@ def test_one_piece_of_evidence_is_inside_exactly_when_the_interval_says_so(
     assume(all(abs(value - end) > 1e-6 for end in (interval.low, interval.high)))
     said = outcome(claim(text, qualifier, quantity="share"), found(value))
     assert said == ("supported" if interval.low <= value <= interval.high else "refuted")
+
+
+def test_up_to_is_open_where_the_evidence_may_go_beyond_it() -> None:
+    it = claim("1.9 x", "up-to", quantity="share", sweep={"batch": (8, 64)})
+    assert outcome(it, found(1.9, batch=8), found(1.2, 1.7, batch=64)) == "supported"
+    said = judge(it, [found(1.9, batch=8), found(1.2, 3.0, batch=64)])
+    assert said.outcome == "conditional"
+    assert "1 undecided" in said.reason
+
+
+def test_a_rate_above_the_claimed_peak_refutes_it_where_a_data_sheet_lists_more() -> None:
+    fast = found(4.5e12, kind="measured", rate="sustained")
+    said = judge(claim("3.35 TB/s"), [fast, found(4.8e12)])
+    assert said.relations == ("above", "above")
+    assert (said.outcome, said.basis) == ("refuted", "measured")
+    assert judge(claim("3.35 TB/s"), [fast, found(3.35e12)]).relations[0] == "implausible"
+
+
+def test_one_alternative_of_an_input_does_not_silence_another() -> None:
+    it = claim("2 x", "about", quantity="share")
+    printed = found(3.0, kind="arithmetic", bought="printed-figure")
+    said = judge(it, [printed, found(2.0, bought="reported-figure")])
+    assert (said.outcome, said.basis) == ("conditional", "catalogue")
+    assert judge(it, [printed, found(2.0, batch=8)]).outcome == "refuted"
+
+
+def test_kinds_disagree_only_about_the_same_conditions() -> None:
+    it = claim("2 x", "about", quantity="share", sweep={"batch": (8, 64)})
+    small = found(2.0, kind="published", batch=8)
+    large = found(1.0, kind="estimated", batch=64)
+    assert judge(it, [small, large]).flags == ()
+    (flag,) = judge(it, [small, large, found(1.0, kind="estimated", batch=8)]).flags
+    assert flag == "published evidence supports it, estimated evidence refutes it"
+
+
+def test_an_undecided_stronger_kind_does_not_settle_a_claim() -> None:
+    it = claim("2 x", "about", quantity="share", sweep={"batch": (8, 32, 64)})
+    strong = [
+        found(2.0, kind="published", batch=8),
+        found(1.0, 2.0, kind="published", batch=32),
+    ]
+    said = judge(it, [*strong, found(1.0, kind="estimated", batch=64)])
+    assert (said.outcome, said.basis) == ("conditional", "estimated")
+
+
+def test_a_conditional_reason_tells_a_single_condition_in_full_and_both_sides() -> None:
+    it = claim("2 x", "about", quantity="share", sweep={"batch": (8, 32, 64)})
+    one = found(2.0, kind="published", batch=32, engine="one 1.0")
+    said = judge(it, [found(1.0, batch=8), one, found(3.0, batch=64)])
+    assert "only where batch is 32 and engine is one 1.0; below in 1, above in 1;" in said.reason
+
+
+def test_a_conditional_reason_tells_where_the_others_lie_if_nothing_marks_those_that_hold() -> None:
+    it = claim("2 x", "about", quantity="share", sweep={"batch": (8, 64), "gpus": (1, 2)})
+    fails = found(1.0, batch=8, gpus=1)
+    holds = [found(2.0, batch=b, gpus=g) for b, g in ((8, 2), (64, 1), (64, 2))]
+    assert "the others all where batch is 8 and gpus is 1;" in judge(it, [fails, *holds]).reason
+
+
+def test_the_model_error_told_is_that_of_most_estimates() -> None:
+    it = claim("2 x", "about", quantity="share", sweep={"batch": (8, 32, 64)})
+    errors = {8: "of few", 32: "of many", 64: "of many"}
+    estimates = [
+        Evidence("estimated", {"batch": b}, "model", low=2.0, mid=2.0, high=2.0, error=error)
+        for b, error in errors.items()
+    ]
+    assert "Model error of 2 of the 3 estimates: of many." in judge(it, estimates).reason
+
+
+def test_up_to_a_reduction_is_exceeded_by_a_larger_one() -> None:
+    it = claim("40 % less", "up-to", quantity="energy_per_token", baselines=("b",))
+    assert outcome(it, found(0.6), found(0.9)) == "supported"
+    assert outcome(it, found(0.6), found(0.4)) == "conditional"
+    assert outcome(it, found(0.6), found(0.5, 0.62)) == "conditional"
+
+
+def test_a_sustained_rate_without_a_known_floor_says_nothing_about_a_peak() -> None:
+    it = claim("67 TFLOPS", quantity="peak_fp32")
+    slow = found(40e12, kind="published", rate="sustained")
+    said = judge(it, [slow, found(67e12)])
+    assert (said.outcome, said.basis) == ("supported", "catalogue")
+    assert said.relations == ("sustained", "inside")
+    assert judge(it, [found(90e12, kind="published", rate="sustained"), found(90e12)]).outcome == (
+        "refuted"
+    )

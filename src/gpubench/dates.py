@@ -8,7 +8,7 @@ import re
 
 from gpubench.errors import UnitError
 
-_FORMS = re.compile(r"^(\d{4})(?:-(?:Q([1-4])|(\d{2})(?:-(\d{2}))?))?$")
+_FORMS = re.compile(r"(\d{4})(?:-(?:Q([1-4])|(\d{2})(?:-(\d{2}))?))?", re.ASCII)
 
 
 def span(text: str) -> tuple[int, int]:
@@ -17,7 +17,7 @@ def span(text: str) -> tuple[int, int]:
     Raises:
         UnitError: the text is no such date.
     """
-    match = _FORMS.match(text)
+    match = _FORMS.fullmatch(text)
     try:
         if not match:
             raise ValueError

@@ -9,6 +9,8 @@ GpubenchError                 shown as one line, without a traceback
 ├── CannotEstimate            the model has no answer for these conditions, and says why
 │   └── DoesNotFit            weights and state exceed the memory
 ├── CannotMeasure             what was asked for needs hardware that is not here
+│   ├── DeviceLost            the device stopped answering half-way
+│   └── WrongResult           a kernel's answer is not what it should be; it is never timed
 └── RecordError               a file under results/ that cannot be read or written
 """
 
@@ -68,6 +70,14 @@ class CannotMeasure(GpubenchError):
     """What was asked for needs hardware or software that is not here."""
 
     exit_code = 3
+
+
+class DeviceLost(CannotMeasure):
+    """The device stopped answering; nothing more can be measured in this process."""
+
+
+class WrongResult(CannotMeasure):
+    """A kernel's answer differs from the reference, so its speed means nothing."""
 
 
 class RecordError(GpubenchError):

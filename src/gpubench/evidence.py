@@ -8,16 +8,17 @@ cannot be given is kept too, with its reason.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpubench import roofline
+from gpubench import measured, roofline
 from gpubench.catalogue import Catalogue, PublishedFinding, facts
 from gpubench.claims import catalogue_input, formula, input_range
 from gpubench.errors import CannotEstimate, MissingFigure, UnitError
 from gpubench.model import Claim, Claimed, Estimate, Evidence, Kind
 from gpubench.quantities import QUANTITIES
+from gpubench.records import RunRecord
 from gpubench.units import show
 
 
@@ -36,15 +37,20 @@ class Situation:
 
 
 def gather(
-    claim: Claim, printed: Mapping[str, Claimed], catalogue: Catalogue
+    claim: Claim,
+    printed: Mapping[str, Claimed],
+    catalogue: Catalogue,
+    records: Sequence[RunRecord] = (),
 ) -> tuple[Evidence, ...]:
-    """All evidence about a claim, strongest kind first.
+    """All evidence about a claim.
 
     Args:
         printed: the figures of the claims file by entry id, for arithmetic.
+        records: what was measured, and where.
     """
     cases = tuple(situations(claim))
     return (
+        *measured.from_records(claim, records, catalogue),
         *_arithmetic(claim, printed, catalogue),
         *_published(claim, catalogue),
         *(item for case in cases for item in _answer(case, catalogue)),
@@ -129,7 +135,7 @@ def _shown(value: formula.Range) -> str:
 
 
 def _published(claim: Claim, catalogue: Catalogue) -> Iterator[Evidence]:
-    """Measurements by others, wherever nothing that the article states contradicts them."""
+    """Measurements by others, under the conditions that the article states."""
     for quantity, subject, baseline in itertools.product(
         claim.quantities, claim.subjects, claim.baselines or (None,)
     ):
@@ -139,7 +145,7 @@ def _published(claim: Claim, catalogue: Catalogue) -> Iterator[Evidence]:
             **({"quantity": quantity} if len(claim.quantities) > 1 else {}),
         }
         for finding in _findings(claim, quantity, subject, baseline, catalogue):
-            if _contradicts(finding, claim):
+            if not _comparable(finding, claim):
                 continue
             yield Evidence(
                 kind="published",
@@ -166,11 +172,26 @@ def _findings(
                     yield pair
 
 
-def _contradicts(finding: PublishedFinding, claim: Claim) -> bool:
+# What a figure means where nothing is said, as in `catalogue.facts`.
+_UNSAID = {"direction": "both", "sparsity": "dense"}
+
+
+def _comparable(finding: PublishedFinding, claim: Claim) -> bool:
+    """Whether a finding was made under the conditions that the article states.
+
+    A figure of a part holds whatever a finding leaves unsaid. A workload does not: a rate at a
+    batch that nobody names says nothing about batch 1. And what two parts sustain is not the ratio
+    of their peaks.
+    """
+    rates = claim.sweep.get("rate") or (claim.conditions.get("rate", "peak"),)
+    if claim.baselines and finding.conditions.get("rate", rates[0]) not in rates:
+        return False
+    unsaid = {name: value for name, value in _UNSAID.items() if name not in claim.sweep}
+    workload = QUANTITIES[finding.quantity].via == "estimate"
     stated = {name: value for name, value in claim.conditions.items() if name != "rate"}
-    return any(
-        name in finding.conditions and finding.conditions[name] != value
-        for name, value in stated.items()
+    return all(
+        finding.conditions.get(name, None if workload and name in stated else value) == value
+        for name, value in {**unsaid, **stated}.items()
     )
 
 

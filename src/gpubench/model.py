@@ -295,8 +295,10 @@ class Block:
 class Measurement:
     """Raw samples of one case with everything needed to judge them; rates are derived from it.
 
-    `phase` is "burst" (from cool, the first seconds) or "sustained" (after heating). `complete` is
-    false when the run was cut short: what had been sampled by then is kept.
+    `phase` is "burst" (from cool, the first seconds) or "sustained" (after `heat_s` seconds of the
+    same work without a break). `complete` is false when the run was cut short: what had been
+    sampled by then is kept. `resolution_s` is the clock's; `choices` holds what was chosen on the
+    way, such as a kernel's launch configuration with all that were tried.
     """
 
     case: Case
@@ -309,6 +311,9 @@ class Measurement:
     verification: str = ""
     cautions: tuple[Caution, ...] = ()
     complete: bool = True
+    heat_s: float = 0.0
+    resolution_s: float = 0.0
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- claims and verdicts

@@ -64,6 +64,7 @@ ACHIEVABLE: dict[str, Achievable] = {
     "memory_bandwidth": Achievable(0.80, "published stream kernels reach 83 to 98 % of it"),
     "peak_fp16": Achievable(0.65, "published FP16 GEMMs reach 68 to 96 % of it"),
     "peak_bf16": Achievable(0.65, "published BF16 GEMMs reach 68 to 96 % of it"),
+    "peak_fp8": Achievable(0.60, "published FP8 GEMMs reach 65 to 70 % of it"),
     "interconnect_bandwidth": Achievable(0.75, "published ring all-reduces reach 82 % of it"),
 }
 PEAK_CEILING = 1.02
@@ -111,6 +112,7 @@ _CONDITIONS = (
     ConditionKind("reduction", "how an all-reduce runs", ("ring", "in-switch")),
     ConditionKind("message", "bytes reduced", unit="B"),
     ConditionKind("path", "which path a parameter takes", ("hbm", "pcie")),
+    ConditionKind("engine", "the software that serves a model, with its release"),
     ConditionKind("kernel", "the HPC kernel", ("triad", "spmv", "stencil", "dgemm")),
     ConditionKind("bandwidth_bound_share", "share of a phase that waits for links", unit="1"),
     ConditionKind("ports", "network ports of a node", integer=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,12 @@ def explain(
 ) -> str:
     """The sentence behind a verdict, with the model's error where the model had a say."""
     text = f"{_what(claim, accepted, chosen, outcome)}{_achieved(claim, chosen)}."
-    error = next((item.error for item, _ in chosen if item.kind == "estimated" and item.error), "")
-    return f"{text} Model error: {error}." if error else text
+    errors = Counter(item.error for item, _ in chosen if item.kind == "estimated" and item.error)
+    if not errors:
+        return text
+    (error, count), total = errors.most_common(1)[0], errors.total()
+    part = f" of {count} of the {total} estimates" if count < total else ""
+    return f"{text} Model error{part}: {error}."
 
 
 def why_untested(evidence: Sequence[Evidence]) -> str:
@@ -89,7 +94,7 @@ def _what(
     found = describe_found(claim, decided or [item for item, _ in chosen])
     allowed = describe_accepted(claim, accepted)
     if outcome == "conditional":
-        return f"{_where_it_holds(chosen)}; found {found}, accepted {allowed}"
+        return f"{_where_it_holds(claim, chosen)}; found {found}, accepted {allowed}"
     if outcome == "inconclusive":
         return (
             f"{_tally(chosen)}Found {found}, which cannot be told apart from the accepted {allowed}"
@@ -128,20 +133,37 @@ def _tally(chosen: Sequence[Found]) -> str:
     return f"{', '.join(said).capitalize()} of {len(chosen)} conditions. "
 
 
-def _where_it_holds(chosen: Sequence[Found]) -> str:
+def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
     """Where a conditional claim holds: "Holds in 4 of 16 conditions (25 %), only where …"."""
     inside = [item for item, relation in chosen if relation in HOLDS]
+    others = [item for item, relation in chosen if relation not in HOLDS]
     undecided = sum(relation == "straddling" for _, relation in chosen)
     share = f"{len(inside) / len(chosen):.0%}".replace("%", " %")
     text = f"Holds in {len(inside)} of {len(chosen)} conditions ({share})"
-    clauses = []
-    for name in dict.fromkeys(name for item, _ in chosen for name in item.conditions):
-        everywhere = [item.conditions[name] for item, _ in chosen if name in item.conditions]
-        here = [item.conditions[name] for item in inside if name in item.conditions]
-        if len(everywhere) == len(chosen) and set(here) < set(everywhere):
-            clauses.append(_clause(name, here, everywhere))
-    text = f"{text}, only where {' and '.join(clauses)}" if clauses else text
+    everything = [item for item, _ in chosen]
+    if here := _place(claim, inside, everything):
+        text = f"{text}, only where {here}"
+    elif there := _place(claim, others, everything):
+        text = f"{text}, the others all where {there}"
+    sides = [f"{word} in {sum(r == word for _, r in chosen)}" for word in ("below", "above")]
+    if not any(side.endswith(" in 0") for side in sides):
+        text = f"{text}; {', '.join(sides)}"
     return f"{text}; {undecided} undecided" if undecided else text
+
+
+def _place(claim: Claim, items: Sequence[Evidence], everything: Sequence[Evidence]) -> str:
+    """What is common to some pieces of evidence and not to all; a single one is told in full."""
+    clauses = []
+    for name in dict.fromkeys(name for item in everything for name in item.conditions):
+        everywhere = [item.conditions[name] for item in everything if name in item.conditions]
+        here = [item.conditions[name] for item in items if name in item.conditions]
+        if len(everywhere) == len(everything):
+            marks = set(here) < set(everywhere)
+        else:
+            marks = len(items) == 1 and bool(here) and name not in claim.conditions
+        if marks:
+            clauses.append(_clause(name, here, everywhere))
+    return " and ".join(clauses)
 
 
 def _clause(name: str, here: Sequence[Any], everywhere: Sequence[Any]) -> str:

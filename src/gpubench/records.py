@@ -1,27 +1,31 @@
 """RunRecord <-> JSON under results/: added, never edited, and written whole or not at all.
 
 Schema history
-    1   environment, claims file, verdicts in short, measurements
+    1   environment, claims file, verdicts in short
+    2   what was measured: device, suite, seed, facts of the device, measurements, failures
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import os
 import platform
 import secrets
+import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gpubench import __version__
 from gpubench.errors import RecordError
+from gpubench.model import Case, Caution, Measurement
 
-SCHEMA = 1
+SCHEMA = 2
 NO_ACCELERATOR = "no-accelerator"
 
 
@@ -29,19 +33,39 @@ NO_ACCELERATOR = "no-accelerator"
 class RunRecord:
     """One run: when and where, which claims it judged, what it measured.
 
-    `environment` holds an allow-list of facts, never the process environment. `verdicts` maps a
-    claim's id to its outcome and basis on that day; they can be computed again from the record.
+    `environment` holds an allow-list of facts, never the process environment. `device_figures` maps
+    a quantity's name to what the driver reports of it, in SI. `failures` maps a case (see
+    `case_key`) to why it could not be measured. `complete` is false while a run goes on, and stays
+    so when it is cut short. `verdicts` maps a claim's id to its outcome and basis on that day; they
+    can be computed again from the record.
     """
 
     id: str
     created: str
     accelerator: str
     environment: Mapping[str, str]
-    claims_file: str
-    claims_sha256: str
-    verdicts: Mapping[str, str]
-    measurements: tuple[Mapping[str, Any], ...] = ()
-    schema: int = field(default=SCHEMA)
+    claims_file: str = ""
+    claims_sha256: str = ""
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    device: str = "none"
+    suite: str = ""
+    seed: int = 0
+    cautions: tuple[Caution, ...] = ()
+    device_figures: Mapping[str, float] = field(default_factory=dict)
+    measurements: tuple[Measurement, ...] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+    complete: bool = True
+    schema: int = SCHEMA
+
+    def stamp(self) -> str:
+        """The file's name without its ending: UTC time and id."""
+        return f"{self.created.replace('-', '').replace(':', '')}-{self.id}"
+
+
+def case_key(case: Case, phase: str) -> str:
+    """A case and phase as text, such as "bandwidth triton burst n=1073741824 pattern=read"."""
+    parameters = " ".join(f"{name}={case.parameters[name]}" for name in sorted(case.parameters))
+    return f"{case.benchmark} {case.method} {phase} {parameters}"
 
 
 def new_id() -> str:
@@ -66,30 +90,77 @@ def environment() -> dict[str, str]:
 
 
 def write(record: RunRecord, results: Path) -> Path:
-    """Save a record as `results/<accelerator>/<UTC time>-<id>.json`.
+    """Save a record as `results/<accelerator>/<UTC time>-<id>.json`, in place of its earlier state.
 
     Raises:
         RecordError: the folder cannot be made or written.
     """
-    stamp = record.created.replace("-", "").replace(":", "")
-    path = results / record.accelerator / f"{stamp}-{record.id}.json"
-    write_text(path, json.dumps(asdict(record), indent=1, ensure_ascii=False) + "\n")
+    path = results / record.accelerator / f"{record.stamp()}.json"
+    write_text(path, text(record))
     return path
 
 
-def write_text(path: Path, text: str, remedy: str = "choose another folder with --results") -> None:
+def text(record: RunRecord) -> str:
+    """A record as JSON: indented where people read, one line a measurement where samples stand."""
+    content = asdict(replace(record, measurements=()))
+    head = json.dumps(content, indent=1, ensure_ascii=False)
+    lines = ",\n".join(
+        "  " + json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        for found in measurements(record)
+    )
+    return head.replace('"measurements": []', f'"measurements": [\n{lines}\n ]', 1) + "\n"
+
+
+_OTHER_FOLDER = "choose another folder with --results"
+
+
+def measurements(record: RunRecord) -> list[dict[str, Any]]:
+    """The measurements of a record as plain values, raw samples included."""
+    return [asdict(found) for found in record.measurements]
+
+
+def write_text(path: Path, text: str, remedy: str = _OTHER_FOLDER) -> None:
     """Write a whole file or nothing: a reader never meets half of it.
+
+    A link is followed to its file. A device or a pipe is written to and stays what it is.
 
     Raises:
         RecordError: the folder cannot be made or written.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    # Halves of surrogate pairs, from a file name that is no UTF-8, are legal in JSON when escaped.
+    data = text.encode("utf-8", "backslashreplace")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        if _is_stream(path):
+            path.write_bytes(data)
+        else:
+            _replace(Path(os.path.realpath(path)) if path.is_symlink() else path, data)
     except OSError as error:
         raise RecordError(f"cannot write {path}: {error.strerror or error}; {remedy}") from None
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is no file of its own: replaced by one, a device would be gone."""
+    target = path.readlink() if path.is_symlink() else path
+    if Path("/proc") in target.absolute().parents:  # /dev/stdout, whatever it leads to
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power failure could leave the name without the content
+        os.replace(part, path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
@@ -101,9 +172,15 @@ def check_writable(results: Path) -> None:
     Raises:
         RecordError: the folder cannot be made or written.
     """
-    probe = results / f".{secrets.token_hex(4)}.part"
-    write_text(probe, "")
-    probe.unlink()
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe = results / f".{secrets.token_hex(8)}.part"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        taken = results.exists() and not results.is_dir()
+        reason = "it is no folder" if taken else error.strerror or error
+        raise RecordError(f"cannot write to {results}: {reason}; {_OTHER_FOLDER}") from None
 
 
 def read(path: Path) -> RunRecord:
@@ -116,19 +193,56 @@ def read(path: Path) -> RunRecord:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (ValueError, RecursionError):
         raise RecordError(f"{path} is no JSON file: name a record under results/") from None
-    if not isinstance(content, dict) or not isinstance(content.get("schema"), int):
+    if not isinstance(content, dict) or type(content.get("schema")) is not int:
         raise RecordError(f"{path} is no record of gpubench: it has no schema number")
+    if content["schema"] < 1:
+        raise RecordError(
+            f"{path} is no record of gpubench: there is no schema {content['schema']}"
+        )
     if content["schema"] > SCHEMA:
         raise RecordError(
             f"{path} has schema {content['schema']}, this version reads up to {SCHEMA}: "
             "upgrade gpubench"
         )
+    # pydantic takes a tenth of a second to import; only those who read records pay for it.
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        return RunRecord(**{**content, "measurements": tuple(content["measurements"])})
-    except (KeyError, TypeError):
-        raise RecordError(f"{path} is no complete record of schema {content['schema']}") from None
+        found: RunRecord = TypeAdapter(RunRecord).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise RecordError(f"{path} is no complete record: {where}: {first['msg']}") from None
+    return found
+
+
+def find(results: Path, name: str) -> Path:
+    """The record whose file name holds an id, or the beginning of one.
+
+    Raises:
+        RecordError: no record, or several, are called so.
+    """
+    found = [
+        path for path in list_records(results) if path.stem.rpartition("-")[2].startswith(name)
+    ]
+    if len(found) != 1:
+        raise RecordError(
+            f"{len(found) or 'no'} record{'s' if found else ''} under {results} with an id that "
+            f"begins with '{name}': see `gpubench list records`"
+        )
+    return found[0]
+
+
+def latest(results: Path) -> tuple[RunRecord, ...]:
+    """The newest complete record with measurements for each accelerator."""
+    newest: dict[str, RunRecord] = {}
+    for path in list_records(results):
+        record = read(path)
+        if record.complete and record.measurements:
+            newest[record.accelerator] = record
+    return tuple(newest.values())
 
 
 def list_records(results: Path) -> list[Path]:

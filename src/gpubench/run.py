@@ -1,172 +1,174 @@
-"""Plan, measure, save, judge: one run from claims to a record.
-
-This version judges from the articles' figures, published measurements, the catalogue and the
-model. It measures nothing yet, and says so when a device is asked for.
-"""
+"""Plan, measure, save, judge: one run from claims to a record."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gpubench import claims, dates, evidence, records, verdict
+from gpubench import campaign, claims, judgement, measuring, records
 from gpubench.catalogue import Catalogue
-from gpubench.claims import ClaimsFile
-from gpubench.errors import CannotMeasure, UnknownName
-from gpubench.model import Claim, Verdict
-from gpubench.quantities import DATE, QUANTITIES
-from gpubench.reasons import describe_accepted
-from gpubench.tolerances import accepts
+from gpubench.errors import CannotMeasure, RecordError
+from gpubench.judgement import Judgement
+from gpubench.measuring import Device, provenance
+from gpubench.records import RunRecord
 
 
 @dataclass(frozen=True)
-class Contradiction:
-    """Two claims about the same thing that cannot both hold."""
+class Request:
+    """What a run is asked to do.
 
-    left: Claim
-    right: Claim
-    why: str
+    `device` is "auto", "none", "cpu" or "cuda[:N]"; `suite` names a plan of `measuring.PLANS`;
+    `only` names claims; `resume` is the id of a record that was cut short, or its beginning.
+    """
 
-
-@dataclass(frozen=True)
-class Judgement:
-    """Every verdict on a claims file, in the file's order, and what contradicts what in it."""
-
-    claims_file: ClaimsFile
-    verdicts: tuple[Verdict, ...]
-    contradictions: tuple[Contradiction, ...]
+    claims: Path
+    results: Path
+    device: str = "auto"
+    suite: str = "standard"
+    only: tuple[str, ...] = ()
+    seed: int = 0
+    redact: bool = False
+    resume: str = ""
 
 
 @dataclass(frozen=True)
 class RunResult:
     """What a run left behind."""
 
-    record: records.RunRecord
+    record: RunRecord
     record_path: Path
     judgement: Judgement
 
 
-def judge_all(file: ClaimsFile, catalogue: Catalogue, only: Sequence[str] = ()) -> Judgement:
-    """Judge the claims of a file, or those named in `only`.
-
-    Raises:
-        UnknownName: `only` names an entry the file does not have.
-    """
-    wanted = _selected(file, only)
-    printed = file.printed()
-    verdicts = [
-        verdict.judge(claim, evidence.gather(claim, printed, catalogue))
-        for claim in file.claims
-        if claim.id in wanted
-    ]
-    set_aside = [verdict.set_aside(entry) for entry in file.out_of_scope if entry.id in wanted]
-    return Judgement(
-        file,
-        (*verdicts, *set_aside),
-        contradictions(claim for claim in file.claims if claim.id in wanted),
-    )
+Say = Callable[[str], None]
 
 
 def execute(
-    claims_path: Path,
+    request: Request,
     catalogue: Catalogue,
-    results: Path,
-    device: str = "auto",
-    only: Sequence[str] = (),
+    say: Say = lambda _: None,
+    tick: Say | None = None,
 ) -> RunResult:
-    """Judge a claims file and save the record.
+    """Measure on the device, if there is one, judge the claims file, and save the record.
+
+    `say` is told of each case that is measured, `tick` of its progress.
 
     Raises:
-        CannotMeasure: a device is named; this version has no measurements.
+        CannotMeasure: a device is named that cannot be measured, or it was lost on the way.
         ClaimsError, UnknownName, RecordError: the file, a name or the results folder is bad.
+        KeyboardInterrupt: interrupted; what was measured is saved.
     """
-    check_device(device)
-    file = claims.load(claims_path, catalogue)
-    records.check_writable(results)
-    judgement = judge_all(file, catalogue, only)
-    record = records.RunRecord(
-        id=records.new_id(),
-        created=records.now(),
-        accelerator=records.NO_ACCELERATOR,
-        environment=records.environment(),
-        claims_file=claims_path.name,
+    file = claims.load(request.claims, catalogue)
+    judgement.check_names(file, request.only)
+    record, device = _begun(request, catalogue)
+    records.check_writable(request.results / record.accelerator)
+    if device:
+        record = _measured(record, device, request.results, say, tick)
+    judged = judgement.judge_all(file, catalogue, request.only, [record])
+    record = replace(
+        record,
+        claims_file=request.claims.name,
         claims_sha256=file.sha256,
         verdicts={
-            v.claim: f"{v.outcome} ({v.basis})" if v.basis else v.outcome
-            for v in judgement.verdicts
+            v.claim: f"{v.outcome} ({v.basis})" if v.basis else v.outcome for v in judged.verdicts
         },
     )
-    return RunResult(record, records.write(record, results), judgement)
+    return RunResult(record, records.write(record, request.results), judged)
 
 
-def check_device(device: str) -> None:
-    """Refuse what cannot be measured yet. Raises CannotMeasure."""
-    if device not in ("auto", "none"):
+def planned(request: Request, catalogue: Catalogue) -> tuple[campaign.Step, ...]:
+    """What a run would measure; empty without a device.
+
+    Raises:
+        CannotMeasure: a device is named that cannot be measured.
+    """
+    _, device = _begun(request, catalogue)
+    return campaign.steps(device, request.suite) if device else ()
+
+
+def _begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | None]:
+    """A new record for this device, or the one to continue."""
+    device = measuring.find(request.device, catalogue.accelerator)
+    if request.resume:
+        return _resumed(request, device), device
+    record = RunRecord(
+        id=records.new_id(),
+        created=records.now(),
+        accelerator=_folder(device),
+        environment=records.environment(),
+        device=device.name if device else "none",
+        seed=request.seed,
+        complete=not device,
+    )
+    if device is None:
+        return record, None
+    told = provenance.facts(device, request.seed, request.redact)
+    return replace(
+        record,
+        environment={**record.environment, **told},
+        suite=request.suite,
+        cautions=device.problems,
+        device_figures=_figures(device),
+    ), device
+
+
+def _resumed(request: Request, device: Device | None) -> RunRecord:
+    path = records.find(request.results, request.resume)
+    record = records.read(path)
+    if record.complete:
+        raise RecordError(f"{path} is complete: there is nothing to continue")
+    if device is None or device.name != record.device:
+        here = device.name if device else "no device"
         raise CannotMeasure(
-            f"--device {device}: this version measures nothing yet; "
-            "use --device none to judge from catalogue, published figures and model"
+            f"{path} was measured on {record.device}, and here is {here}: "
+            "continue on that device, or start a new run without --resume"
         )
+    return record
 
 
-def contradictions(claims_: Iterable[Claim]) -> tuple[Contradiction, ...]:
-    """Pairs of claims about the same quantity of the same parts whose accepted intervals differ."""
-    groups: dict[tuple[object, ...], list[Claim]] = {}
-    for claim in claims_:
-        for key in itertools.product(
-            claim.quantities, claim.subjects or ("",), claim.baselines or ("",)
-        ):
-            if QUANTITIES[key[0]].via != "article":
-                groups.setdefault(key, []).append(claim)
-    found: dict[tuple[str, str], Contradiction] = {}
-    for group in groups.values():
-        for left, right in itertools.combinations(_distinct(group), 2):
-            why = _clash(left, right)
-            if why:
-                found.setdefault((left.id, right.id), Contradiction(left, right, why))
-    return tuple(found.values())
+def _measured(
+    record: RunRecord, device: Device, results: Path, say: Say, tick: Say | None
+) -> RunRecord:
+    """The record with every case of its suite; a run cut short says how to go on."""
+
+    def save(state: RunRecord) -> None:
+        records.write(state, results)
+
+    try:
+        return campaign.measure_all(record, device, save, say, tick)
+    except (KeyboardInterrupt, CannotMeasure):
+        say(f"what was measured is kept; continue with --resume {record.id}")
+        raise
 
 
-# A thing claimed in more ways than this is told by its first ones; pairs would grow as the square.
-_MOST_DISTINCT = 40
+def _folder(device: Device | None) -> str:
+    """The folder of a record: the accelerator's id, or the device's name made safe for a path."""
+    if device is None:
+        return records.NO_ACCELERATOR
+    if device.accelerator:
+        return device.accelerator
+    return re.sub(r"[^a-z0-9]+", "-", f"{device.kind} {device.name}".lower()).strip("-")
 
 
-def _distinct(group: Sequence[Claim]) -> list[Claim]:
-    """One claim for each different statement of a group, the first that made it."""
-    first: dict[object, Claim] = {}
-    for claim in group:
-        key = (claim.claimed, tuple(sorted(claim.conditions.items())))
-        first.setdefault(key, claim)
-    return list(first.values())[:_MOST_DISTINCT]
-
-
-def _clash(left: Claim, right: Claim) -> str:
-    """Why two claims about the same thing cannot both hold, or nothing."""
-    shared = set(left.conditions) & set(right.conditions)
-    if any(left.conditions[name] != right.conditions[name] for name in shared):
-        return ""
-    if left.claimed.text or right.claimed.text:
-        return _word_clash(left, right)
-    one, other = accepts(left.claimed), accepts(right.claimed)
-    if one is None or other is None or not one.disjoint(other):
-        return ""
-    return f"{describe_accepted(left, one)} and {describe_accepted(right, other)} do not overlap"
-
-
-def _word_clash(left: Claim, right: Claim) -> str:
-    a, b = left.claimed.text, right.claimed.text
-    if QUANTITIES[left.quantities[0]].unit != DATE:
-        return f"'{a}' is not '{b}'" if a.lower() != b.lower() else ""
-    if {left.claimed.qualifier, right.claimed.qualifier} != {"exact"}:
-        return ""
-    one, other = dates.span(a), dates.span(b)
-    return f"{a} and {b} do not overlap" if one[1] < other[0] or other[1] < one[0] else ""
-
-
-def _selected(file: ClaimsFile, only: Sequence[str]) -> set[str]:
-    known = {claim.id for claim in file.claims} | {entry.id for entry in file.out_of_scope}
-    for name in only:
-        if name not in known:
-            raise UnknownName("claim", name, known, "see `gpubench list claims`")
-    return set(only) or known
+def _figures(device: Device) -> dict[str, float]:
+    """What the driver says of the whole card, by quantity, in SI; nothing of a slice of one."""
+    if device.kind == "cpu" or (device.memory_share, device.compute_share) != (1.0, 1.0):
+        return {}
+    card = device.card
+    told = {
+        "memory_capacity": card.get("board_memory_bytes", device.memory_total),
+        "memory_bandwidth": device.peak_bandwidth,
+        "max_memory_clock": device.max_memory_clock_hz,
+        "max_clock": device.max_sm_clock_hz,
+        "compute_units": device.units,
+        "board_power": card.get("default_power_limit_w"),
+        "interconnect_links": card.get("nvlink_up"),
+        "pcie_generation": card.get("max_pcie_generation"),
+    }
+    return {
+        name: float(value)
+        for name, value in told.items()
+        if isinstance(value, int | float) and value
+    }

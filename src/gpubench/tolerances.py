@@ -61,7 +61,7 @@ def accepts(claimed: Claimed, ratio: bool = False) -> Interval | None:
     if not tolerance.rounding:
         low *= 1 + margin * tolerance.open_above
         high *= 1 - margin * tolerance.open_below
-    if tolerance.rounding:
+    if tolerance.rounding and (ratio or not is_count(claimed.low)):
         low, high = low - rounding(claimed.low), high + rounding(claimed.high)
     low, high = low * (1 - tolerance.below), high * (1 + tolerance.above)
     ends = (
@@ -69,6 +69,11 @@ def accepts(claimed: Claimed, ratio: bool = False) -> Interval | None:
         claimed.high.as_found(math.inf if tolerance.open_above else high),
     )
     return Interval(min(ends), max(ends))
+
+
+def is_count(printed: Printed) -> bool:
+    """A whole number without a unit: seven of something, which nobody rounds."""
+    return not printed.unit and not printed.change and printed.text.strip().isdigit()
 
 
 def rounding(printed: Printed) -> float:

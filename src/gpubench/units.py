@@ -63,12 +63,14 @@ _LARGE_PREFIXED = {"B", "b", "bit", "FLOP", "FLOPS", "OP", "OPS", "Hz", "W", "J"
 _SMALL_PREFIXED = {"s", "W", "J", "m"}
 _WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 
-_NUMBER = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _TEXT = re.compile(
-    rf"\s*(?P<number>{_NUMBER})(?:\s*/\s*(?P<divisor>\d+)(?=\s|$))?"
+    rf"\s*(?P<number>{_NUMBER})(?:\s*/\s*(?P<divisor>[0-9]+)(?=\s|$))?"
     r"(?:\s*(?P<word>thousand|million|billion|trillion)\b)?"
     r"\s*(?P<unit>.*?)(?P<change>\s+(?:more|less))?\s*$"
 )
+# No figure of this trade lies outside, and products of a few such figures stay finite.
+_LEAST, _MOST = 1e-60, 1e60
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,10 @@ def parse_printed(text: str) -> Printed:
             raise UnitError(f"cannot read '{text}': it divides by zero")
         scale /= float(match["divisor"])
     value = float(number) * scale
-    if not math.isfinite(value):
+    if not abs(value) <= _MOST:
         raise UnitError(f"cannot read '{text}': the number is too large to be a figure")
+    if abs(value) < _LEAST and re.search("[1-9]", _mantissa(number)):
+        raise UnitError(f"cannot read '{text}': the number is too small to be a figure")
     change = (match["change"] or "").strip()
     if change and unit != "1":
         raise UnitError(
@@ -365,9 +369,14 @@ def _written(powers: dict[str, int]) -> str:
 
 def _last_digit(number: str) -> float:
     """One unit in the last printed digit: 0.1 for "4.8", 1 for "80"."""
-    mantissa, _, exponent = number.lower().partition("e")
-    decimals = len(mantissa.partition(".")[2])
-    return float(10.0 ** (int(exponent or 0) - decimals))
+    decimals = len(_mantissa(number).partition(".")[2])
+    exponent = int(number.lower().partition("e")[2] or 0)
+    # A zero may carry any exponent; beyond these its last digit is no step to speak of.
+    return float(10.0 ** max(-300, min(300, exponent - decimals)))
+
+
+def _mantissa(number: str) -> str:
+    return number.lower().partition("e")[0]
 
 
 def _rounded(value: float, digits: int) -> str:

@@ -7,8 +7,9 @@ No verdict is stored: change a figure, a claimed value or a tolerance, and the v
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gpubench import dates
@@ -17,16 +18,17 @@ from gpubench.quantities import ACHIEVABLE, DATE, PEAK_CEILING, QUANTITIES
 from gpubench.reasons import HOLDS, Found, describe_found, explain, why_untested
 from gpubench.tolerances import ABOUT_A_DATE_DAYS, accepts
 
+_NO_EVIDENCE = ("missing", "implausible", "slower", "sustained")
+
 
 def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
     """The verdict on a claim, given everything found about it."""
     accepted = accepts(claim.claimed, _is_ratio(claim))
-    best = _best_of_peaks(claim, evidence)
-    relations = tuple(_relation(claim, accepted, item, best) for item in evidence)
+    relations = _relations(claim, accepted, evidence)
     found = [
         (item, relation)
         for item, relation in zip(evidence, relations, strict=True)
-        if relation not in ("missing", "implausible", "slower")
+        if relation not in _NO_EVIDENCE
     ]
     verdict = Verdict(
         claim=claim.id,
@@ -42,7 +44,7 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
     if not found:
         return replace(verdict, reason=why_untested(evidence))
     chosen, basis = _deciding(claim, found)
-    outcome = _outcome(claim, [relation for _, relation in chosen])
+    outcome = _outcome(claim, chosen)
     return replace(
         verdict,
         outcome=outcome,
@@ -60,24 +62,61 @@ def set_aside(entry: OutOfScope) -> Verdict:
 # --------------------------------------------------------------------------- one piece of evidence
 
 
-def _relation(
-    claim: Claim, accepted: Interval | None, item: Evidence, best: Mapping[object, Evidence]
-) -> str:
-    """inside, below, above, straddling or missing; for a sustained rate held against a peak also
-    achievable, slower (another kernel does better) or implausible.
+def _relations(
+    claim: Claim, accepted: Interval | None, evidence: Sequence[Evidence]
+) -> tuple[str, ...]:
+    """For each piece inside, below, above, straddling or missing; for a sustained rate held against
+    a peak also achievable, slower (another kernel does better), sustained (how near to the peak
+    a good kernel comes is not known) or implausible.
     """
-    if not item.missing and accepted is None:
-        return _word_relation(claim, item)
-    if item.missing or accepted is None or item.low is None or item.high is None:
-        return "missing"
-    if _held_against_peak(claim, item):
+    best = _best_of_peaks(claim, evidence)
+
+    def relation(item: Evidence) -> str:
+        if not item.missing and accepted is None:
+            return _word_relation(claim, item)
+        if item.missing or accepted is None or item.low is None or item.high is None:
+            return "missing"
+        if item.kind == "device" and _quantity_of(claim, item) in ACHIEVABLE:
+            # A data sheet rounds what bus width and clock give: 4.8 TB/s for 4.92.
+            nominal = Interval(accepted.low / PEAK_CEILING, accepted.high * PEAK_CEILING)
+            return _place(item.low, item.high, nominal)
+        if not _held_against_peak(claim, item):
+            return _place(item.low, item.high, accepted)
         if best[_peak_key(claim, item)] is not item:
             return "slower"
-        floor = ACHIEVABLE[_quantity_of(claim, item)].floor
-        achievable = Interval(accepted.low * floor, accepted.high * PEAK_CEILING)
-        place = _place(item.low, item.high, achievable)
-        return {"inside": "achievable", "above": "implausible"}.get(place, place)
-    return _place(item.low, item.high, accepted)
+        return _against_peak(claim, accepted, item, evidence)
+
+    return tuple(relation(item) for item in evidence)
+
+
+def _against_peak(
+    claim: Claim, accepted: Interval, item: Evidence, evidence: Sequence[Evidence]
+) -> str:
+    """A rate above the claimed peak refutes it where a device or data sheet lists a higher peak;
+    where none does, the measurement is at fault.
+    """
+    assert item.low is not None
+    assert item.high is not None
+    known = ACHIEVABLE.get(_quantity_of(claim, item))
+    achievable = Interval(
+        accepted.low * (known.floor if known else 0), accepted.high * PEAK_CEILING
+    )
+    place = _place(item.low, item.high, achievable)
+    listed = [
+        other.high
+        for other in evidence
+        if other.kind in ("device", "catalogue") and other.high and _same_case(item, other)
+    ]
+    if place == "above" and item.high > max(listed, default=0.0) * PEAK_CEILING:
+        return "implausible"
+    if place != "above" and not known:
+        return "sustained"
+    return "achievable" if place == "inside" else place
+
+
+def _same_case(one: Evidence, other: Evidence) -> bool:
+    shared = one.conditions.keys() & other.conditions.keys()
+    return all(one.conditions[name] == other.conditions[name] for name in shared)
 
 
 def _place(low: float, high: float, bounds: Interval) -> str:
@@ -96,7 +135,6 @@ def _held_against_peak(claim: Claim, item: Evidence) -> bool:
         and not claim.baselines
         and item.conditions.get("rate") == "sustained"
         and "sustained" not in (claim.conditions.get("rate"), *claim.sweep.get("rate", ()))
-        and _quantity_of(claim, item) in ACHIEVABLE
     )
 
 
@@ -156,7 +194,7 @@ def _deciding(claim: Claim, found: Sequence[Found]) -> tuple[list[Found], Kind]:
     if not others:
         return confirming, confirming[0][0].kind
     chosen, basis = _by_strength(claim, others)
-    if confirming and _outcome(claim, [relation for _, relation in chosen]) == "supported":
+    if confirming and _outcome(claim, chosen) == "supported":
         return confirming + chosen, min(confirming[0][0].kind, basis, key=KINDS.index)
     return chosen, basis
 
@@ -182,7 +220,8 @@ def _by_strength(claim: Claim, found: Sequence[Found]) -> tuple[list[Found], Kin
         chosen = chosen + fresh
         if not settled:
             basis = kind
-        settled = settled or _outcome(claim, [r for _, r in chosen]) == "conditional"
+        inside, outside, _ = _tally(claim, chosen)
+        settled = settled or bool(inside and outside)
     return chosen, basis
 
 
@@ -190,7 +229,9 @@ def _covers(strong: Evidence, weak: Evidence, swept: set[str]) -> bool:
     if strong.kind == weak.kind:
         return False
     if strong.kind == "arithmetic":
-        return True  # the article's own figures hold under whatever conditions it had in mind
+        # The article's own figures hold under whatever conditions it had in mind; only another
+        # alternative of the same inputs is a case of its own.
+        return strong.conditions.keys() != weak.conditions.keys() or _same_case(strong, weak)
     return all(
         name in strong.conditions and strong.conditions[name] == weak.conditions[name]
         for name in swept
@@ -198,13 +239,8 @@ def _covers(strong: Evidence, weak: Evidence, swept: set[str]) -> bool:
     )
 
 
-def _outcome(claim: Claim, relations: Sequence[str]) -> Outcome:
-    inside = sum(relation in HOLDS for relation in relations)
-    straddling = relations.count("straddling")
-    outside = len(relations) - inside - straddling
-    if claim.claimed.qualifier == "up-to" and inside:
-        # "up to" needs one condition that reaches the figure and none that exceeds it.
-        outside, straddling = relations.count("above"), 0
+def _outcome(claim: Claim, found: Sequence[Found]) -> Outcome:
+    inside, outside, straddling = _tally(claim, found)
     if inside and (outside or straddling):
         return "conditional"
     if inside:
@@ -212,18 +248,53 @@ def _outcome(claim: Claim, relations: Sequence[str]) -> Outcome:
     return "refuted" if outside and not straddling else "inconclusive"
 
 
+def _tally(claim: Claim, found: Sequence[Found]) -> tuple[int, int, int]:
+    """How many pieces lie inside, outside and across what the claim accepts.
+
+    "Up to" needs one piece that reaches the figure and none that exceeds it, so once it is reached
+    only what goes or may go beyond it counts.
+    """
+    inside = sum(relation in HOLDS for _, relation in found)
+    across = [item for item, relation in found if relation == "straddling"]
+    outside = len(found) - inside - len(across)
+    if claim.claimed.qualifier == "up-to" and inside:
+        less = claim.claimed.high is not None and claim.claimed.high.change == "less"
+        beyond = "below" if less else "above"  # a larger reduction leaves a smaller ratio
+        outside = sum(relation == beyond for _, relation in found)
+        across = [item for item in across if _reaches(claim, item, beyond)]
+    return inside, outside, len(across)
+
+
+def _reaches(claim: Claim, item: Evidence, beyond: str) -> bool:
+    """Whether an interval extends past the bound of an "up to" claim."""
+    limit = accepts(claim.claimed, _is_ratio(claim))
+    if limit is None or item.low is None or item.high is None:
+        return False
+    return item.low < limit.low if beyond == "below" else item.high > limit.high
+
+
 def _disagreements(claim: Claim, found: Sequence[Found]) -> tuple[str, ...]:
-    """Kinds of evidence that say the opposite of each other."""
-    said = {
-        kind: _outcome(claim, [r for item, r in found if item.kind == kind])
-        for kind in KINDS
-        if any(item.kind == kind for item, _ in found)
-    }
-    yes = [kind for kind, outcome in said.items() if outcome == "supported"]
-    no = [kind for kind, outcome in said.items() if outcome == "refuted"]
-    if not yes or not no:
-        return ()
-    return (f"{' and '.join(yes)} evidence supports it, {' and '.join(no)} evidence refutes it",)
+    """Kinds of evidence that say the opposite of each other about the same conditions."""
+    swept = set(swept_names(claim))
+    flags = []
+    for strong, weak in itertools.combinations(KINDS, 2):
+        pairs = [
+            (one, other)
+            for one in found
+            for other in found
+            if one[0].kind == strong and other[0].kind == weak and _covers(one[0], other[0], swept)
+        ]
+        if not pairs:
+            continue
+        said = {
+            _outcome(claim, [one for one, _ in pairs]): strong,
+            _outcome(claim, [other for _, other in pairs]): weak,
+        }
+        if said.keys() == {"supported", "refuted"}:
+            flags.append(
+                f"{said['supported']} evidence supports it, {said['refuted']} evidence refutes it"
+            )
+    return tuple(flags)
 
 
 def swept_names(claim: Claim) -> tuple[str, ...]:

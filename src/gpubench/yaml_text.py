@@ -2,17 +2,24 @@
 
 Every scalar stays the text that was typed: `2023-10` is no date, `4.8e12` no surprise, `no` no
 boolean. Anchors, tags, duplicate keys and deep nesting are refused, so a small file cannot
-grow into a large one.
+grow into a large one. So are characters that cannot be seen: what is read is what is shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
 
+from gpubench.invisible import hidden, replaced
+
 _MAX_DEPTH = 12
+# More invisible characters than this are not named one by one: the file is no text.
+_MOST_HIDDEN = 10
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -27,9 +34,18 @@ class Text(str):
 class Mapping(dict[str, Any]):
     """A mapping that knows where it begins; its keys are Texts that know where they stand."""
 
-    __slots__ = ("column", "line")
+    __slots__ = ("_places", "column", "line")
     line: int
     column: int
+    _places: dict[str, Text]
+
+    def place(self, key: str) -> Any:
+        """The key as it stands in the file. Only errors ask, so the index is made when one does."""
+        try:
+            return self._places[key]
+        except AttributeError:
+            self._places = {key: key for key in self}  # type: ignore[misc]
+        return self._places[key]
 
 
 class Sequence(list[Any]):
@@ -45,35 +61,58 @@ class Problems:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._found: list[tuple[int, int, str]] = []
+        self._found: list[tuple[int, int, str, str]] = []
+
+        self._entries: list[tuple[tuple[int, int], str]] = []
 
     def add(self, place: Any, message: str, entry: str = "") -> None:
         """Note a problem at a Text, Mapping or Sequence; `entry` is the id it belongs to."""
         line, column = getattr(place, "line", 1), getattr(place, "column", 1)
-        self._found.append((line, column, f"{entry}: {message}" if entry else message))
+        self._found.append((line, column, entry, message))
+
+    def begin(self, entries: Iterable[tuple[Any, str]]) -> None:
+        """Say where each entry begins: what was noted without an id belongs to the last one."""
+        self._entries += [((place.line, place.column), name) for place, name in entries]
 
     def __len__(self) -> int:
         return len(self._found)
 
     def lines(self) -> list[str]:
         """One `file:line:column: …` for each problem, in file order."""
-        return [
-            f"{self.name}:{line}:{column}: {text}" for line, column, text in sorted(self._found)
-        ]
+        self._entries.sort()
+        told = (
+            (
+                line,
+                column,
+                f"{name}: {text}" if (name := entry or self._around(line, column)) else text,
+            )
+            for line, column, entry, text in self._found
+        )
+        return [f"{self.name}:{line}:{column}: {text}" for line, column, text in sorted(set(told))]
+
+    def _around(self, line: int, column: int) -> str:
+        """The entry that a place lies in, or nothing."""
+        before = bisect_right(self._entries, (line, column), key=lambda entry: entry[0])
+        return self._entries[before - 1][1] if before else ""
 
 
 def parse(data: bytes, problems: Problems) -> Any:
-    """The content of a YAML file as Mappings, Sequences and Texts; None when it is empty.
+    """The content of a YAML file as Mappings, Sequences and Texts.
 
-    What is wrong is noted in `problems`; then the content returned is not to be used.
+    What is wrong is noted in `problems`; then the content serves only to look for more that is
+    wrong. It is None when the file is empty or cannot be read to its end.
     """
     tree: Any = None
     try:
-        events = yaml.parse(data.decode("utf-8-sig"), Loader=_LOADER)
+        text = data.decode("utf-8-sig")
+        if _note_hidden(text, problems):
+            # Line ends stay as they are; all else that cannot be seen would end the reading.
+            text = _BETWEEN_LINES.sub(lambda match: replaced(match[0]), text)
+        events = yaml.parse(text, Loader=_LOADER)
         tree = _document(events, problems)
     except UnicodeDecodeError as error:
-        place = _at(data.count(b"\n", 0, error.start) + 1, 1)
-        problems.add(place, "this is no UTF-8 text: save the file as UTF-8 YAML")
+        before = data[: error.start].decode("utf-8-sig")
+        problems.add(_place(before), "this is no UTF-8 text: save the file as UTF-8 YAML")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = _at(mark.line + 1, mark.column + 1) if mark else _at(1, 1)
@@ -84,12 +123,35 @@ def parse(data: bytes, problems: Problems) -> Any:
     return tree
 
 
+_BETWEEN_LINES = re.compile(r"[^\r\n]+")
+
+
+def _note_hidden(text: str, problems: Problems) -> bool:
+    found = [item for item in hidden(text) if item[1] != _CARRIAGE_RETURN]
+    for position, name in found[:_MOST_HIDDEN]:
+        problems.add(_place(text[:position]), f"the invisible character {name}: remove it")
+    if len(found) > _MOST_HIDDEN:
+        rest = len(found) - _MOST_HIDDEN
+        place = _place(text[: found[_MOST_HIDDEN][0]])
+        problems.add(place, f"{rest} more invisible characters: is this a text file?")
+    return bool(found)
+
+
+_CARRIAGE_RETURN = "U+000D"
+
+
+def _place(before: str) -> Text:
+    """The place that follows some text."""
+    lines = re.split(r"\r\n|\r|\n", before)
+    return _at(len(lines), len(lines[-1]) + 1)
+
+
 def locate(tree: Any, path: tuple[str | int, ...]) -> Any:
     """The place of `path` in `tree`: its key where there is one, or the nearest thing above."""
     place = tree
     for step in path:
         if isinstance(tree, Mapping) and step in tree:
-            place = next(key for key in tree if key == step)
+            place = tree.place(str(step))
             tree = tree[str(step)]
         elif isinstance(tree, Sequence) and isinstance(step, int) and step < len(tree):
             tree = tree[step]
@@ -113,7 +175,9 @@ def _document(events: Iterator[Any], problems: Problems) -> Any:
         next(events)  # the document's end
         following = next(events)
         if isinstance(following, yaml.DocumentStartEvent):
-            problems.add(_placed(Text(), following), "a second YAML document: keep one a file")
+            place = _placed(Text(), following)
+            problems.add(place, "a second YAML document: keep one a file")
+            problems.begin([(place, "")])
         return tree
     return None
 
@@ -137,7 +201,11 @@ def _node(event: Any, events: Iterator[Any], problems: Problems, depth: int) -> 
         problems.add(_placed(Text(), event), f"nested deeper than {_MAX_DEPTH} levels")
         raise _Refused
     if isinstance(event, yaml.ScalarEvent):
-        return _placed(Text(event.value), event)
+        text = _placed(Text(event.value), event)
+        if event.style == '"':  # the one style that can spell such characters out
+            for _, name in itertools.islice(hidden(event.value), 1):
+                problems.add(text, f"the invisible character {name} is spelled out: leave it away")
+        return text
     if isinstance(event, yaml.SequenceStartEvent):
         return _sequence(event, events, problems, depth)
     return _mapping(event, events, problems, depth)
@@ -162,6 +230,8 @@ def _mapping(start: Any, events: Iterator[Any], problems: Problems, depth: int) 
         if not isinstance(key, Text):
             problems.add(key, "a key must be a plain word")
         elif key in content:
+            if not depth:  # a section of its own, no part of the entry before it
+                problems.begin([(key, "")])
             problems.add(key, f"key '{key}' stands here a second time: keep one of them")
         else:
             content[key] = value

@@ -16,9 +16,7 @@ from gpubench.units import Quantity
 
 Status = Literal["controlled", "exception", "case-by-case", "free"]
 
-# Bit length of the operation. TF32 and FP32 are left out: the bit length of TF32 (19 in the format,
-# 32 in memory) is disputed, and no part listed reaches its largest product there.
-_FORMATS = {
+FORMATS = {
     "peak_fp16": 16,
     "peak_bf16": 16,
     "peak_fp16_acc16": 16,
@@ -27,6 +25,8 @@ _FORMATS = {
     "peak_int8": 8,
     "peak_fp4": 4,
 }
+"""Bit length of the operation. TF32 and FP32 are left out: the bit length of TF32 (19 in the
+format, 32 in memory) is disputed, and no part listed reaches its largest product there."""
 _TERA = 1e12
 # A x16 host link in both directions, B/s by PCI Express generation, before encoding.
 _HOST_LINK = {3: 32e9, 4: 64e9, 5: 128e9, 6: 256e9}
@@ -47,7 +47,7 @@ def tpp(accelerator: Accelerator) -> float:
     """
     rates = [
         accelerator.value(name) / _TERA * bits
-        for name, bits in _FORMATS.items()
+        for name, bits in FORMATS.items()
         if name in accelerator.figures
     ]
     if not rates:

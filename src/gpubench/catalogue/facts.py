@@ -130,15 +130,20 @@ _DERIVED: dict[str, Callable[[Accelerator, Mapping[str, Any]], float]] = {
     "performance_density": lambda part, _: export.performance_density(part),
     "tpp_over_threshold": lambda part, c: export.tpp(part) / _threshold(c),
 }
-# The figures behind each, whose sources are named.
-_PARTS = {
-    "ridge_point": ("peak_fp16", "memory_bandwidth"),
-    "peak_per_watt": ("peak_fp16", "board_power"),
-    "bandwidth_per_watt": ("memory_bandwidth", "board_power"),
-    "tpp": ("peak_fp8", "peak_fp16", "peak_int8"),
-    "performance_density": ("peak_fp8", "peak_fp16", "die_area"),
-    "tpp_over_threshold": ("peak_fp8", "peak_fp16", "peak_int8"),
-}
+_TPP_RATES = tuple(export.FORMATS)
+
+
+def _parts(quantity: str, conditions: Mapping[str, Any]) -> tuple[str, ...]:
+    """The figures behind a derived quantity, whose sources are named."""
+    rate = f"peak_{conditions.get('precision', 'fp16')}"
+    return {
+        "ridge_point": (rate, "memory_bandwidth"),
+        "peak_per_watt": (rate, "board_power"),
+        "bandwidth_per_watt": ("memory_bandwidth", "board_power"),
+        "tpp": _TPP_RATES,
+        "performance_density": (*_TPP_RATES, "die_area"),
+        "tpp_over_threshold": _TPP_RATES,
+    }[quantity]
 
 
 def _derived(
@@ -146,7 +151,9 @@ def _derived(
 ) -> Fact:
     value = _DERIVED[quantity](part, conditions)
     sources = dict.fromkeys(
-        cite(part.figures[name], catalogue) for name in _PARTS[quantity] if name in part.figures
+        cite(part.figures[name], catalogue)
+        for name in _parts(quantity, conditions)
+        if name in part.figures
     )
     return Fact(Quantity(value, QUANTITIES[quantity].unit), "computed from " + "; ".join(sources))
 

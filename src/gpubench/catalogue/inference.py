@@ -155,6 +155,9 @@ def as_finding(pair: MatchedPair) -> PublishedFinding | None:
         return None
     unit = "token/s" if row.metric.endswith("tok_s") else "ms"
     stated = {
+        # A throughput is that of whole requests; a time belongs to no mix of phases.
+        "phase": "serving" if quantity == "inference_throughput" else "",
+        "engine": f"{row.framework} {row.version}",
         "model": row.model,
         "precision": row.precision,
         "kv_precision": row.kv_precision,
@@ -172,7 +175,7 @@ def as_finding(pair: MatchedPair) -> PublishedFinding | None:
         high=pair.ratio,
         unit="1",
         conditions={name: value for name, value in stated.items() if value},
-        source=f"{row.framework} {row.version}, {row.url}",
+        source=f"{stated['engine']}, {row.url}",
         how=f"{row.value:g} against {other.value:g} {unit}, {row.scenario.replace('_', ' ')}",
         remark=row.notes,
     )

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpubench import units, yaml_text
+from gpubench import units
 from gpubench.claims import source
 from gpubench.claims.formula import Range
 from gpubench.errors import ClaimsError, MissingFigure, UnitError, near_matches
@@ -17,6 +17,7 @@ from gpubench.model import Claim, Claimed, Figure, OutOfScope
 from gpubench.units import Quantity
 
 if TYPE_CHECKING:
+    from gpubench import yaml_text
     from gpubench.catalogue import Catalogue
     from gpubench.claims.checks import Checker
 
@@ -72,12 +73,15 @@ def load(path: Path, catalogue: Catalogue) -> ClaimsFile:
     # pydantic takes a tenth of a second to import; only those who read claims pay for it.
     from gpubench.claims import checks, shape
 
-    data, tree = source.read(path)
-    problems = yaml_text.Problems(path.name)
+    data, tree, problems = source.read(path)
     claim_entries, other_entries = shape.entries(tree, problems)
     checker = checks.Checker(tree, catalogue, problems)
-    claims = {index: checker.claim(index, entry) for index, entry in claim_entries.items()}
-    others = [checker.out_of_scope(index, entry) for index, entry in other_entries.items()]
+    claims = {index: checker.claim(index, entry) for index, entry in claim_entries.whole.items()}
+    others = [checker.out_of_scope(index, entry) for index, entry in other_entries.whole.items()]
+    for index, entry in claim_entries.broken.items():
+        checker.claim(index, entry, whole=False)
+    for index, other in other_entries.broken.items():
+        checker.out_of_scope(index, other)
     found = ClaimsFile(
         path,
         hashlib.sha256(data).hexdigest(),

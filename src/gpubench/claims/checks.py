@@ -6,8 +6,10 @@ so that one pass over the file shows them all.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpubench import dates, units, yaml_text
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 # More combinations than this are a study of its own, not the open ends of one sentence.
 MAX_COMBINATIONS = 200
 
+# What can only be meant as a number: no date, no word.
+_NUMERIC = re.compile(r"[-+.]?(\d(?!\d{3}(-|$))|nan\b|inf)", re.IGNORECASE)
+
+
+def _named(unit: str) -> str:
+    return "a plain number" if unit == "1" else f"in {unit}"
+
 
 class Checker:
     """The checks of one file; `problems` collects what they find."""
@@ -32,15 +41,21 @@ class Checker:
 
     # -- the two kinds of entry
 
-    def claim(self, index: int, entry: schema.ClaimEntry) -> Claim | None:
-        """The claim that `entry` describes, or None when something of it is wrong."""
+    def claim(self, index: int, entry: schema.ClaimEntry, whole: bool = True) -> Claim | None:
+        """The claim that `entry` describes, or None when something of it is wrong.
+
+        What is not `whole` has gaps; it is only looked through for more that is wrong.
+        """
         self._section, self._index, self._id = "claims", index, entry.id
         before = len(self.problems)
         kinds = self._quantities(entry.quantity)
         subjects = self._parts("subject", entry.subject, kinds)
         baselines = self._parts("baseline", entry.baseline, kinds)
-        self._subject_needed(kinds, entry)
-        claimed = self._claimed(entry.claimed, "claimed", self._unit(kinds, bool(baselines)))
+        if whole:
+            self._subject_needed(kinds, entry)
+        claimed = Claimed("exact")
+        if entry.claimed:
+            claimed = self._claimed(entry.claimed, "claimed", self._unit(kinds, bool(baselines)))
         conditions = {
             name: self._condition(("conditions", name), name, text, kinds)
             for name, text in entry.conditions.items()
@@ -68,7 +83,7 @@ class Checker:
             reading=entry.reading or "",
             line=getattr(self._place(), "line", 0),
         )
-        return claim if len(self.problems) == before else None
+        return claim if whole and len(self.problems) == before else None
 
     def out_of_scope(self, index: int, entry: schema.OutOfScopeEntry) -> OutOfScope | None:
         """The entry that no computation settles, or None when something of it is wrong."""
@@ -91,26 +106,37 @@ class Checker:
         self._section, self._index, self._id = "claims", index, claim.id
         if claim.arithmetic is None:
             return
-        found: dict[str, formula.Range] = {}
+        before = len(self.problems)
+        found: dict[str, list[formula.Range]] = {}
         for name, alternatives in claim.arithmetic.inputs.items():
             for text in alternatives:
+                if text == claim.id:
+                    own = f"'{text}' is the figure to be checked: compute it from others"
+                    self._note(own, "arithmetic", "inputs", name)
                 try:
-                    found[name] = inputs(text)
+                    found.setdefault(name, []).append(inputs(text))
                 except GpubenchError as error:
                     self._note(str(error), "arithmetic", "inputs", name)
-        if len(found) < len(claim.arithmetic.inputs):
-            return
+        if len(self.problems) == before:
+            self._formula(claim, claim.arithmetic.formula, found)
+
+    def _formula(
+        self, claim: Claim, text: str, inputs: Mapping[str, Sequence[formula.Range]]
+    ) -> None:
+        """Compute with every combination of alternatives, so that none fails when it is judged."""
         kind = QUANTITIES[claim.quantities[0]]
         wanted = "1" if claim.baselines and not kind.comparative else kind.unit
-        try:
-            unit = formula.evaluate(claim.arithmetic.formula, found).mid.unit
-        except UnitError as error:
-            self._note(str(error), "arithmetic", "formula")
-            return
-        if unit != wanted:
-            self._note(
-                f"the formula gives {unit}, and {kind.name} is in {wanted}", "arithmetic", "formula"
-            )
+        for chosen in itertools.product(*inputs.values()):
+            try:
+                unit = formula.evaluate(text, dict(zip(inputs, chosen, strict=True))).mid.unit
+            except UnitError as error:
+                self._note(str(error), "arithmetic", "formula")
+                return
+            if unit != wanted:
+                gives = _named(unit).removeprefix("in ")
+                says = f"the formula gives {gives}, and {kind.name} is {_named(wanted)}"
+                self._note(says, "arithmetic", "formula")
+                return
 
     # -- the parts of an entry
 
@@ -177,6 +203,8 @@ class Checker:
             return Claimed(entry.qualifier)
         if unit in (TEXT, DATE):
             return self._word(entry, key, unit)
+        if unit == "" and not _NUMERIC.match(entry.value or "0"):
+            return Claimed(entry.qualifier)  # perhaps a word or a date: the quantity is unknown
         if entry.value is not None:
             point = self._printed(entry.value, (key, "value"), unit)
             return Claimed(entry.qualifier, point, point)
@@ -217,7 +245,7 @@ class Checker:
             )
         if unit and printed.value.unit != unit:
             expected = units.example(unit)
-            self._note(f"'{text}' is in {printed.value.unit}: write it as {expected}", *path)
+            self._note(f"'{text}' is {_named(printed.value.unit)}: write it as {expected}", *path)
         if printed.change == "less" and printed.value.value >= 1:
             self._note(f"'{text}' leaves nothing: a reduction is below 100 %", *path)
         return printed
@@ -249,7 +277,7 @@ class Checker:
             quantity = units.parse(text)
             if quantity.unit != kind.unit:
                 raise UnitError(
-                    f"'{text}' is in {quantity.unit}: write it as {units.example(kind.unit)}"
+                    f"'{text}' is {_named(quantity.unit)}: write it as {units.example(kind.unit)}"
                 )
             if quantity.value <= 0:
                 raise UnitError(f"'{text}' must be above zero")

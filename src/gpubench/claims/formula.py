@@ -7,6 +7,8 @@ refused when the claims file is read, not when the formula runs.
 from __future__ import annotations
 
 import ast
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -38,13 +40,25 @@ def evaluate(formula: str, inputs: Mapping[str, Range]) -> Range:
     """The value of a formula by interval arithmetic, every input taken as independent.
 
     Raises:
-        UnitError: units do not match, or a divisor's interval contains zero.
+        UnitError: units do not match, a divisor's interval contains zero, or the value is too
+            large to be a number.
     """
-    return _value(_parsed(formula), inputs)
+    found = _value(_parsed(formula), inputs)
+    if not all(math.isfinite(end.value) for end in (found.low, found.mid, found.high)):
+        raise UnitError(f"the value of the formula '{formula}' is too large to be a figure")
+    return found
+
+
+# Python reads other letters as these, and takes what follows a '#' for a comment.
+_WRITTEN = re.compile(r"[A-Za-z0-9_.+\-*/() ]*")
+_TOO_MUCH = "the formula '{}' uses more than + - * / ( ), numbers and names of inputs"
+_MOST = 1e60
 
 
 @lru_cache(maxsize=4096)
 def _parsed(formula: str) -> ast.expr:
+    if not _WRITTEN.fullmatch(formula):
+        raise UnitError(_TOO_MUCH.format(formula))
     try:
         tree = ast.parse(formula.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -52,14 +66,13 @@ def _parsed(formula: str) -> ast.expr:
             f"cannot read the formula '{formula}': write one such as '1 - now / before'"
         ) from None
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and (
-            isinstance(node.value, bool) or not isinstance(node.value, int | float)
-        ):
-            raise UnitError(f"{node.value!r} in the formula '{formula}' is no number")
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+                raise UnitError(f"{node.value!r} in the formula '{formula}' is no number")
+            if node.value > _MOST:
+                raise UnitError(f"a number in the formula '{formula}' is too large to be a figure")
         if not isinstance(node, _ALLOWED):
-            raise UnitError(
-                f"the formula '{formula}' uses more than + - * / ( ), numbers and names of inputs"
-            )
+            raise UnitError(_TOO_MUCH.format(formula))
     return tree
 
 

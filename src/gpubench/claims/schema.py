@@ -40,6 +40,8 @@ CATEGORIES: tuple[str, ...] = get_args(Category)
 QUALIFIERS: tuple[str, ...] = get_args(Qualifier)
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=120)]
+# Words joined by single hyphens: a heading of the report, and the anchor that Markdown makes of it.
+Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=120)]
 Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
 # Every scalar reaches us as text; to an editor, a number is as good.
 _ANY_SCALAR: dict[str, Any] = {"type": ["string", "number"], "minLength": 1, "maxLength": 200}
@@ -89,7 +91,7 @@ class ArithmeticEntry(_Entry):
 class ClaimEntry(_Entry):
     """One checkable statement."""
 
-    id: Name
+    id: Id
     category: Category
     statement: Sentence = Field(description="one sentence in our own words")
     articles: list[CitationEntry] = Field(min_length=1)
@@ -106,7 +108,7 @@ class ClaimEntry(_Entry):
 class OutOfScopeEntry(_Entry):
     """A statement that no computation settles, or a figure that is only computed with."""
 
-    id: Name
+    id: Id
     category: Category
     statement: Sentence
     articles: list[CitationEntry] = Field(min_length=1)

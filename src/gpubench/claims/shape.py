@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,14 +14,29 @@ from gpubench.errors import near_matches
 
 _Entry = TypeVar("_Entry", schema.ClaimEntry, schema.OutOfScopeEntry)
 
+# More errors than this in one entry are one error, made often.
+MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Shaped(Generic[_Entry]):
+    """Entries by their position in a section of the file.
+
+    `broken` holds what is well-formed of the others: enough to look for more that is wrong.
+    """
+
+    whole: dict[int, _Entry] = field(default_factory=dict)
+    broken: dict[int, _Entry] = field(default_factory=dict)
+
 
 def entries(
     tree: Any, problems: yaml_text.Problems
-) -> tuple[dict[int, schema.ClaimEntry], dict[int, schema.OutOfScopeEntry]]:
-    """The well-formed entries by their position in the file; the others become problems."""
+) -> tuple[Shaped[schema.ClaimEntry], Shaped[schema.OutOfScopeEntry]]:
+    """The entries of a file; whatever is not well-formed becomes a problem."""
     if not isinstance(tree, yaml_text.Mapping):
         problems.add(tree, "the file must begin with 'claims:' and a list of claims")
-        return {}, {}
+        return Shaped(), Shaped()
+    problems.begin((key, "") for key in tree)
     for key in tree:
         if key not in schema.ClaimsDocument.model_fields:
             problems.add(key, _unknown_key(key, schema.ClaimsDocument))
@@ -39,27 +55,68 @@ def _section(
     model: type[_Entry],
     seen: dict[str, int],
     problems: yaml_text.Problems,
-) -> dict[int, _Entry]:
-    found: dict[int, _Entry] = {}
+) -> Shaped[_Entry]:
+    found = Shaped[_Entry]()
     content = tree.get(section, yaml_text.Sequence())
     if not isinstance(content, yaml_text.Sequence):
         problems.add(yaml_text.locate(tree, (section,)), f"'{section}' must be a list of entries")
         return found
     for index, entry in enumerate(content):
         name = entry.get("id") if isinstance(entry, yaml_text.Mapping) else None
-        label = str(name) if isinstance(name, str) else f"entry {index + 1} of {section}"
+        label = _short(name) if isinstance(name, str) else f"entry {index + 1} of {section}"
+        if isinstance(entry, yaml_text.Mapping):
+            problems.begin([(entry, label)])
         if isinstance(name, yaml_text.Text):
             if name in seen:
                 problems.add(name, f"the id stands in line {seen[name]} already", label)
             seen.setdefault(str(name), name.line)
         try:
-            found[index] = model.model_validate(entry)
+            found.whole[index] = model.model_validate(entry)
         except ValidationError as error:
-            for detail in error.errors(include_url=False, include_context=True):
-                path = tuple(detail["loc"])
-                place = yaml_text.locate(entry, path) or entry
+            details = error.errors(include_url=False, include_context=True)
+            for detail in details[:MOST_PROBLEMS]:
+                place = yaml_text.locate(entry, tuple(detail["loc"])) or entry
                 problems.add(place, _sentence(detail, model), label)
+            if len(details) > MOST_PROBLEMS:
+                problems.add(entry, f"and {len(details) - MOST_PROBLEMS} more like these", label)
+            if isinstance(entry, yaml_text.Mapping):
+                found.broken[index] = _remainder(entry, model, details, label)
     return found
+
+
+def _remainder(
+    entry: yaml_text.Mapping, model: type[_Entry], details: list[ErrorDetails], label: str
+) -> _Entry:
+    """What is well-formed of an entry; what is wrong or missing reads as if it were empty."""
+    wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
+    values = {
+        name: entry[name] for name in model.model_fields if name in entry and name not in wrong
+    }
+    if {detail["loc"] for detail in details if detail["loc"][:1] == ("claimed",)} == {_QUALIFIER}:
+        kind = "range" if "low" in entry["claimed"] else "exact"
+        values["claimed"] = {**entry["claimed"], "qualifier": kind}
+    if "baseline" in wrong:  # decides what unit is claimed
+        values.pop("claimed", None)
+    needed = {name: value for name, value in _STAND_INS.items() if name in model.model_fields}
+    found = model.model_validate({**needed, **values})
+    gaps: dict[str, Any] = {
+        name: None if name == "claimed" else [] for name in _GAPS if name not in values
+    }
+    return found.model_copy(update={**gaps, "id": label})
+
+
+_QUALIFIER = ("claimed", "qualifier")
+_GAPS = ("articles", "quantity", "claimed")
+_STAND_INS = {
+    "id": "x",
+    "category": "market",
+    "statement": "x",
+    "reason": "x",
+    "articles": [{"article": "x", "place": "x", "digest": ["x"]}],
+    "quantity": "x",
+    "claimed": {"value": "x", "qualifier": "exact"},
+}
+"""What the schema accepts where an entry has nothing of use."""
 
 
 def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -72,9 +129,11 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind == "missing":
         return f"key '{key}' is missing"
     if kind == "literal_error":
-        return _unknown_word(key, str(detail["input"]))
+        if not isinstance(detail["input"], str):
+            return f"'{key}' must be a text, not {_described(detail['input'])}"
+        return _unknown_word(key, _short(detail["input"]))
     if kind == "string_pattern_mismatch":
-        return f"'{detail['input']}' as {key}: write lower-case letters, digits and '-'"
+        return f"'{_short(detail['input'])}' as {key}: write lower-case letters, digits and '-'"
     if kind == "string_too_short":
         return f"'{key}' is empty"
     if kind == "string_too_long":
@@ -102,7 +161,13 @@ def _described(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    return f"'{value}'" if value else "nothing"
+    return f"'{_short(value)}'" if value else "nothing"
+
+
+def _short(text: str) -> str:
+    """A text that may be of any length, on one line and cut to what a message can hold."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 80 else f"{flat[:79]}…"
 
 
 def _owner(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
@@ -125,7 +190,7 @@ def _unknown_key(key: str, model: type[BaseModel]) -> str:
         if near
         else f"known are {', '.join(model.model_fields)}"
     )
-    return f"unknown key '{key}': {offer}"
+    return f"unknown key '{_short(key)}': {offer}"
 
 
 def _unknown_word(key: str, word: str) -> str:

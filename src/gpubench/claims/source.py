@@ -12,18 +12,18 @@ from gpubench.errors import ClaimsError
 MAX_BYTES = 16 * 2**20
 
 
-def read(path: Path) -> tuple[bytes, Any]:
-    """The file's bytes and its content, with the place of every value.
+def read(path: Path) -> tuple[bytes, Any, yaml_text.Problems]:
+    """The file's bytes, its content with the place of every value, and what is wrong so far.
 
     Raises:
         ClaimsError: the file is missing, too large, not UTF-8, not YAML, or uses what is refused.
     """
     data = _bytes(path)
-    problems = yaml_text.Problems(path.name)
+    problems = yaml_text.Problems(str(path))
     tree = yaml_text.parse(data, problems)
-    if problems:
+    if problems and tree is None:
         raise ClaimsError(problems.lines())
-    return data, tree
+    return data, tree, problems
 
 
 def _bytes(path: Path) -> bytes:
@@ -35,9 +35,8 @@ def _bytes(path: Path) -> bytes:
         if len(data) > MAX_BYTES:
             raise ClaimsError(
                 [
-                    f"{path.name}:1:1: the file has {max(size, len(data)) / 1e6:.0f} MB, a list of "
-                    f"claims at most {MAX_BYTES / 1e6:.0f} MB: split it, or check that it is the "
-                    "right file"
+                    f"{path}:1:1: the file has {_megabytes(size)}, a list of claims at most "
+                    f"{_megabytes(MAX_BYTES)}: split it, or check that it is the right file"
                 ]
             )
         return data
@@ -45,3 +44,8 @@ def _bytes(path: Path) -> bytes:
         raise ClaimsError([f"{path}: no such file: name a claims file with --claims"]) from None
     except OSError as error:
         raise ClaimsError([f"{path}: cannot be read: {error.strerror or error}"]) from None
+
+
+def _megabytes(size: int) -> str:
+    """A size in words; that of a device or pipe is not known."""
+    return f"{size / 1e6:.3g} MB" if size else "no end"

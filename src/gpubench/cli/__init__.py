@@ -9,15 +9,19 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from gpubench import __version__
 
 COMMANDS = {
-    "run": "Judge every claim on this machine; write a record and a report.",
-    "check": "Judge claims from catalogue and model, measuring and writing nothing.",
+    "run": "Measure this machine's GPU, judge every claim; write a record and a report.",
+    "check": "Judge claims from catalogue, model and newest records; measure and write nothing.",
     "estimate": "Estimate how fast a language model runs on an accelerator.",
     "list": "List what gpubench knows.",
     "show": "Show one thing, with its sources.",
@@ -29,7 +33,7 @@ COMMANDS = {
 _MODULES = {"list": "listing"}
 # A submodule named `list` would hide the builtin from this file.
 
-INTERRUPTED, PIPE_CLOSED = 130, 141
+FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
 
 class _LazyGroup(click.Group):
@@ -58,26 +62,70 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; turn what can be expected to go wrong into a line and an exit code."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except KeyboardInterrupt:
-            click.echo("Interrupted; every file already written is complete.", err=True)
-            ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            # The reader has enough. Nothing may be written at interpreter exit either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(PIPE_CLOSED)
-        except Exception as error:
-            from gpubench.errors import GpubenchError
+    def resolve_command(
+        self,
+        ctx: click.Context,
+        args: list[str],
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from gpubench.errors import near_matches
 
-            if not isinstance(error, GpubenchError):
-                raise
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(error.exit_code)
-        return result
+            near = near_matches(args[0], COMMANDS)
+            offer = f": did you mean {' or '.join(near)}?" if near else "."
+            ctx.fail(f"No such command '{args[0]}'{offer}")
+        return super().resolve_command(ctx, args)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the arguments, which also prints the help."""
+        with _failures_told():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        with _failures_told():
+            result = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return result
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """Turn what can be expected to go wrong into a line and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _tell("Interrupted; every file already written is complete.")
+        raise Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        _drop_output()
+        raise Exit(PIPE_CLOSED) from None
+    except OSError as error:
+        if error.filename is not None:  # a file's, not that of an output
+            raise
+        _drop_output()
+        _tell(f"Error: cannot write the output: {error.strerror or error}")
+        raise Exit(FAILED) from None
+    except Exception as error:
+        from gpubench.errors import ClaimsError, GpubenchError
+        from gpubench.invisible import shown
+
+        if not isinstance(error, GpubenchError):
+            raise
+        # A problem of a claims file begins with its place, for editors to jump to.
+        label = "" if isinstance(error, ClaimsError) else "Error: "
+        _tell(f"{label}{shown(str(error))}")
+        raise Exit(error.exit_code) from None
+
+
+def _tell(message: str) -> None:
+    with suppress(OSError):  # stderr may be closed as well
+        click.echo(message, err=True)
+
+
+def _drop_output() -> None:
+    """Nothing more can be written, and the interpreter must not try to when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _columns() -> int:

@@ -12,6 +12,7 @@ from gpubench.cli import judging, options
 @click.command("check")
 @options.claims_file
 @options.only
+@options.results
 @options.json_target
 @options.fail_on
 @click.pass_context
@@ -19,17 +20,21 @@ def command(
     ctx: click.Context,
     claims_path: Path | None,
     only: tuple[str, ...],
+    results: Path,
     json_target: str | None,
     fail_on: tuple[str, ...] | None,
 ) -> None:
-    """Judge claims from catalogue and model, measuring and writing nothing."""
-    from gpubench import catalogue, claims, records, run
+    """Judge claims from catalogue, model and newest records; measure and write nothing."""
+    from gpubench import catalogue, claims, judgement, records
     from gpubench.report.findings import Findings, Made
 
     known = catalogue.load()
     file = claims.load(claims_path or claims.default_path(), known)
     environment = records.environment()
-    made = Made(records.now(), environment["gpubench"], judging.NO_DEVICE)
-    findings = Findings(made, run.judge_all(file, known, only), known.articles)
+    measured = records.latest(results)
+    devices = ", ".join(f"{record.device} (record {record.id})" for record in measured)
+    made = Made(records.now(), environment["gpubench"], devices or judging.NO_DEVICE)
+    judged = judgement.judge_all(file, known, only, measured)
+    findings = Findings(made, judged, known.articles, known, measured)
     judging.show(findings, environment, json_target)
     judging.exit_if_failed(ctx, findings, fail_on)

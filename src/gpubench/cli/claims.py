@@ -21,12 +21,13 @@ def command() -> None:
 def lint(file: Path | None) -> None:
     """Say every error of FILE at once, each with line, column and what to write instead."""
     from gpubench import catalogue, claims
+    from gpubench.invisible import shown
+    from gpubench.report import wording
 
     found = claims.load(file or claims.default_path(), catalogue.load())
-    click.echo(
-        f"{found.path}: {len(found.claims)} claims and {len(found.out_of_scope)} "
-        "statements out of scope, no errors"
-    )
+    claimed = wording.counted(len(found.claims), "claim")
+    aside = wording.counted(len(found.out_of_scope), "statement")
+    click.echo(shown(f"{found.path}: {claimed} and {aside} out of scope, no errors"))
 
 
 @command.command("schema")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 from collections.abc import Iterator
@@ -91,13 +92,15 @@ def _files(claims_path: Path | None) -> Iterator[Finding]:
 def _results(results: Path) -> Finding:
     from gpubench import records
 
-    existed = results.exists()
+    made = [folder for folder in (results, *results.parents) if not folder.exists()]
     try:
         records.check_writable(results)
     except GpubenchError as error:
         return Finding("results", False, str(error))
-    if not existed:
-        results.rmdir()
+    finally:
+        with contextlib.suppress(OSError):  # never made, or another run writes there already
+            for folder in made:
+                folder.rmdir()
     return Finding("results", True, f"{results} can be written")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpubench.cli import printing
+from gpubench.invisible import shown
 
 if TYPE_CHECKING:
     from gpubench.report.findings import Findings
@@ -34,6 +35,7 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
         from gpubench import records
 
         records.write_text(Path(json_target), json.text(content), "choose another file with --json")
+    _show_measured(findings)
     printing.table(terminal.verdict_table(findings, printing.columns()))
     click.echo()
     printing.table(terminal.count_table(findings.judgement.verdicts))
@@ -41,6 +43,21 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
         click.echo("\nContradictions between claims:\n")
     for found in findings.judgement.contradictions:
         click.echo(f"- {found.left.id} and {found.right.id}: {found.why}")
+
+
+def _show_measured(findings: Findings) -> None:
+    from gpubench.report import rates
+
+    for record in findings.measured:
+        if findings.catalogue is None:
+            break
+        click.echo(f"Measured on {shown(record.device)}, record {record.id}:\n")
+        for table in (rates.rate_table(record, findings.catalogue), rates.time_table(record)):
+            if table.rows:
+                printing.table(table)
+                click.echo()
+        for line in rates.warnings(record):
+            printing.aside(shown(line))
 
 
 def exit_if_failed(ctx: click.Context, findings: Findings, fail_on: tuple[str, ...] | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -15,7 +16,12 @@ _PIPED_COLUMNS = 1000
 
 def columns() -> int:
     """The terminal's width; off a terminal there is room for everything."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED_COLUMNS
+    return shutil.get_terminal_size().columns if _on_terminal() else _PIPED_COLUMNS
+
+
+def _on_terminal() -> bool:
+    # Python has no stdout at all when it was started with a closed one.
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def table(shown: Table, empty: str = "Nothing is listed.") -> None:
@@ -24,11 +30,11 @@ def table(shown: Table, empty: str = "Nothing is listed.") -> None:
 
     if not shown.rows:
         click.echo(empty)
-    elif sys.stdout.isatty():
+    elif _on_terminal():
         # rich is slow to import, and only a terminal needs it.
         from rich.console import Console
 
-        Console(highlight=False).print(drawing.terminal(shown))
+        Console(highlight=False).print(drawing.terminal(shown, columns()))
     else:
         click.echo(drawing.markdown(shown))
 
@@ -38,6 +44,17 @@ def document(content: Any) -> None:
     from gpubench.report import json
 
     click.echo(json.text(content), nl=False)
+
+
+def ticker() -> Callable[[str], None] | None:
+    """Progress in one line of stderr that is written over; nothing off a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+
+    def tick(text: str) -> None:
+        click.echo(f"\r\x1b[2K{text}\r", err=True, nl=False)
+
+    return tick
 
 
 def aside(message: str) -> None:

@@ -1,13 +1,19 @@
-"""`gpubench run`: judge every claim on this machine, and keep the record."""
+"""`gpubench run`: measure this machine, judge every claim, and keep the record."""
 
 from __future__ import annotations
 
 import re
+import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpubench.cli import judging, options, printing
+
+if TYPE_CHECKING:
+    from gpubench.campaign import Step
 
 
 def _device(text: str) -> str:
@@ -25,41 +31,103 @@ def _device(text: str) -> str:
     default="auto",
     show_default=True,
     metavar="auto|none|cpu|cuda[:N]",
-    help="Where to measure. This version measures nothing yet: auto means none.",
+    help="Where to measure; auto is the first GPU, or none without one.",
+)
+@click.option(
+    "--suite",
+    type=click.Choice(["quick", "standard", "full"]),
+    default="standard",
+    show_default=True,
+    help="How much to measure.",
 )
 @options.only
 @options.results
 @options.json_target
 @options.fail_on
+@click.option("--resume", metavar="ID", default="", help="Continue the record that was cut short.")
+@click.option("--dry-run", is_flag=True, help="Say what would be measured, and how long it takes.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the data.")
+@click.option("--redact", is_flag=True, help="Keep hostname and GPU UUID out of the record.")
 @click.pass_context
 def command(
     ctx: click.Context,
     claims_path: Path | None,
     device: str,
+    suite: str,
     only: tuple[str, ...],
     results: Path,
     json_target: str | None,
     fail_on: tuple[str, ...] | None,
+    resume: str,
+    dry_run: bool,
+    seed: int,
+    redact: bool,
 ) -> None:
-    """Judge every claim on this machine; write a record and a report.
+    """Measure this machine's GPU, judge every claim; write a record and a report.
 
     The record (JSON) and the report (Markdown) go to a folder of the accelerator's name under
-    --results.
+    --results. Without a GPU nothing is measured, and the claims are judged all the same.
     """
     from gpubench import catalogue, claims, records, run
+    from gpubench.invisible import shown
     from gpubench.report import markdown
     from gpubench.report.findings import Findings, Made
 
+    _end_cleanly_when_told_to(ctx)
     known = catalogue.load()
-    result = run.execute(claims_path or claims.default_path(), known, results, device, only)
-    made = Made(result.record.created, result.record.environment["gpubench"], judging.NO_DEVICE)
-    findings = Findings(made, result.judgement, known.articles)
+    path = claims_path or claims.default_path()
+    request = run.Request(path, results, device, suite, only, seed, redact, resume)
+    if dry_run:
+        _tell_plan(run.planned(request, known))
+        return
+    result = run.execute(request, known, printing.aside, printing.ticker())
+    record = result.record
+    measured = (record,) if record.measurements else ()
+    on = record.device if record.device != "none" else judging.NO_DEVICE
+    made = Made(record.created, record.environment["gpubench"], on)
+    findings = Findings(made, result.judgement, known.articles, known, measured)
     report_path = result.record_path.with_suffix(".md")
     records.write_text(report_path, markdown.render(findings))
-    judging.show(findings, result.record.environment, json_target)
-    closing = f"\nRecord: {result.record_path}\nReport: {report_path}"
+    judging.show(findings, record.environment, json_target)
+    closing = shown(f"\nRecord: {result.record_path}\nReport: {report_path}")
     if json_target == judging.STDOUT:
         printing.aside(closing)
     else:
         click.echo(closing)
     judging.exit_if_failed(ctx, findings, fail_on)
+
+
+def _tell_plan(steps: Sequence[Step]) -> None:
+    """What a run would measure: bytes, operations and the time it takes."""
+    from gpubench.records import case_key
+    from gpubench.report.table import Table
+    from gpubench.units import Quantity, show
+
+    if not steps:
+        click.echo("Nothing would be measured: there is no device.")
+        return
+    rows = [
+        [
+            case_key(step.planned.case, "+".join(step.planned.phases)),
+            show(Quantity(step.work.bytes or step.work.wire_bytes, "B")),
+            show(Quantity(step.work.flops, "FLOP")),
+            f"{step.least_s:.0f} to {step.most_s:.0f} s",
+        ]
+        for step in steps
+    ]
+    printing.table(Table(("case", "bytes a call", "operations a call", "time"), rows))
+    least, most = sum(step.least_s for step in steps), sum(step.most_s for step in steps)
+    click.echo(f"\nIn all {least:.0f} to {most:.0f} s, and what filling and checking takes.")
+
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+def _end_cleanly_when_told_to(ctx: click.Context) -> None:
+    """Let a job that is stopped from outside take away what it had half written."""
+
+    def stop(*_: object) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, before))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubench import units
+from gpubench import invisible, units
 from gpubench.cli import options, printing
 from gpubench.errors import UnknownName
 from gpubench.report.table import Table
@@ -203,13 +203,13 @@ def _record(name: str, results: Path) -> bool:
 
 
 def _entry(name: str, file: ClaimsFile, known: Catalogue) -> bool:
-    from gpubench import run
+    from gpubench import judgement
     from gpubench.report import markdown
 
     claims = {claim.id: claim for claim in file.claims}
     others = {entry.id: entry for entry in file.out_of_scope}
     if name in claims:
-        verdict = run.judge_all(file, known, [name]).verdicts[0]
+        verdict = judgement.judge_all(file, known, [name]).verdicts[0]
         click.echo(markdown.claim_section(verdict, claims[name], known.articles))
     elif name in others:
         click.echo(markdown.aside_section(others[name], known.articles))
@@ -220,7 +220,7 @@ def _entry(name: str, file: ClaimsFile, known: Catalogue) -> bool:
 
 
 def _heading(title: str, name: str) -> None:
-    click.echo(f"{title} ({name})\n")
+    click.echo(invisible.shown(f"{title} ({name})\n"))
 
 
 def _facts(facts: dict[str, Any]) -> None:
@@ -229,7 +229,7 @@ def _facts(facts: dict[str, Any]) -> None:
     width = max((len(name) for name in told), default=0)
     for name, value in told.items():
         text = ", ".join(value) if isinstance(value, tuple) else value
-        click.echo(f"{name:<{width}}  {text}")
+        click.echo(invisible.shown(f"{name:<{width}}  {text}"))
     click.echo()
 
 

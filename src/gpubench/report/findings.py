@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from gpubench.model import Article, Claim, OutOfScope, Verdict
 
 if TYPE_CHECKING:
-    from gpubench.run import Judgement
+    from gpubench.catalogue import Catalogue
+    from gpubench.judgement import Judgement
+    from gpubench.records import RunRecord
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,15 @@ class Made:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything a report shows. Articles are looked up by id."""
+    """Everything a report shows. Articles are looked up by id; `measured` holds the records that
+    evidence was taken from, and the catalogue the peaks that their rates are shares of.
+    """
 
     made: Made
     judgement: Judgement
     articles: Mapping[str, Article]
+    catalogue: Catalogue | None = None
+    measured: tuple[RunRecord, ...] = ()
 
     @cached_property
     def claims(self) -> Mapping[str, Claim]:

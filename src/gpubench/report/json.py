@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gpubench import records
 from gpubench.model import Claim, Evidence, Verdict
 from gpubench.report import wording
 
@@ -36,7 +37,11 @@ def document(findings: Findings, environment: Mapping[str, str]) -> dict[str, An
             {"left": found.left.id, "right": found.right.id, "why": found.why}
             for found in findings.judgement.contradictions
         ],
-        "measurements": [],
+        "measurements": [
+            {"record": record.id, **found}
+            for record in findings.measured
+            for found in records.measurements(record)
+        ],
     }
 
 

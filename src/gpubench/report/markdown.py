@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from gpubench.model import KINDS, OUTCOMES, Article, Citation, Claim, Evidence, OutOfScope, Verdict
 from gpubench.reasons import condition
-from gpubench.report import wording
+from gpubench.report import rates, wording
 from gpubench.report.table import escape, link, markdown_cells
+from gpubench.report.table import markdown as markdown_table
 
 if TYPE_CHECKING:
     from gpubench.report.findings import Findings
@@ -33,8 +34,9 @@ _URL = re.compile(r"https?://[^\s<>\"'`|\\]+[^\s<>\"'`|\\.,;:!?)\]]")
 
 def render(findings: Findings) -> str:
     """The whole report."""
-    parts = [*_head(findings), *_overview(findings), *_contradictions(findings)]
-    parts += ["## The claims one by one"]
+    parts = [*_head(findings), *_measured(findings), *_overview(findings)]
+    parts += _contradictions(findings)
+    parts += [f"## {_ONE_BY_ONE}"]
     parts += [
         claim_section(verdict, claim, findings.articles) for verdict, claim in findings.judged
     ]
@@ -78,24 +80,38 @@ def aside_section(entry: OutOfScope, articles: Mapping[str, Article]) -> str:
 def _head(findings: Findings) -> Iterator[str]:
     made, file = findings.made, findings.judgement.claims_file
     judged, aside = sum(1 for _ in findings.judged), sum(1 for _ in findings.set_aside)
-    yield "# GPU performance claims, checked"
+    yield f"# {_TITLE}"
     yield "\n".join(
         [
             f"- Judged {escape(made.time)} by gpubench {escape(made.version)}",
             f"- Device: {escape(made.device)}",
             f"- Claims: {escape(file.path.name)} (SHA-256 `{file.sha256[:16]}…`): "
-            f"{_counted(judged, 'claim')} and {_counted(aside, 'statement')} out of scope, "
-            f"from {_counted(len(findings.cited), 'article')}",
+            f"{wording.counted(judged, 'claim')} and "
+            f"{wording.counted(aside, 'statement')} out of scope, "
+            f"from {wording.counted(len(findings.cited), 'article')}",
         ]
     )
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def _measured(findings: Findings) -> Iterator[str]:
+    """The measured rates, where there are any, with what weakens them."""
+    if findings.catalogue is None:
+        return
+    for record in findings.measured:
+        yield f"## Measured on {escape(record.device)}, record {record.id}"
+        for told in (
+            rates.rate_table(record, findings.catalogue),
+            rates.shortfall_table(record, findings.catalogue),
+            rates.time_table(record),
+        ):
+            if told.rows:
+                yield markdown_table(told)
+        if noted := rates.warnings(record):
+            yield "\n".join(f"- {escape(line)}" for line in noted)
 
 
 def _overview(findings: Findings) -> Iterator[str]:
-    yield "## Verdicts"
+    yield f"## {_VERDICTS}"
     yield counts(findings.judgement.verdicts)
     yield (
         "A claim accepts an interval around what was printed; evidence is an interval too. "
@@ -105,7 +121,7 @@ def _overview(findings: Findings) -> Iterator[str]:
     )
     rows = [
         (
-            f"[{claim.id}](#{claim.id})",
+            _to_claim(claim),
             wording.verdict(verdict),
             escape(wording.claimed(claim.claimed)),
             escape(verdict.found),
@@ -135,11 +151,24 @@ def count_rows(verdicts: Iterable[Verdict]) -> tuple[list[str], list[list[str]]]
     return ["outcome", *kinds, "total"], [*rows, ["total", *totals, str(len(pairs))]]
 
 
+_TITLE, _VERDICTS = "GPU performance claims, checked", "Verdicts"
+_CLASHES, _ONE_BY_ONE = "Where the articles contradict each other", "The claims one by one"
+_TAKEN = {
+    re.sub("[^a-z ]", "", heading.lower()).replace(" ", "-")
+    for heading in (_TITLE, _VERDICTS, _CLASHES, _ONE_BY_ONE)
+}
+
+
+def _to_claim(claim: Claim) -> str:
+    """A link to a claim's section. The second heading of one name has an anchor with a number."""
+    return f"[{claim.id}](#{claim.id}{'-1' if claim.id in _TAKEN else ''})"
+
+
 def _contradictions(findings: Findings) -> Iterator[str]:
     contradictions = findings.judgement.contradictions
     if not contradictions:
         return
-    yield "## Where the articles contradict each other"
+    yield f"## {_CLASHES}"
     yield "\n".join(
         f"- {_mention(found.left, findings)} but {_mention(found.right, findings)}: "
         f"{escape(found.why)}"
@@ -151,7 +180,7 @@ def _mention(claim: Claim, findings: Findings) -> str:
     where = ", ".join(
         dict.fromkeys(_article_name(findings.articles, cite.article) for cite in claim.citations)
     )
-    return f"[{claim.id}](#{claim.id}) says {escape(wording.claimed(claim.claimed))} ({where})"
+    return f"{_to_claim(claim)} says {escape(wording.claimed(claim.claimed))} ({where})"
 
 
 def _out_of_scope(findings: Findings) -> Iterator[str]:
@@ -324,16 +353,19 @@ def _nothing(items: Sequence[Evidence]) -> str:
     return "\n".join([*lines[:MOST_REASONS], *([f"- and {left} more reasons"] if left > 0 else [])])
 
 
-_NAMED = re.compile(rf"^(?P<name>[^<>;]{{1,80}}), (?P<address>{_URL.pattern})")
+# At the beginning, or in brackets as in a ratio: "990 TFLOPS (NVIDIA, https://…) over 708 TFLOPS".
+_NAMED = re.compile(
+    r"(?:^|(?<=\())(?P<name>(?:[^()<>;]|\([^()<>;]*\)){1,80}), " rf"(?P<address>{_URL.pattern})"
+)
 
 
 def _sourced(text: str) -> str:
     """A source, "publisher, address" becoming a link; other addresses are linked as they are."""
-    named = _NAMED.match(text)
-    if named:
-        rest = text[named.end() :]
-        return link(named["name"], named["address"]) + _linked(rest)
-    return _linked(text)
+    parts, end = [], 0
+    for named in _NAMED.finditer(text):
+        parts += [_linked(text[end : named.start()]), link(named["name"], named["address"])]
+        end = named.end()
+    return "".join([*parts, _linked(text[end:])])
 
 
 def _linked(text: str) -> str:

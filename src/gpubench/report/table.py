@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gpubench.invisible import shown
+
 if TYPE_CHECKING:
     import rich.table
     from rich.text import Text
@@ -52,13 +54,13 @@ def markdown_cells(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 
 # What Markdown would read as its own, wherever it stands; '_' only at the edge of a word.
-_SPECIAL = re.compile(r"([\\`*\[\]<>|~])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
+_SPECIAL = re.compile(r"([\\`*\[\]<>|~$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
 _LEADING = re.compile(r"^(\s*)([#+=-]|\d+[.)])(?=\s|$)")
 
 
 def escape(text: str) -> str:
     """Text from outside as Markdown that shows it as it is, on one line."""
-    flat = " ".join(text.split())
+    flat = " ".join(shown(text).split())
     escaped = _SPECIAL.sub(lambda match: "\\" + match[0], flat.replace("&", "&amp;"))
     return _LEADING.sub(lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", escaped)
 
@@ -71,8 +73,40 @@ def link(text: str, address: str) -> str:
     return f"[{escape(text)}]({safe})"
 
 
-def terminal(table: Table) -> rich.table.Table:
-    """The table for a terminal."""
+def terminal(table: Table, columns: int) -> rich.table.Table | Text:
+    """The table for a terminal of so many columns; a list where it would break words or ids."""
+    return _drawn(table) if _least_width(table) <= columns else _listed(table)
+
+
+def _least_width(table: Table) -> int:
+    """What the table needs so that it folds between words only."""
+    width = 1 + 3 * len(table.columns)
+    for i, name in enumerate(table.columns):
+        cells = [name, *(row[i] for row in table.rows)]
+        whole = i == 0 or name in table.keep
+        pieces = [part for cell in cells for part in (cell.split("\n") if whole else cell.split())]
+        width += max((len(piece) for piece in pieces), default=0)
+    return width
+
+
+def _listed(table: Table) -> Text:
+    """Each row as a few lines; the terminal wraps what is too long for it."""
+    from rich.text import Text
+
+    names = [" ".join(name.split()) for name in table.columns[1:]]
+    told = Text(overflow="fold")
+    for first, *others in table.rows:
+        told.append_text(Text("\n").join([*_styled(table, first), Text()]))
+        for name, cell in zip(names, others, strict=True):
+            if cell:
+                told.append(f"  {name + ': ' if name else ''}")
+                told.append_text(Text(" ").join(_styled(table, cell)))
+                told.append("\n")
+        told.append("\n")
+    return told
+
+
+def _drawn(table: Table) -> rich.table.Table:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -90,4 +124,5 @@ def terminal(table: Table) -> rich.table.Table:
 def _styled(table: Table, cell: str) -> list[Text]:
     from rich.text import Text
 
-    return [Text(line, table.styles.get(line.partition(" ")[0], "")) for line in cell.split("\n")]
+    lines = shown(cell).split("\n")
+    return [Text(line, table.styles.get(line.partition(" ")[0], "")) for line in lines]

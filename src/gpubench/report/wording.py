@@ -22,6 +22,11 @@ _QUALIFIERS = {
 }
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 claim", "2 claims"."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def verdict(found: Verdict) -> str:
     """ "supported (measured)"; the outcome alone where there is no basis."""
     return f"{found.outcome} ({found.basis})" if found.basis else found.outcome

@@ -1,0 +1,58 @@
+"""A claims file, all evidence about it, and the verdict on every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gpubench import evidence, verdict
+from gpubench.catalogue import Catalogue
+from gpubench.claims import ClaimsFile
+from gpubench.contradictions import Contradiction, contradictions
+from gpubench.errors import UnknownName
+from gpubench.model import Verdict
+from gpubench.records import RunRecord
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Every verdict on a claims file, in the file's order, and what contradicts what in it."""
+
+    claims_file: ClaimsFile
+    verdicts: tuple[Verdict, ...]
+    contradictions: tuple[Contradiction, ...]
+
+
+def judge_all(
+    file: ClaimsFile,
+    catalogue: Catalogue,
+    only: Sequence[str] = (),
+    measured: Sequence[RunRecord] = (),
+) -> Judgement:
+    """Judge the claims of a file, or those named in `only`, by what `measured` holds too.
+
+    Raises:
+        UnknownName: `only` names an entry the file does not have.
+    """
+    wanted = check_names(file, only)
+    printed = file.printed()
+    verdicts = [
+        verdict.judge(claim, evidence.gather(claim, printed, catalogue, measured))
+        for claim in file.claims
+        if claim.id in wanted
+    ]
+    set_aside = [verdict.set_aside(entry) for entry in file.out_of_scope if entry.id in wanted]
+    return Judgement(
+        file,
+        (*verdicts, *set_aside),
+        contradictions(claim for claim in file.claims if claim.id in wanted),
+    )
+
+
+def check_names(file: ClaimsFile, only: Sequence[str]) -> set[str]:
+    """The ids to judge: those in `only`, or all. Raises UnknownName for one that is not there."""
+    known = {claim.id for claim in file.claims} | {entry.id for entry in file.out_of_scope}
+    for name in only:
+        if name not in known:
+            raise UnknownName("claim", name, known, "see `gpubench list claims`")
+    return set(only) or known

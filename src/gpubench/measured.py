@@ -1,0 +1,137 @@
+"""Evidence from records: what a device said of itself, and what was measured on it.
+
+A sustained rate is evidence for the accelerator it was measured on. Where a claim compares with a
+part that is not here, the measured rate is held against an estimate of the other's sustained rate,
+and the evidence counts as an estimate: a chain is as strong as its weakest link.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gpubench import benchmarks
+from gpubench.catalogue import Catalogue
+from gpubench.errors import MissingFigure
+from gpubench.measuring import timing
+from gpubench.model import Claim, Evidence, Measurement
+from gpubench.quantities import QUANTITIES
+from gpubench.records import RunRecord
+from gpubench.roofline import calibration, ceilings
+from gpubench.units import Quantity, show
+
+
+def from_records(
+    claim: Claim, records: Iterable[RunRecord], catalogue: Catalogue
+) -> Iterator[Evidence]:
+    """Everything that records hold about the quantities of a claim's subjects."""
+    for record, quantity in itertools.product(records, claim.quantities):
+        if record.accelerator not in claim.subjects:
+            continue
+        where = {
+            **({"subject": record.accelerator} if len(claim.subjects) > 1 else {}),
+            **({"quantity": quantity} if len(claim.quantities) > 1 else {}),
+        }
+        if not claim.baselines:
+            yield from _reported(record, quantity, where)
+            yield from _rates(record, quantity, where)
+        for baseline in claim.baselines:
+            both = {**where, **({"baseline": baseline} if len(claim.baselines) > 1 else {})}
+            yield from _over_estimate(record, quantity, baseline, both, catalogue)
+
+
+def _reported(record: RunRecord, quantity: str, where: Mapping[str, Any]) -> Iterator[Evidence]:
+    """What the driver reports. Memory is sold in GB and counted in GiB: both readings are given."""
+    value = record.device_figures.get(quantity)
+    if value is None:
+        return
+    readings: list[tuple[Mapping[str, Any], float]] = [(where, value)]
+    if quantity == "memory_capacity":
+        readings = [
+            ({**where, "counting": "decimal"}, value),
+            ({**where, "counting": "binary"}, value / 2**30 * 1e9),
+        ]
+    for conditions, found in readings:
+        yield Evidence(
+            kind="device",
+            conditions=conditions,
+            source=f"driver of {record.device}, record {record.id}",
+            low=found,
+            mid=found,
+            high=found,
+            unit=QUANTITIES[quantity].unit,
+        )
+
+
+def _rates(record: RunRecord, quantity: str, where: Mapping[str, Any]) -> Iterator[Evidence]:
+    """What was measured, one piece of evidence for each kernel, method and phase."""
+    for found in _measurements(record, quantity):
+        rate = timing.bandwidth(found)
+        faults = [c.fact for c in found.cautions if c.code == "implausible"]
+        yield Evidence(
+            kind="measured",
+            conditions={
+                **where,
+                "rate": "sustained",
+                "kernel": found.case.parameters.get("pattern", found.case.benchmark),
+                "method": found.case.method,
+                "phase": found.phase,
+            },
+            source=f"record {record.id}, {rate.count} blocks",
+            low=rate.low,
+            mid=rate.mid,
+            high=rate.high,
+            unit=QUANTITIES[quantity].unit,
+            assumptions=tuple(caution.fact for caution in found.cautions),
+            missing=f"implausible: {faults[0]}" if faults else "",
+        )
+
+
+def _over_estimate(
+    record: RunRecord,
+    quantity: str,
+    baseline: str,
+    where: Mapping[str, Any],
+    catalogue: Catalogue,
+) -> Iterator[Evidence]:
+    """The best rate measured here over what the other part should sustain."""
+    sound = [
+        found
+        for found in _measurements(record, quantity)
+        if not any(caution.code == "implausible" for caution in found.cautions)
+    ]
+    if quantity != "memory_bandwidth" or not sound:
+        return
+    best = max((timing.bandwidth(found) for found in sound), key=lambda rate: rate.mid)
+    other = catalogue.accelerators[baseline]
+    try:
+        rates = sorted(
+            ceilings.memory_rate(other, parameters)
+            for parameters in (calibration.load().mid, *calibration.load().varied("memory"))
+        )
+    except MissingFigure as error:
+        yield Evidence("estimated", where, "", missing=str(error))
+        return
+    middle = ceilings.memory_rate(other, calibration.load().mid)
+    measured, estimated = (show(Quantity(rate, "B/s")) for rate in (best.mid, middle))
+    yield Evidence(
+        kind="estimated",
+        conditions={**where, "rate": "sustained"},
+        source=f"{measured} measured (record {record.id}) over {estimated} estimated",
+        low=best.low / rates[-1],
+        mid=best.mid / middle,
+        high=best.high / rates[0],
+        unit="1",
+        binding_limit="memory bandwidth",
+        assumptions=(f"{other.name} is absent; its sustained rate is an estimate",),
+        error="the interval spans the measured one and the calibrated share of memory bandwidth",
+    )
+
+
+def _measurements(record: RunRecord, quantity: str) -> Iterator[Measurement]:
+    for found in record.measurements:
+        name = found.case.benchmark
+        known = name in benchmarks.names()
+        if known and quantity == benchmarks.get(name).QUANTITY and found.blocks:
+            yield found

@@ -1,0 +1,39 @@
+"""Measuring: the clock, the engine that decides how long to look, telemetry, and physical guards.
+
+    device = find("auto", catalogue.accelerator)
+    measurement = measure(prepared, clock_for(device), PLANS["quick"], device.telemetry)
+    cautions = guards.inspect(measurement, Ceilings(bandwidth=device.peak_bandwidth))
+
+`clock` measures time and nothing else in gpubench does; `sampling` is the engine; `timing` is what
+its samples say; `telemetry`, `device`, `variant` and `provenance` are what the machine says of
+itself; `guards`, `verify` and `faults` are what can be wrong; `buffers` keeps caches out of it.
+"""
+
+from gpubench.measuring.clock import Clock, DeviceClock, HostClock
+from gpubench.measuring.device import Device, clock_for, find, import_torch
+from gpubench.measuring.faults import told
+from gpubench.measuring.guards import Ceilings
+from gpubench.measuring.sampling import PLANS, CutShort, Plan, Prepared, measure
+from gpubench.measuring.telemetry import NullTelemetry, Reading, Telemetry
+from gpubench.measuring.timing import Timing
+
+__all__ = [
+    "PLANS",
+    "Ceilings",
+    "Clock",
+    "CutShort",
+    "Device",
+    "DeviceClock",
+    "HostClock",
+    "NullTelemetry",
+    "Plan",
+    "Prepared",
+    "Reading",
+    "Telemetry",
+    "Timing",
+    "clock_for",
+    "find",
+    "import_torch",
+    "measure",
+    "told",
+]

@@ -1,0 +1,161 @@
+"""What the raw samples of a measurement say: an interval, and how far it can be trusted.
+
+Blocks are the unit. Samples within a block follow each other too closely to count as independent,
+so the interval is one of block medians, and what is left of dependence between blocks is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gpubench import stats
+from gpubench.model import Block, Measurement
+from gpubench.stats import Drift, MedianInterval
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A measurement's seconds per call, and the marks of its quality.
+
+    `seconds` is the interval of block medians. `autocorrelation` is lag 1 between block medians,
+    `sample_autocorrelation` the median one between samples of a block; `outliers` counts the
+    labelled samples, all of which take part.
+    """
+
+    seconds: MedianInterval
+    blocks: int
+    samples: int
+    autocorrelation: float
+    sample_autocorrelation: float
+    drift: Drift
+    outliers: int
+
+    @property
+    def half_width(self) -> float:
+        """Of the interval, relative to the median."""
+        return self.seconds.half_width
+
+    @property
+    def corrected_half_width(self) -> float:
+        """The half-width if lag-1 autocorrelation ρ is taken at its word: times √((1+ρ)/(1−ρ)).
+
+        The factor is that of a first-order autoregressive series, and never below 1.
+        """
+        rho = min(max(self.autocorrelation, 0.0), 0.99)
+        return self.half_width * math.sqrt((1 + rho) / (1 - rho))
+
+
+def of(measurement: Measurement) -> Timing:
+    """The statistics of a measurement. Raises ValueError when it holds no block."""
+    return of_blocks(measurement.blocks)
+
+
+def of_blocks(blocks: Sequence[Block]) -> Timing:
+    """The statistics of blocks of samples. Raises ValueError when there is none."""
+    medians = block_medians(blocks)
+    samples = [seconds for block in blocks for seconds in block.seconds]
+    within = [stats.lag1_autocorrelation(block.seconds) for block in blocks]
+    return Timing(
+        seconds=stats.median_interval(medians),
+        blocks=len(blocks),
+        samples=len(samples),
+        autocorrelation=stats.lag1_autocorrelation(medians),
+        sample_autocorrelation=stats.median(within),
+        drift=stats.drift(medians),
+        outliers=sum(stats.outliers(samples)),
+    )
+
+
+def block_medians(blocks: Iterable[Block]) -> list[float]:
+    """The median seconds per call of each block, in order."""
+    return [stats.median(block.seconds) for block in blocks]
+
+
+def bandwidth(measurement: Measurement) -> MedianInterval:
+    """Bytes a second, by the bytes that the work states. Raises ValueError when it states none."""
+    return rate(measurement, measurement.work.bytes, "bytes")
+
+
+def throughput(measurement: Measurement) -> MedianInterval:
+    """FLOP a second, by the operations the work states. Raises ValueError when it states none."""
+    return rate(measurement, measurement.work.flops, "operations")
+
+
+def wire_rate(measurement: Measurement) -> MedianInterval:
+    """Bytes a second over the links. Raises ValueError when the work states none."""
+    return rate(measurement, measurement.work.wire_bytes, "bytes on the wire")
+
+
+def rate(measurement: Measurement, amount: float, what: str) -> MedianInterval:
+    """`amount` of work per call over its time, as an interval turned upside down with it."""
+    if amount <= 0:
+        raise ValueError(f"{measurement.case.benchmark}: the work states no {what}")
+    seconds = of(measurement).seconds
+    return MedianInterval(
+        low=amount / seconds.high,
+        mid=amount / seconds.mid,
+        high=amount / seconds.low,
+        count=seconds.count,
+        confidence=seconds.confidence,
+        wanted=seconds.wanted,
+    )
+
+
+def energy_per_call(measurement: Measurement) -> float | None:
+    """Joules a call by the card's energy counter, or None when the driver gave no counter.
+
+    The counter is read once a block while the work runs, so from the first to the last reading it
+    covers that time whole, idle moments between blocks included.
+    """
+    span = _counter_span(measurement.blocks)
+    if span is None:
+        return None
+    joules, seconds = span
+    return joules / seconds * of(measurement).seconds.mid
+
+
+def power(measurement: Measurement) -> float | None:
+    """Watts on average: by the energy counter, else the median of the power readings, else None."""
+    span = _counter_span(measurement.blocks)
+    if span is not None:
+        return span[0] / span[1]
+    return reading(measurement.blocks, "power_w")
+
+
+def per_watt(amount: MedianInterval, watts: float) -> MedianInterval:
+    """A rate over power: bytes or operations a joule."""
+    return MedianInterval(
+        amount.low / watts,
+        amount.mid / watts,
+        amount.high / watts,
+        amount.count,
+        amount.confidence,
+        amount.wanted,
+    )
+
+
+def reading(blocks: Iterable[Block], name: str) -> float | None:
+    """The median of a numeric telemetry reading over blocks, or None when nobody gave it."""
+    found = readings(blocks, name)
+    return stats.median(found) if found else None
+
+
+def readings(blocks: Iterable[Block], name: str) -> list[float]:
+    """A numeric telemetry reading of each block that has it, in order."""
+    values = (block.telemetry.get(name) for block in blocks)
+    return [float(value) for value in values if isinstance(value, int | float)]
+
+
+# The counter moves in steps of up to a tenth of a second; over less the quotient means little.
+_LEAST_COUNTED_S = 0.3
+
+
+def _counter_span(blocks: Sequence[Block]) -> tuple[float, float] | None:
+    """(joules, seconds) between the first and last reading of the energy counter."""
+    energy, moments = readings(blocks, "total_energy_j"), readings(blocks, "read_at_s")
+    if len(energy) < 2 or len(energy) != len(moments):
+        return None
+    joules, seconds = energy[-1] - energy[0], moments[-1] - moments[0]
+    return (joules, seconds) if joules > 0 and seconds >= _LEAST_COUNTED_S else None

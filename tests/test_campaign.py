@@ -1,0 +1,152 @@
+"""A campaign saves after every case, names what failed, and goes on where it was cut short."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gpubench import campaign
+from gpubench.benchmarks import Planned
+from gpubench.errors import CannotMeasure, DeviceLost
+from gpubench.measuring import Ceilings, Device, Prepared
+from gpubench.model import Case, Work
+from gpubench.records import RunRecord, case_key
+from tests.fake_clock import FakeClock
+
+DEVICE = Device("cpu", "a processor", accelerator=None)
+RECORD = RunRecord("0123abcd", "2026-01-31T09:30:00Z", "cpu", {}, suite="quick", complete=False)
+SECONDS = {"fast": 1e-3, "slow": 2e-3}
+
+
+def case(method: str, size: int) -> Case:
+    return Case("copying", method, {"n": size})
+
+
+class Stage:
+    """A benchmark of two methods and two sizes on a clock that owns its time."""
+
+    DESCRIPTION, QUANTITY, VERSION = "copies that take as long as a script says", "", 1
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.prepared: list[Case] = []
+        self.faults: dict[str, Callable[[], None]] = {}
+        self.released = 0
+        found = SimpleNamespace(names=lambda: ("copying",), get=lambda _: self)
+        monkeypatch.setattr(campaign, "benchmarks", found)
+        clock = FakeClock(lambda _time, _made: SECONDS[self.prepared[-1].method])
+        monkeypatch.setattr(campaign, "clock_for", lambda _: clock)
+
+    def plan(self, device: Device, suite: str) -> tuple[Planned, ...]:
+        assert (device, suite) == (DEVICE, "quick")
+        return tuple(Planned(case(m, n)) for n in (1, 2) for m in ("fast", "slow"))
+
+    def work(self, parameters: Mapping[str, Any]) -> Work:
+        return Work(bytes=1e6 * parameters["n"])
+
+    def ceilings(self, case: Case, device: Device) -> Ceilings:
+        assert (case.benchmark, device) == ("copying", DEVICE)
+        return Ceilings(bandwidth=1.5e9)
+
+    def prepare(self, case: Case, device: Device, seed: int) -> Prepared:
+        assert (device, seed) == (DEVICE, 0)
+        self.prepared.append(case)
+        self.faults.get(case_key(case, "burst"), lambda: None)()
+        return Prepared(case, 1, self.work(case.parameters), lambda: self._call(case))
+
+    def _call(self, case: Case) -> None:
+        self.faults.get(case_key(case, "during"), lambda: None)()
+
+    def release(self) -> None:
+        self.released += 1
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def _raise() -> None:
+        raise error
+
+    return _raise
+
+
+def test_every_case_is_saved_as_soon_as_it_is_measured(stage: Stage) -> None:
+    saved: list[RunRecord] = []
+    done = campaign.measure_all(RECORD, DEVICE, saved.append)
+    assert [len(record.measurements) for record in saved] == [1, 2, 3, 4, 4]
+    assert [record.complete for record in saved] == [False] * 4 + [True]
+    assert done == saved[-1]
+    assert stage.released == 1
+
+
+def test_a_slower_method_and_an_impossible_rate_are_flagged(stage: Stage) -> None:
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    codes = {
+        (m.case.method, m.case.parameters["n"]): {caution.code for caution in m.cautions}
+        for m in done.measurements
+    }
+    assert "disagreement" in codes["slow", 1]
+    assert "disagreement" not in codes["fast", 1]
+    assert "implausible" in codes["fast", 2]  # 2 MB a millisecond where 1.5 GB/s is the ceiling
+    assert "implausible" not in codes["slow", 2]
+    assert stage.prepared
+
+
+def test_a_case_that_cannot_be_measured_is_named_and_the_next_one_follows(stage: Stage) -> None:
+    stage.faults["copying fast burst n=1"] = raising(CannotMeasure("out of memory: choose less"))
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    assert done.failures == {"copying fast burst n=1": "out of memory: choose less"}
+    assert len(done.measurements) == 3
+    assert done.complete
+
+
+def test_a_lost_device_ends_the_run_with_what_it_had(stage: Stage) -> None:
+    stage.faults["copying slow burst n=1"] = raising(DeviceLost("the device failed"))
+    saved: list[RunRecord] = []
+    with pytest.raises(DeviceLost):
+        campaign.measure_all(RECORD, DEVICE, saved.append)
+    assert len(saved[-1].measurements) == 1
+    assert not saved[-1].complete
+    assert stage.released == 1
+
+
+def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:
+    calls = 0
+
+    def interrupt_late() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 250:
+            raise KeyboardInterrupt
+
+    stage.faults["copying slow during n=1"] = interrupt_late
+    saved: list[RunRecord] = []
+    with pytest.raises(KeyboardInterrupt):
+        campaign.measure_all(RECORD, DEVICE, saved.append)
+    partial = saved[-1]
+    assert [m.complete for m in partial.measurements] == [True, False]
+    stage.faults.clear()
+    stage.prepared.clear()
+    done = campaign.measure_all(partial, DEVICE, saved.append)
+    assert [case.method for case in stage.prepared] == ["slow", "fast", "slow"]
+    assert len(done.measurements) == 4
+    assert all(m.complete for m in done.measurements)
+
+
+def test_the_plan_tells_bytes_and_time_before_anything_runs(stage: Stage) -> None:
+    steps = campaign.steps(DEVICE, "quick")
+    assert [step.work.bytes for step in steps] == [1e6, 1e6, 2e6, 2e6]
+    assert all(0 < step.least_s < step.most_s for step in steps)
+    assert stage.prepared == []
+
+
+def test_a_finished_record_is_not_measured_again(stage: Stage) -> None:
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    stage.prepared.clear()
+    again = campaign.measure_all(replace(done, complete=False), DEVICE, lambda _: None)
+    assert stage.prepared == []
+    assert again == done

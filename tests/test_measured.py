@@ -1,0 +1,137 @@
+"""Records become evidence for the part they were made on, and for comparisons with absent ones."""
+
+from dataclasses import replace
+
+import pytest
+
+from gpubench import normalised
+from gpubench.catalogue import Catalogue
+from gpubench.judgement import judge_all
+from gpubench.model import Block, Case, Caution, Measurement, Verdict, Work
+from gpubench.records import RunRecord
+from tests.conftest import Load
+
+N = 2**30
+MADE = RunRecord(
+    id="0123abcd",
+    created="2026-01-31T09:30:00Z",
+    accelerator="nvidia-h200-sxm",
+    environment={},
+    device="NVIDIA H200",
+    suite="quick",
+    device_figures={
+        "memory_bandwidth": 6144 / 8 * 2 * 3.201e9,
+        "memory_capacity": 143771 * 2**20,
+        "max_memory_clock": 3.201e9,
+    },
+)
+
+
+def rate(pattern: str, share: float, *codes: str) -> Measurement:
+    """A made-up measurement of a share of 4.8 TB/s, for these stories only."""
+    arrays = {"read": 1, "copy": 2, "triad": 3}[pattern]
+    seconds = arrays * 4 * N / (share * 4.8e12)
+    return Measurement(
+        case=Case("bandwidth", "triton", {"pattern": pattern, "n": N}),
+        version=1,
+        work=Work(bytes=float(arrays * 4 * N)),
+        blocks=tuple(
+            Block((seconds,) * 5, {"memory_clock_hz": 3.201e9, "power_w": 480.0}) for _ in range(8)
+        ),
+        calls_per_sample=1,
+        warmup_s=0.2,
+        cautions=tuple(Caution(code, "a fact") for code in codes),
+    )
+
+
+def verdict(load: Load, catalogue: Catalogue, body: str, *found: Measurement) -> Verdict:
+    return judge_all(load(body), catalogue, (), [replace(MADE, measurements=found)]).verdicts[0]
+
+
+PEAK = """
+subject: nvidia-h200-sxm
+quantity: memory_bandwidth
+claimed: {value: 4.8 TB/s, qualifier: exact}
+conditions: {rate: peak}
+"""
+
+
+def test_a_peak_is_supported_by_what_was_measured_of_it(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    said = verdict(load_claims, shipped, PEAK, rate("read", 0.95), rate("copy", 0.86))
+    assert (said.outcome, said.basis) == ("supported", "measured")
+    assert "95 %" in said.reason
+
+
+def test_too_good_is_no_evidence(load_claims: Load, shipped: Catalogue) -> None:
+    said = verdict(load_claims, shipped, PEAK, rate("read", 1.3, "implausible"))
+    assert said.basis != "measured"
+    assert any(e.kind == "measured" and "implausible" in e.missing for e in said.evidence)
+
+
+def test_a_record_of_another_part_says_nothing(load_claims: Load, shipped: Catalogue) -> None:
+    body = PEAK.replace("nvidia-h200-sxm", "nvidia-h20-96gb").replace("4.8", "4.0")
+    said = verdict(load_claims, shipped, body, rate("read", 0.95))
+    assert {e.kind for e in said.evidence} & {"measured", "device"} == set()
+
+
+def test_the_driver_counts_in_binary_what_is_sold_in_decimal(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    said = verdict(
+        load_claims,
+        shipped,
+        """
+subject: nvidia-h200-sxm
+quantity: memory_capacity
+claimed: {value: 141 GB, qualifier: exact}
+""",
+    )
+    assert (said.outcome, said.basis) == ("conditional", "device")
+    assert "counting is binary" in said.reason
+
+
+def test_a_ratio_to_an_absent_part_is_measured_over_estimated(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    said = verdict(
+        load_claims,
+        shipped,
+        """
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: memory_bandwidth
+claimed: {value: 2 x, qualifier: nearly}
+""",
+        rate("read", 0.95),
+    )
+    (mixed,) = [e for e in said.evidence if "measured (record 0123abcd)" in e.source]
+    assert mixed.kind == "estimated"
+    assert mixed.low is not None
+    assert mixed.high is not None
+    assert mixed.low < 0.95 * 4.8 / (3.35 * 0.912) < mixed.high
+    assert said.outcome == "refuted"
+
+
+def test_rates_are_shares_of_every_peak(shipped: Catalogue) -> None:
+    record = replace(MADE, measurements=(rate("read", 0.95), rate("triad", 0.88)))
+    read, triad = normalised.rates(record, shipped)
+    assert read.of_datasheet == pytest.approx(0.95)
+    assert read.of_device == pytest.approx(0.95 * 4800 / 4916.7, rel=1e-4)
+    assert read.of_observed == read.of_device  # the clock did not fall
+    assert read.per_joule == pytest.approx(0.95 * 4.8e12 / 480)
+    assert triad.reference == pytest.approx(0.88 * 4.8 / 3.35)
+
+
+def test_the_shortfall_multiplies_to_the_measured_share(shipped: Catalogue) -> None:
+    record = replace(MADE, measurements=(rate("read", 0.95), rate("triad", 0.88)))
+    budget = normalised.shortfall(record, shipped, "triad")
+    product = 1.0
+    for loss in budget:
+        product *= loss.factor
+    assert product == pytest.approx(0.88)
+    factors = {loss.name: loss.factor for loss in budget}
+    assert factors["mix of reads and writes"] == pytest.approx(0.88 / 0.95)
+    assert factors["device peak over data sheet"] == pytest.approx(4916.7 / 4800, rel=1e-4)
+    assert normalised.shortfall(replace(record, device_figures={}), shipped, "triad") == ()

@@ -16,7 +16,6 @@ GpubenchError                 shown as one line, without a traceback
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -86,6 +85,8 @@ class RecordError(GpubenchError):
 
 def near_matches(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """The names in `known` most like `name`, best first: by letters, then by shared beginning."""
+    import difflib  # only a mistake needs it, and `--help` should appear at once
+
     pool = sorted(set(known))
     folded = {entry.lower(): entry for entry in pool}
     found = difflib.get_close_matches(name.lower(), list(folded), n=most, cutoff=0.6)

@@ -59,7 +59,7 @@ def describe_accepted(claim: Claim, accepted: Interval | None) -> str:
             "at-least": f"{said} or later",
             "at-most": f"{said} or earlier",
         }
-        return hedges.get(qualifier, f"'{said}'")
+        return hedges.get(qualifier, said)
     if claim.claimed.low and claim.claimed.qualifier in ("more-than", "less-than"):
         return f"{claim.claimed.qualifier.replace('-', ' ')} {claim.claimed.low.text}"
     low, high = accepted.low, accepted.high
@@ -99,13 +99,19 @@ def _what(
         return (
             f"{_tally(chosen)}Found {found}, which cannot be told apart from the accepted {allowed}"
         )
+    bounded = accepted is not None and not accepted.finite
+    if claim.claimed.text and outcome in ("supported", "refuted"):
+        how = "as claimed" if outcome == "supported" else "not as claimed"
+        return f"{_tally(chosen)}Found {found}, {how}: {allowed}"
     if outcome == "refuted":
-        return f"{_tally(chosen)}Found {found}, outside the accepted {allowed}"
+        how = f"where the claim needs {allowed}" if bounded else f"outside the accepted {allowed}"
+        return f"{_tally(chosen)}Found {found}, {how}"
     reached = sum(relation in HOLDS for _, relation in chosen)
     if claim.claimed.qualifier == "up-to" and reached < len(chosen):
         share = f"Reached under {reached} of {len(chosen)} conditions"
         return f"{share}; found {found}, accepted {allowed}"
-    return f"Found {found}, inside the accepted {allowed}"
+    how = f"and the claim needs {allowed}" if bounded else f"inside the accepted {allowed}"
+    return f"Found {found}, {how}"
 
 
 def _achieved(claim: Claim, chosen: Sequence[Found]) -> str:

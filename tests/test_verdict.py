@@ -164,7 +164,8 @@ def test_up_to_needs_one_condition_that_reaches_it_and_none_beyond() -> None:
 
 def test_words_and_dates_are_compared_as_such() -> None:
     kind = Claim("c", "datasheet-spec", "s", (), ("memory_type",), Claimed("exact", text="HBM3e"))
-    assert judge(kind, [Evidence("catalogue", {}, "x", text="HBM3E")]).outcome == "supported"
+    good = judge(kind, [Evidence("catalogue", {}, "x", text="HBM3E")] * 2)
+    assert (good.outcome, good.reason) == ("supported", "Found HBM3E, as claimed: HBM3e.")
     assert judge(kind, [Evidence("catalogue", {}, "x", text="HBM3")]).outcome == "refuted"
     date = Claim(
         "c", "not-performance", "s", (), ("announcement_date",), Claimed("exact", text="2023-11")

@@ -100,9 +100,10 @@ def _what(
             f"{_tally(chosen)}Found {found}, which cannot be told apart from the accepted {allowed}"
         )
     bounded = accepted is not None and not accepted.finite
-    if claim.claimed.text and outcome in ("supported", "refuted"):
-        how = "as claimed" if outcome == "supported" else "not as claimed"
-        return f"{_tally(chosen)}Found {found}, {how}: {allowed}"
+    if claim.claimed.text and outcome == "supported":
+        return f"Found {found}, as claimed" + ("" if found == allowed else f": {allowed}")
+    if claim.claimed.text and outcome == "refuted":
+        return f"{_tally(chosen)}Found {found}, where {allowed} is claimed"
     if outcome == "refuted":
         how = f"where the claim needs {allowed}" if bounded else f"outside the accepted {allowed}"
         return f"{_tally(chosen)}Found {found}, {how}"
@@ -134,7 +135,7 @@ def _tally(chosen: Sequence[Found]) -> str:
         for word, relation in (("below", "below"), ("above", "above"), ("undecided", "straddling"))
         if (count := sum(r == relation for _, r in chosen))
     ]
-    if len(said) == 1 and not said[0].startswith("undecided"):
+    if not said or (len(said) == 1 and not said[0].startswith("undecided")):
         return ""
     return f"{', '.join(said).capitalize()} of {len(chosen)} conditions. "
 

@@ -158,6 +158,14 @@ def test_a_long_sweep_shows_a_dozen_lines_and_counts_the_rest() -> None:
     assert "88 more like these" in text
 
 
+def test_the_one_line_in_which_a_claim_holds_is_always_shown() -> None:
+    items = [found((3 + i / 100) * 1e12, conditions={"run": i}) for i in range(100)]
+    items.insert(50, found(4.8e12, conditions={"run": 100}))
+    text = markdown.claim_section(judge(claim(), items), claim(), {})
+    assert "run 100" in text
+    assert "1 lies inside" in text
+
+
 def test_notes_name_the_lines_they_belong_to() -> None:
     items = [found(4.7e12, assumptions=("cold",)), found(4.8e12), found(4.9e12, error="8 %")]
     text = markdown.claim_section(judge(claim(), items), claim(), {})

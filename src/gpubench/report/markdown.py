@@ -28,6 +28,7 @@ _MARKS = {
     "achievable": "yes, as much of the peak as can be had",
     "slower": "not the fastest kernel",
     "implausible": "implausible: above the peak",
+    "sustained": "a sustained rate, no peak",
 }
 _URL = re.compile(r"https?://[^\s<>\"'`|\\]+[^\s<>\"'`|\\.,;:!?)\]]")
 
@@ -310,16 +311,19 @@ def _columns(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]
 
 
 def _shown(rows: Sequence[tuple[Evidence, str]]) -> list[tuple[Evidence, str]]:
-    """At most MOST_ROWS, spread over each kind from its lowest finding to its highest."""
+    """About MOST_ROWS, spread over each kind and relation from its lowest finding to its highest.
+
+    Each relation of a kind is shown, so that the one line in which a claim holds is never left out.
+    """
     if len(rows) <= MOST_ROWS:
         return list(rows)
-    kinds = list(dict.fromkeys(item.kind for item, _ in rows))
-    room = max(2, MOST_ROWS // len(kinds))
-    shown: list[tuple[Evidence, str]] = []
-    for kind in kinds:
-        group = sorted((row for row in rows if row[0].kind == kind), key=_by_finding)
-        shown += _spread(group, room)
-    return shown
+    groups: dict[tuple[str, str], list[tuple[Evidence, str]]] = {}
+    for item, relation in rows:
+        groups.setdefault((item.kind, relation), []).append((item, relation))
+    room = max(2, MOST_ROWS // len(groups))
+    shown = [row for g in groups.values() for row in _spread(sorted(g, key=_by_finding), room)]
+    order = list(dict.fromkeys(item.kind for item, _ in rows))
+    return sorted(shown, key=lambda row: (order.index(row[0].kind), *_by_finding(row)))
 
 
 def _by_finding(row: tuple[Evidence, str]) -> tuple[bool, float]:
@@ -335,9 +339,10 @@ def _spread(group: Sequence[tuple[Evidence, str]], room: int) -> Sequence[tuple[
 
 def _rest(rows: Sequence[tuple[Evidence, str]], shown: int) -> str:
     inside = sum(relation == "inside" for _, relation in rows)
+    lie = "lies" if inside == 1 else "lie"
     return (
         f"{len(rows) - shown} more like these are in `gpubench check --json -`. "
-        f"Of all {len(rows)}, {inside} lie inside what the claim accepts."
+        f"Of all {len(rows)}, {inside} {lie} inside what the claim accepts."
     )
 
 

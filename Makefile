@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0 triton==3.7.1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint check bench schema clean
+.PHONY: help run test gpu lint check bench schema clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,16 @@ run: $(VENV)/.installed  ## install, judge every claim, name the report (ARGS="-
 
 test: $(VENV)/.installed-dev  ## install with the test tools and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+# With the torch that PYTHON has, since a GPU's machine has its own; see docs/gpu-run.md.
+SUITE ?= full
+FROM_HERE = PYTHONPATH=src $(PYTHON) -m gpubench
+gpu:  ## measure the GPU in two processes, compare, show (SUITE=quick PYTHON=…)
+	@$(FROM_HERE) doctor
+	@status=0; for run in first second; do \
+	  $(FROM_HERE) run --device cuda --suite $(SUITE) --redact $(ARGS) > /dev/null || status=$$?; \
+	done; $(FROM_HERE) compare --within 1 || status=$$?; \
+	$(FROM_HERE) check --only h200-memory-bandwidth; exit $$status
 
 lint: $(VENV)/.installed-dev  ## formatting, lint rules and types
 	@$(BIN)/ruff format --check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 
@@ -40,6 +41,7 @@ def fake_torch(
 
     torch = types.ModuleType("torch")
     torch.__dict__.update(
+        __spec__=ModuleSpec("torch", None),
         __version__="2.11.0+cu130" if cuda else "2.13.0+cpu",
         version=types.SimpleNamespace(cuda=cuda, hip=hip),
         cuda=types.SimpleNamespace(

@@ -165,6 +165,15 @@ def test_a_device_that_is_not_there_is_exit_code_3(run: Run, device: str) -> Non
     assert not Path("results").exists()
 
 
+def test_one_benchmark_can_be_chosen(run: Run) -> None:
+    told = run("run", "--device", "cpu", "--dry-run", "--benchmark", "size_sweep").output
+    assert "size_sweep" in told
+    assert "bandwidth torch" not in told
+    wrong = run("run", "--device", "cpu", "--dry-run", "--benchmark", "bandwith")
+    assert wrong.exit_code == 2
+    assert "did you mean bandwidth" in wrong.stderr
+
+
 def test_a_dry_run_tells_bytes_and_time_and_measures_nothing(run: Run) -> None:
     result = run("run", "--device", "cpu", "--suite", "quick", "--dry-run")
     assert result.exit_code == 0, result.stderr
@@ -181,9 +190,11 @@ def test_a_processor_is_measured_for_real_and_its_record_kept(run: Run) -> None:
     assert result.exit_code == 0, result.stderr
     (path,) = Path("results").glob("*/*.json")
     record = records.read(path)
-    assert [m.case.parameters["pattern"] for m in record.measurements] == ["read", "copy", "triad"]
+    streams = [m for m in record.measurements if m.case.benchmark == "bandwidth"]
+    assert [m.case.parameters["pattern"] for m in streams] == ["read", "copy", "triad"]
     assert all(m.complete and m.verification for m in record.measurements)
-    assert all(timing.bandwidth(m).mid > 0 for m in record.measurements)
+    assert all(timing.bandwidth(m).mid > 0 for m in streams)
+    assert "read " in run("show", record.id).stdout.partition("Measured on ")[2]
     assert record.environment["hostname"].startswith("redacted-")
     assert record.seed == 7
     assert record.complete

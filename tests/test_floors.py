@@ -18,7 +18,7 @@ FLOORS = (
     ("measuring", "roofline", "claims", "records", "catalogue"),
     ("benchmarks",),
     (
-        *("run", "judgement", "contradictions", "campaign", "normalised", "measured"),
+        *("run", "judgement", "contradictions", "campaign", "normalised", "measured", "comparison"),
         *("evidence", "verdict", "reasons", "tolerances"),
     ),
     ("report",),

@@ -9,6 +9,7 @@ from gpubench.catalogue import Catalogue
 from gpubench.judgement import judge_all
 from gpubench.model import Block, Case, Caution, Measurement, Verdict, Work
 from gpubench.records import RunRecord
+from gpubench.report import rates
 from tests.conftest import Load
 
 N = 2**30
@@ -23,6 +24,8 @@ MADE = RunRecord(
         "memory_bandwidth": 6144 / 8 * 2 * 3.201e9,
         "memory_capacity": 143771 * 2**20,
         "max_memory_clock": 3.201e9,
+        "compute_units": 132.0,
+        "max_clock": 1.98e9,
     },
 )
 
@@ -42,6 +45,19 @@ def rate(pattern: str, share: float, *codes: str) -> Measurement:
         warmup_s=0.2,
         cautions=tuple(Caution(code, "a fact") for code in codes),
     )
+
+
+def product(
+    tflops: float, precision: str = "fp16", data: str = "normal", **more: object
+) -> Measurement:
+    """A made-up measurement of 8192 × 8192 × 8192, for these stories only."""
+    cube = {"m": 8192, "n": 8192, "k": 8192}
+    case = Case("gemm", "triton", {"precision": precision, **cube, "data": data})
+    work = Work(flops=2.0 * 8192**3, bytes=3 * 2.0 * 8192**2)
+    seconds = work.flops / (tflops * 1e12)
+    said = {"sm_clock_hz": 1.485e9, "power_w": 690.0}
+    blocks = tuple(Block((seconds,) * 5, said) for _ in range(8))
+    return Measurement(case, 1, work, blocks, 1, 0.2, **more)  # type: ignore[arg-type]
 
 
 def verdict(load: Load, catalogue: Catalogue, body: str, *found: Measurement) -> Verdict:
@@ -135,3 +151,86 @@ def test_the_shortfall_multiplies_to_the_measured_share(shipped: Catalogue) -> N
     assert factors["mix of reads and writes"] == pytest.approx(0.88 / 0.95)
     assert factors["device peak over data sheet"] == pytest.approx(4916.7 / 4800, rel=1e-4)
     assert normalised.shortfall(replace(record, device_figures={}), shipped, "triad") == ()
+
+
+FP16 = """
+subject: nvidia-h200-sxm
+quantity: peak_fp16
+claimed: {value: 1979 TFLOPS, qualifier: exact}
+sweep: {sparsity: [dense, sparse]}
+"""
+
+
+def test_a_measured_product_is_a_dense_rate(load_claims: Load, shipped: Catalogue) -> None:
+    said = verdict(load_claims, shipped, FP16, product(750.0), product(780.0, "bf16"))
+    (found,) = [e for e in said.evidence if e.kind == "measured"]
+    assert (found.unit, found.conditions["sparsity"]) == ("FLOP/s", "dense")
+    assert found.mid == pytest.approx(750e12)
+    assert found.conditions["kernel"] == "8192 × 8192 × 8192"
+    assert said.outcome == "conditional"
+    assert "sparse" in said.reason
+
+
+def test_a_dense_peak_is_supported_by_what_was_measured_of_it(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = FP16.replace("1979", "989").replace("sweep: {sparsity: [dense, sparse]}", "")
+    said = verdict(load_claims, shipped, body, product(750.0))
+    assert (said.outcome, said.basis) == ("supported", "measured")
+
+
+def test_a_dense_product_says_nothing_of_a_sparse_peak(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = FP16.replace("sweep: {sparsity: [dense, sparse]}", "conditions: {sparsity: sparse}")
+    said = verdict(load_claims, shipped, body, product(750.0))
+    assert [e for e in said.evidence if e.kind == "measured"] == []
+    assert said.outcome == "supported"
+
+
+def test_products_of_zeros_are_no_evidence(load_claims: Load, shipped: Catalogue) -> None:
+    said = verdict(load_claims, shipped, FP16, product(880.0, data="zeros"))
+    assert [e for e in said.evidence if e.kind == "measured"] == []
+
+
+def test_a_product_is_held_against_the_peaks_of_its_precision(shipped: Catalogue) -> None:
+    (found,) = normalised.rates(replace(MADE, measurements=(product(750.0),)), shipped)
+    device = 132 * 4096 * 1.98e9
+    assert found.unit == "FLOP/s"
+    assert found.of_datasheet == pytest.approx(750e12 / 990e12, rel=1e-3)
+    assert found.of_device == pytest.approx(750e12 / device)
+    assert found.of_observed == pytest.approx(750e12 / (device * 1.485 / 1.98))
+    assert found.per_joule == pytest.approx(750e12 / 690)
+
+
+def test_the_shortfall_of_a_product_multiplies_to_its_share(shipped: Catalogue) -> None:
+    made = product(700.0, choices={"config": {"block_m": 128, "block_n": 256}})
+    record = replace(MADE, measurements=(made,))
+    (found,) = normalised.rates(record, shipped)
+    budget = normalised.compute_shortfall(found, record, shipped)
+    factors = {loss.name: loss.factor for loss in budget}
+    assert factors["SM clock"] == pytest.approx(1.485 / 1.98)
+    assert factors["last wave of tiles"] == pytest.approx(64 * 32 / (16 * 132))
+    product_of_all = 1.0
+    for factor in factors.values():
+        product_of_all *= factor
+    assert product_of_all == pytest.approx(found.of_datasheet)
+    bare = replace(record, device_figures={})
+    (unknown,) = normalised.rates(bare, shipped)
+    assert unknown.of_device is None
+    assert normalised.compute_shortfall(unknown, bare, shipped) == ()
+
+
+def test_products_have_their_rows_in_the_report(shipped: Catalogue) -> None:
+    made = (product(750.0), product(880.0, data="zeros"), rate("read", 0.95))
+    record = replace(MADE, measurements=made)
+    rows = rates.rate_table(record, shipped).rows
+    assert [row[0] for row in rows] == [
+        "fp16 8192 × 8192 × 8192",
+        "fp16 8192 × 8192 × 8192 of zeros",
+        "read",
+    ]
+    assert [row[3].split()[1] for row in rows] == ["TFLOPS", "TFLOPS", "TB/s"]
+    (budget,) = rates.compute_shortfall_table(record, shipped).rows
+    assert budget[:3] == ["fp16 8192 × 8192 × 8192", "triton", "burst"]
+    assert rates.time_table(record).rows == []

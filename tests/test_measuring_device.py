@@ -38,21 +38,21 @@ def test_none_is_no_device() -> None:
 def test_auto_without_any_driver_does_not_even_import_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(device_module, "_driver_seems_present", lambda: False)
+    monkeypatch.setattr(device_module, "driver_seems_present", lambda: False)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert find("auto") is None
 
 
 def test_auto_is_none_where_the_driver_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_module, "_driver_seems_present", lambda: True)
+    monkeypatch.setattr(device_module, "driver_seems_present", lambda: True)
     monkeypatch.setitem(sys.modules, "torch", fake_torch(available=False))
     assert find("auto") is None
 
 
 def test_why_there_is_no_gpu_is_told(torch_is, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(device_module, "_driver_seems_present", lambda: False)
+    monkeypatch.setattr(device_module, "driver_seems_present", lambda: False)
     assert device_module.why_no_gpu() == "this machine has no GPU driver"
-    monkeypatch.setattr(device_module, "_driver_seems_present", lambda: True)
+    monkeypatch.setattr(device_module, "driver_seems_present", lambda: True)
     torch_is(available=False, failure="Found no NVIDIA driver")
     assert "Found no NVIDIA driver" in device_module.why_no_gpu()
     torch_is()
@@ -60,7 +60,7 @@ def test_why_there_is_no_gpu_is_told(torch_is, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_auto_is_the_first_card(torch_is, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(device_module, "_driver_seems_present", lambda: True)
+    monkeypatch.setattr(device_module, "driver_seems_present", lambda: True)
     torch_is()
     found = find("auto")
     assert found is not None

@@ -152,6 +152,52 @@ class _Node:
     lineno, col_offset = 2, 4
 
 
+def _of_triton(code: str, monkeypatch: pytest.MonkeyPatch) -> BaseException:
+    """What a line raises inside of triton's runtime."""
+    from triton.runtime import build
+
+    monkeypatch.setattr(build, "probe", None, raising=False)
+    exec(f"def probe():\n    {code}", build.__dict__)
+    with pytest.raises(Exception) as caught:
+        build.probe()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise RuntimeError('Failed to find C compiler.')", "C compiler"),
+        ("subprocess.check_call(['false'])", "Python's headers"),
+        ("assert False, 'libcuda.so cannot found!'", "libcuda"),
+        ("open('/proc/no/cache', 'w')", "a home it can write to"),
+    ],
+)
+def test_a_host_on_which_triton_cannot_work_is_told(
+    code: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = sentence(_of_triton(code, monkeypatch))
+    assert words in str(found)
+    assert not isinstance(found, DeviceLost)
+
+
+def test_faults_that_triton_passes_on_are_those_of_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lost = _of_triton(
+        "raise RuntimeError('Triton Error [CUDA]: an illegal memory access')", monkeypatch
+    )
+    assert isinstance(sentence(lost), DeviceLost)
+    old = RuntimeError("Triton Error [CUDA]: device kernel image is invalid")
+    assert "does not suit this device" in str(sentence(old))
+    assert "out of memory" in str(sentence(RuntimeError("Triton Error [CUDA]: out of memory")))
+    full = RuntimeError(
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    )
+    assert "out of memory" in str(sentence(full))
+    ours = _of_triton("raise TypeError('missing an argument')", monkeypatch)
+    assert faults.as_sentence(ours, "x") is None
+
+
 def test_our_own_mistakes_are_left_alone() -> None:
     assert faults.as_sentence(ValueError("CUDA error: not really"), "x") is None
     assert faults.as_sentence(RuntimeError("shape mismatch"), "x") is None

@@ -20,6 +20,7 @@ from gpubench.measuring import (
     HostClock,
     Prepared,
     clock_for,
+    current,
     guards,
     measure,
 )
@@ -77,17 +78,22 @@ def measure_all(
         KeyboardInterrupt, DeviceLost: after saving what there is.
     """
     plan = steps(device, record.suite, only)
+    before = ""
     try:
         for number, step in enumerate(plan, 1):
             case = step.planned.case
+            if before and before != case.benchmark:
+                benchmarks.get(before).release()  # its memory is the next one's
+            before = case.benchmark
             missing = [phase for phase in step.planned.phases if not _done(record, case, phase)]
             say(f"{number}/{len(plan)} {case_key(case, '').strip()}")
-            for outcome in _measured(case, missing, device, record, tick):
-                record = outcome
-                save(record)
+            with current(device):
+                for outcome in _measured(case, missing, device, record, tick):
+                    record = outcome
+                    save(record)
     finally:
-        for name in {step.planned.case.benchmark for step in plan}:
-            benchmarks.get(name).release()
+        if before:
+            benchmarks.get(before).release()
     record = replace(record, measurements=_compared(record.measurements), complete=True)
     save(record)
     return record

@@ -15,7 +15,7 @@ from gpubench import benchmarks
 from gpubench.catalogue import Catalogue
 from gpubench.errors import MissingFigure
 from gpubench.measuring import timing
-from gpubench.model import Claim, Evidence, Measurement
+from gpubench.model import Case, Claim, Evidence, Measurement
 from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
 from gpubench.roofline import calibration, ceilings
@@ -35,7 +35,7 @@ def from_records(
         }
         if not claim.baselines:
             yield from _reported(record, quantity, where)
-            yield from _rates(record, quantity, where)
+            yield from _rates(record, quantity, where, claim)
         for baseline in claim.baselines:
             both = {**where, **({"baseline": baseline} if len(claim.baselines) > 1 else {})}
             yield from _over_estimate(record, quantity, baseline, both, catalogue)
@@ -64,17 +64,23 @@ def _reported(record: RunRecord, quantity: str, where: Mapping[str, Any]) -> Ite
         )
 
 
-def _rates(record: RunRecord, quantity: str, where: Mapping[str, Any]) -> Iterator[Evidence]:
+def _rates(
+    record: RunRecord, quantity: str, where: Mapping[str, Any], claim: Claim
+) -> Iterator[Evidence]:
     """What was measured, one piece of evidence for each kernel, method and phase."""
+    matrices = "sparsity" in QUANTITIES[quantity].conditions
+    if matrices and claim.conditions.get("sparsity", "dense") != "dense":
+        return  # every product that is measured is dense
     for found in _measurements(record, quantity):
-        rate = timing.bandwidth(found)
+        rate = benchmarks.rate(found)
         faults = [c.fact for c in found.cautions if c.code == "implausible"]
         yield Evidence(
             kind="measured",
             conditions={
                 **where,
                 "rate": "sustained",
-                "kernel": found.case.parameters.get("pattern", found.case.benchmark),
+                **({"sparsity": "dense"} if matrices else {}),
+                "kernel": _kernel(found.case),
                 "method": found.case.method,
                 "phase": found.phase,
             },
@@ -129,9 +135,18 @@ def _over_estimate(
     )
 
 
+def _kernel(case: Case) -> str:
+    """What tells a case from the others of its method: a pattern, or the shape of a product."""
+    if "pattern" in case.parameters:
+        return str(case.parameters["pattern"])
+    return " × ".join(str(case.parameters[name]) for name in "mnk")
+
+
 def _measurements(record: RunRecord, quantity: str) -> Iterator[Measurement]:
     for found in record.measurements:
-        name = found.case.benchmark
-        known = name in benchmarks.names()
-        if known and quantity == benchmarks.get(name).QUANTITY and found.blocks:
+        if (
+            found.blocks
+            and quantity == benchmarks.quantity(found.case)
+            and benchmarks.is_evidence(found.case)
+        ):
             yield found

@@ -1,7 +1,8 @@
 """Measured rates beside what the part should have: shares of peaks, work a joule, and a budget.
 
-Four peaks are kept apart: the data sheet's, the one that bus width and clock of this device give,
-that one at the clock that was observed, and a reference accelerator's data sheet.
+Four peaks are kept apart: the data sheet's, the one that this device's clock gives with its bus
+width or its units, that one at the clock that was observed, and the data sheet's of a reference
+accelerator.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpubench import benchmarks
-from gpubench.catalogue import Catalogue
+from gpubench.catalogue import Catalogue, derived
 from gpubench.errors import MissingFigure
 from gpubench.measuring import timing
 from gpubench.model import Measurement
@@ -23,12 +24,14 @@ REFERENCE = "nvidia-h100-sxm5"
 
 @dataclass(frozen=True, slots=True)
 class Normalised:
-    """One measured rate in B/s and what it is a share of; None where a figure is not known.
+    """One measured rate and what it is a share of; None where a figure is not known.
 
-    `per_joule` is in bytes a joule of board energy, `reference` the ratio to the peak of REFERENCE.
+    `unit` is B/s for memory and FLOP/s for products of matrices. `per_joule` is in bytes or
+    operations a joule of board energy, `reference` the ratio to the peak of REFERENCE.
     """
 
     measurement: Measurement
+    unit: str
     rate: MedianInterval
     of_datasheet: float | None
     of_device: float | None
@@ -47,27 +50,30 @@ class Loss:
 
 
 def rates(record: RunRecord, catalogue: Catalogue) -> tuple[Normalised, ...]:
-    """Every measured rate of device memory, in the record's order."""
+    """Every measured rate of device memory and of matrix units, in the record's order."""
     return tuple(
-        normalise(found, record, catalogue) for found in record.measurements if _is_rate(found)
+        normalise(found, record, catalogue)
+        for found in record.measurements
+        if found.blocks and benchmarks.quantity(found.case)
     )
 
 
 def normalise(found: Measurement, record: RunRecord, catalogue: Catalogue) -> Normalised:
-    """One measurement against the peaks. Raises ValueError when it is no rate of memory."""
-    rate = timing.bandwidth(found)
-    device = record.device_figures.get("memory_bandwidth")
+    """One measurement against the peaks. Raises ValueError when its work states no such rate."""
+    rate, quantity = benchmarks.rate(found), benchmarks.quantity(found.case)
+    device = _device_peak(quantity, record, catalogue)
     observed = device * _clock_share(found, record) if device else None
     watts = timing.power(found)
     return Normalised(
         measurement=found,
+        unit=benchmarks.unit(found.case),
         rate=rate,
-        of_datasheet=_share(rate.mid, _datasheet(record.accelerator, catalogue)),
+        of_datasheet=_share(rate.mid, _datasheet(record.accelerator, quantity, catalogue)),
         of_device=_share(rate.mid, device),
         of_observed=_share(rate.mid, observed),
         watts=watts,
         per_joule=rate.mid / watts if watts else None,
-        reference=_share(rate.mid, _datasheet(REFERENCE, catalogue)),
+        reference=_share(rate.mid, _datasheet(REFERENCE, quantity, catalogue)),
     )
 
 
@@ -80,8 +86,8 @@ def shortfall(record: RunRecord, catalogue: Catalogue, pattern: str) -> tuple[Lo
     """
     found = [n for n in rates(record, catalogue) if n.measurement.case.benchmark == "bandwidth"]
     mine = [n for n in found if n.measurement.case.parameters["pattern"] == pattern]
-    sheet = _datasheet(record.accelerator, catalogue)
-    device = record.device_figures.get("memory_bandwidth")
+    sheet = _datasheet(record.accelerator, "memory_bandwidth", catalogue)
+    device = _device_peak("memory_bandwidth", record, catalogue)
     if not mine or not sheet or not device:
         return ()
     fastest = max(mine, key=lambda n: n.rate.mid)
@@ -96,27 +102,75 @@ def shortfall(record: RunRecord, catalogue: Catalogue, pattern: str) -> tuple[Lo
     return (*losses, Loss("remainder", rest))
 
 
-def _is_rate(found: Measurement) -> bool:
-    name = found.case.benchmark
-    return (
-        bool(found.blocks)
-        and found.work.bytes > 0
-        and name in benchmarks.names()
-        and bool(benchmarks.get(name).QUANTITY)
+def compute_shortfall(
+    found: Normalised, record: RunRecord, catalogue: Catalogue
+) -> tuple[Loss, ...]:
+    """Where a product's rate is lost on the way down from the data sheet.
+
+    The factors multiply to the measured share: the peak at this device's largest clock against the
+    data sheet, the SM clock that was observed against the largest (power and heat take it down),
+    the multiprocessors that idle in the last wave of tiles, where our kernel tells its tiles, and
+    what remains. Empty when no peak is known.
+    """
+    case = found.measurement.case
+    quantity = benchmarks.quantity(case)
+    sheet = _datasheet(record.accelerator, quantity, catalogue)
+    device = _device_peak(quantity, record, catalogue)
+    if not sheet or not device or not found.of_datasheet:
+        return ()
+    losses = (
+        Loss("device peak over data sheet", device / sheet),
+        Loss("SM clock", _clock_share(found.measurement, record)),
+        Loss("last wave of tiles", _last_wave(found.measurement, record)),
     )
+    rest = found.of_datasheet / math.prod(loss.factor for loss in losses)
+    return (*losses, Loss("remainder", rest))
+
+
+def _last_wave(found: Measurement, record: RunRecord) -> float:
+    """The share of multiprocessors that have a tile, over all waves; 1 where nobody tells."""
+    config, units = found.choices.get("config", {}), record.device_figures.get("compute_units")
+    if "block_n" not in config or not units:
+        return 1.0
+    sizes, blocks = found.case.parameters, (config["block_m"], config["block_n"])
+    tiles = math.ceil(sizes["m"] / blocks[0]) * math.ceil(sizes["n"] / blocks[1])
+    return float(tiles / (math.ceil(tiles / units) * units))
+
+
+def _device_peak(quantity: str, record: RunRecord, catalogue: Catalogue) -> float | None:
+    """What this device's clock gives: with its bus width, or with its units and their width."""
+    figures = record.device_figures
+    if quantity == "memory_bandwidth":
+        return figures.get(quantity)
+    part = catalogue.accelerators.get(record.accelerator)
+    clock, units = figures.get("max_clock"), figures.get("compute_units")
+    if not part or not clock or not units:
+        return None
+    try:
+        return units * clock * derived.flop_per_clock(part, quantity.removeprefix("peak_"))
+    except MissingFigure:
+        return None
 
 
 def _clock_share(found: Measurement, record: RunRecord) -> float:
-    """The memory clock that was observed over the largest; 1 when the driver does not tell."""
-    seen: Sequence[float] = timing.readings(found.blocks, "memory_clock_hz")
-    largest = record.device_figures.get("max_memory_clock")
-    return min(1.0, max(seen) / largest) if seen and largest else 1.0
+    """The clock that was observed over the largest; 1 when the driver does not tell.
+
+    Memory keeps its clock but for idle moments, so its largest reading counts; that of the SMs
+    moves with power, so the median one does.
+    """
+    if benchmarks.unit(found.case) == "B/s":
+        seen: Sequence[float] = timing.readings(found.blocks, "memory_clock_hz")
+        observed, largest = max(seen, default=0.0), record.device_figures.get("max_memory_clock")
+    else:
+        observed = timing.reading(found.blocks, "sm_clock_hz") or 0.0
+        largest = record.device_figures.get("max_clock")
+    return min(1.0, observed / largest) if observed and largest else 1.0
 
 
-def _datasheet(accelerator: str, catalogue: Catalogue) -> float | None:
+def _datasheet(accelerator: str, quantity: str, catalogue: Catalogue) -> float | None:
     part = catalogue.accelerators.get(accelerator)
     try:
-        return part.value("memory_bandwidth") if part else None
+        return part.value(quantity) if part else None
     except MissingFigure:
         return None
 

@@ -240,9 +240,26 @@ def latest(results: Path) -> tuple[RunRecord, ...]:
     newest: dict[str, RunRecord] = {}
     for path in list_records(results):
         record = read(path)
-        if record.complete and record.measurements:
+        if _measured(record):
             newest[record.accelerator] = record
     return tuple(newest.values())
+
+
+def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:
+    """The newest complete record with measurements and the one before it of that accelerator.
+
+    Raises:
+        RecordError: there are not two.
+    """
+    found = [record for path in list_records(results) if _measured(record := read(path))]
+    same = [record for record in found if record.accelerator == found[-1].accelerator]
+    if len(same) < 2:
+        raise RecordError(f"{results} holds no two records of one accelerator: run it once more")
+    return same[-2], same[-1]
+
+
+def _measured(record: RunRecord) -> bool:
+    return record.complete and bool(record.measurements)
 
 
 def list_records(results: Path) -> list[Path]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from gpubench import campaign, claims, judgement, measuring, records
 from gpubench.catalogue import Catalogue
-from gpubench.errors import CannotMeasure, RecordError
+from gpubench.errors import CannotMeasure, DeviceLost, RecordError
 from gpubench.judgement import Judgement
 from gpubench.measuring import Device, provenance
+from gpubench.model import Caution
 from gpubench.records import RunRecord
 
 
@@ -20,7 +21,7 @@ class Request:
     """What a run is asked to do.
 
     `device` is "auto", "none", "cpu" or "cuda[:N]"; `suite` names a plan of `measuring.PLANS`;
-    `only` names claims; `resume` is the id of a record that was cut short, or its beginning.
+    `only` names claims and `benchmarks` what to measure, all if empty; `resume` is the id of a record that was cut short, or its beginning.
     """
 
     claims: Path
@@ -31,6 +32,7 @@ class Request:
     seed: int = 0
     redact: bool = False
     resume: str = ""
+    benchmarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def execute(
     record, device = _begun(request, catalogue)
     records.check_writable(request.results / record.accelerator)
     if device:
-        record = _measured(record, device, request.results, say, tick)
+        record = _measured(_with_allocatable(record, device), device, request, say, tick)
     judged = judgement.judge_all(file, catalogue, request.only, [record])
     record = replace(
         record,
@@ -84,8 +86,8 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[campaign.Step, ...]
     Raises:
         CannotMeasure: a device is named that cannot be measured.
     """
-    _, device = _begun(request, catalogue)
-    return campaign.steps(device, request.suite) if device else ()
+    record, device = _begun(request, catalogue)
+    return campaign.steps(device, record.suite, request.benchmarks) if device else ()
 
 
 def _begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | None]:
@@ -117,7 +119,7 @@ def _begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | 
 def _resumed(request: Request, device: Device | None) -> RunRecord:
     path = records.find(request.results, request.resume)
     record = records.read(path)
-    if record.complete:
+    if record.complete and not record.failures:
         raise RecordError(f"{path} is complete: there is nothing to continue")
     if device is None or device.name != record.device:
         here = device.name if device else "no device"
@@ -125,21 +127,66 @@ def _resumed(request: Request, device: Device | None) -> RunRecord:
             f"{path} was measured on {record.device}, and here is {here}: "
             "continue on that device, or start a new run without --resume"
         )
-    return record
+    for name, before in record.environment.items():
+        if name in _SAME and before not in (known := _known(name, device)):
+            raise CannotMeasure(
+                f"{path} was measured with {name.replace('_', ' ')} {before}, and here it is "
+                f"{known[0] or 'not told'}: continue there, or start a new run without --resume"
+            )
+    return replace(record, failures={}, complete=False)  # what failed is tried again
+
+
+# What the two halves of one record must have in common.
+_SAME = ("gpubench", "torch", "triton", "driver", "gpu_uuid")
+
+
+def _known(name: str, device: Device) -> tuple[str, ...]:
+    """A fact of this machine, as it stands and as redacted."""
+    if name == "gpubench":
+        return (records.environment()[name],)
+    return tuple(provenance.facts(device, redact=hide).get(name, "") for hide in (False, True))
+
+
+def _with_allocatable(record: RunRecord, device: Device) -> RunRecord:
+    """The record with the memory that can be allocated there, unless it has it or nobody may try.
+
+    Raises DeviceLost.
+    """
+    figures = record.device_figures
+    if "memory_capacity" not in figures or _ALLOCATABLE in figures:
+        return record
+    try:
+        found = measuring.allocatable_bytes(device)
+    except DeviceLost:
+        raise
+    except CannotMeasure as error:
+        untried = Caution("not-allocated", "how much memory can be had is not known", str(error))
+        return replace(record, cautions=(*record.cautions, untried))
+    return replace(record, device_figures={**figures, _ALLOCATABLE: float(found)})
+
+
+_ALLOCATABLE = "allocatable_memory"
 
 
 def _measured(
-    record: RunRecord, device: Device, results: Path, say: Say, tick: Say | None
+    record: RunRecord, device: Device, request: Request, say: Say, tick: Say | None
 ) -> RunRecord:
     """The record with every case of its suite; a run cut short says how to go on."""
+    saved = bool(record.measurements)
 
     def save(state: RunRecord) -> None:
-        records.write(state, results)
+        nonlocal saved
+        try:
+            records.write(state, request.results)
+        except RecordError as error:
+            raise CannotMeasure(f"{error}; the run ends here") from None
+        saved = True
 
     try:
-        return campaign.measure_all(record, device, save, say, tick)
-    except (KeyboardInterrupt, CannotMeasure):
-        say(f"what was measured is kept; continue with --resume {record.id}")
+        return campaign.measure_all(record, device, save, say, tick, request.benchmarks)
+    except (KeyboardInterrupt, SystemExit, CannotMeasure):
+        if saved:
+            say(f"what was measured is kept; continue with --resume {record.id}")
         raise
 
 

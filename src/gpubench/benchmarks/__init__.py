@@ -11,6 +11,11 @@ A benchmark is a module with
     ceilings(case, device)            what no measurement of it can exceed
     release()                         memory kept from case to case goes back
 
+and, where its cases differ in that,
+
+    quantity(case)                    what this case finds, instead of QUANTITY
+    is_evidence(case)                 whether it may speak for a claim; otherwise all may
+
 torch and the kernels are imported inside `prepare`, so that listing and planning need neither.
 """
 
@@ -23,8 +28,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gpubench.errors import UnknownName
-from gpubench.measuring import Ceilings, Device, Prepared
-from gpubench.model import Case, Work
+from gpubench.measuring import Ceilings, Device, Prepared, timing
+from gpubench.model import Case, Measurement, Work
+from gpubench.quantities import QUANTITIES
+from gpubench.stats import MedianInterval
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +81,30 @@ def get(name: str) -> Any:
     if name not in names():
         raise UnknownName("benchmark", name, names(), "see `gpubench list benchmarks`")
     return importlib.import_module(f"{__name__}.{name}")
+
+
+def quantity(case: Case) -> str:
+    """What of claims a case finds, as in `quantities`; "" for nothing, or a benchmark unknown."""
+    if case.benchmark not in names():
+        return ""
+    benchmark = get(case.benchmark)
+    return str(benchmark.quantity(case) if hasattr(benchmark, "quantity") else benchmark.QUANTITY)
+
+
+def is_evidence(case: Case) -> bool:
+    """Whether a case may speak for a claim about its quantity."""
+    if not quantity(case):
+        return False
+    benchmark = get(case.benchmark)
+    return bool(benchmark.is_evidence(case)) if hasattr(benchmark, "is_evidence") else True
+
+
+def unit(case: Case) -> str:
+    """Of the rate that a case is told by: that of its quantity, or B/s."""
+    found = quantity(case)
+    return QUANTITIES[found].unit if found else "B/s"
+
+
+def rate(found: Measurement) -> MedianInterval:
+    """Operations or bytes a second, in `unit`. Raises ValueError when the work states none."""
+    return timing.bandwidth(found) if unit(found.case) == "B/s" else timing.throughput(found)

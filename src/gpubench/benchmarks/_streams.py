@@ -7,13 +7,15 @@ of what is overwritten (GPUs do not fetch a line that is written whole; a proces
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import lru_cache
 from typing import Any
 
+from gpubench.errors import CannotMeasure
 from gpubench.measuring import Device, DeviceClock, Prepared, import_torch, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
@@ -64,9 +66,11 @@ def prepare(case: Case, version: int, device: Device, seed: int, tuned: bool) ->
 
 def release() -> None:
     """Give the arrays back, which one case leaves for the next."""
-    _arrays.cache_clear()
+    _kept.clear()
+    gc.collect()  # the traceback of an allocation that failed may hold the one before it
     if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # a lost device gives nothing back
+            torch.cuda.empty_cache()
 
 
 class Arrays:
@@ -86,7 +90,16 @@ class Arrays:
 
 
 # Filling gigabytes with random values takes a processor seconds, so all cases of a run share them.
-_arrays = lru_cache(maxsize=1)(Arrays)
+_kept: dict[tuple[str, int, int], Arrays] = {}
+
+
+def _arrays(device: str, n: int, seed: int) -> Arrays:
+    """The arrays of that size; those of another go first, since memory may not hold both."""
+    wanted = (device, n, seed)
+    if wanted not in _kept:
+        release()
+        _kept[wanted] = Arrays(*wanted)
+    return _kept[wanted]
 
 
 def _torch_call(pattern: str, x: Arrays) -> tuple[Callable[[], None], Any]:
@@ -109,7 +122,7 @@ def _triton_call(
     pattern: str, x: Arrays, device: Device, tuned: bool
 ) -> tuple[Callable[[], None], Any, dict[str, Any]]:
     """The call in the fastest of a few launch configurations, its sums, and all that were tried."""
-    stream = importlib.import_module("gpubench.kernels.stream")
+    stream = _kernels()
     clock = DeviceClock(device.index)
 
     def bound(config: Any) -> tuple[Callable[[], None], Any]:
@@ -130,15 +143,36 @@ def _triton_call(
     def seconds(config: Any) -> float | None:
         call, _ = bound(config)
         try:
-            return min(clock.samples(call, 1, 5))
+            call()  # compiles, which must not hold up the queue of what is timed
+            return min(clock.samples(call, 1, _SEARCH_SAMPLES))
         except stream.triton.runtime.errors.OutOfResources:
             return None  # a card with less shared memory; the next configuration needs less
 
-    configs = stream.CONFIGS if tuned else (stream.DEFAULT,)
-    best, table = stream.search(seconds, configs)
+    if not tuned:
+        return *bound(stream.DEFAULT), {"config": asdict(stream.DEFAULT)}
+    waking = bound(stream.DEFAULT)[0]
+    waking()
+    clock.samples(waking, 1, _WAKING_SAMPLES)  # else the first one is timed on an idle clock
+    best, table = stream.search(seconds, stream.CONFIGS)
     tried = [{**asdict(config), "seconds": taken} for config, taken in table]
     clock.release()
     return *bound(best), {"config": asdict(best), "search": tried}
+
+
+_SEARCH_SAMPLES, _WAKING_SAMPLES = 5, 50
+
+
+def _kernels() -> Any:
+    """The module of our kernels. Raises CannotMeasure when triton is missing or interprets."""
+    try:
+        stream = importlib.import_module("gpubench.kernels.stream")
+    except ImportError as error:
+        raise CannotMeasure(
+            f"the kernels need triton ({error}): pip install triton; the torch method does not"
+        ) from None
+    if stream._INTERPRETED:
+        raise CannotMeasure("TRITON_INTERPRET is set, which runs kernels on the host: unset it")
+    return stream
 
 
 def _check(pattern: str, call: Callable[[], None], x: Arrays, sums: Any) -> str:

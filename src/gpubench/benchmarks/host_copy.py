@@ -46,7 +46,8 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         generator = torch.Generator().manual_seed(seed)
         host = torch.empty(size // 4, dtype=torch.float32, pin_memory=True)
         host.normal_(generator=generator)
-        onboard = host.to(device.torch_name)
+        onboard = torch.empty(size // 4, dtype=torch.float32, device=device.torch_name)
+        onboard.copy_(host)
         target, source = (onboard, host) if direction == "to device" else (host, onboard)
         expected = source.double().cpu()
         poison(target)
@@ -61,9 +62,12 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
 
 
 def ceilings(case: Case, device: Device) -> Ceilings:
-    """Lanes times their rate, where the driver tells generation and width."""
+    """Lanes times their rate, where the driver tells what card and slot can do at the most.
+
+    Not what the link does now: an idle one saves power in an early generation.
+    """
     del case
-    generation, width = device.card.get("pcie_generation"), device.card.get("pcie_width")
+    generation, width = (device.card.get(f"max_pcie_{what}") for what in ("generation", "width"))
     if not isinstance(generation, int) or not isinstance(width, int) or generation not in _LANE:
         return Ceilings()
     return Ceilings(wire=_LANE[generation] * width)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TypeVar
 
 from gpubench.catalogue import inference, parts
-from gpubench.catalogue.inference import InferenceRow, MatchedPair
+from gpubench.catalogue.inference import InferenceRow, MatchedPair, PublishedTable
 from gpubench.catalogue.parts import Group, PublishedFinding
 from gpubench.catalogue.reading import DATA, read
 from gpubench.errors import CatalogueError, UnknownName
@@ -25,8 +26,12 @@ __all__ = [
     "InferenceRow",
     "MatchedPair",
     "PublishedFinding",
+    "PublishedTable",
     "load",
 ]
+
+PUBLISHED_TABLE = DATA / "inference_published.csv"
+"""The table of published inference results that ships with gpubench."""
 
 Noun = TypeVar("Noun")
 
@@ -108,6 +113,14 @@ class Catalogue:
         """The published inference results, SUSPECT ones included and marked. Read on first use."""
         return self._inference_rows
 
+    def inference_table(self, path: Path) -> PublishedTable:
+        """A table of inference results of anybody's, its names looked up here.
+
+        Raises:
+            CatalogueError: the file cannot be read, or is no table.
+        """
+        return inference.read_table(path, self._accelerator_id, self._model_id)
+
     def matched_pairs(self, subject: str, baseline: str) -> tuple[MatchedPair, ...]:
         """Results of two accelerator ids that differ in nothing but the accelerator."""
         return inference.matched_pairs(self._inference_rows, subject, baseline)
@@ -122,9 +135,13 @@ class Catalogue:
 
     @cached_property
     def _inference_rows(self) -> tuple[InferenceRow, ...]:
-        return inference.read_rows(
-            DATA / "inference_published.csv", self._accelerator_names, self._model_names
-        )
+        return inference.read_rows(PUBLISHED_TABLE, self._accelerator_id, self._model_id)
+
+    def _accelerator_id(self, name: str) -> str:
+        return self.accelerator(name).id
+
+    def _model_id(self, name: str) -> str:
+        return self.model(name).id
 
     @cached_property
     def _accelerator_names(self) -> dict[str, str]:

@@ -73,6 +73,15 @@ def peak_from_clock(accelerator: Accelerator) -> float:
     )
 
 
+def flop_per_clock(accelerator: Accelerator, precision: str) -> float:
+    """Dense FLOP a clock and unit at a precision, by how its peak compares with that of FP16.
+
+    Raises MissingFigure when a figure is not published.
+    """
+    of_fp16 = accelerator.value(f"peak_{precision}") / accelerator.value("peak_fp16")
+    return accelerator.value("flop_per_clock_per_unit") * of_fp16
+
+
 def parameters_from_architecture(model: LanguageModel) -> float:
     """Weights of a model, from its matrices and embeddings; norms and biases left out.
 

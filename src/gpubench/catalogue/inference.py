@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpubench.catalogue.parts import PublishedFinding
-from gpubench.errors import CatalogueError
+from gpubench.errors import CatalogueError, UnknownName
 
 UNRESOLVED: dict[str, str] = {
     "GH200 (listed as 'GH200 120GB')": "the source does not say which GH200; not in the catalogue",
@@ -36,7 +37,8 @@ _STORAGE = {"mxfp4": "fp4"}
 
 @dataclass(frozen=True, slots=True)
 class InferenceRow:
-    """One published figure. `value` is in the unit `metric` names; None means not stated.
+    """One published figure. `value` is in the unit `metric` names; None means not stated, and a
+    `value` of 0 that the row holds no figure.
 
     `accelerator` is an id of the catalogue, or empty for a variant listed in UNRESOLVED; `batch`
     None means as many sequences as fit; token counts may be means and then have a fraction.
@@ -111,24 +113,90 @@ class MatchedPair:
         return self.ratio if self.subject.metric.endswith("tok_s") else 1 / self.ratio
 
 
-def read_rows(
-    path: Path, accelerators: Mapping[str, str], models: Mapping[str, str]
-) -> tuple[InferenceRow, ...]:
-    """The rows of a table. The mappings give ids for spellings in lower case.
+REQUIRED = (
+    *("gpu_variant", "num_gpus", "tp", "model", "precision_weights", "isl", "osl"),
+    *("batch_or_concurrency", "scenario", "metric", "per_gpu"),
+)
+"""Columns without which a row says too little. The others may be missing; a row without a value is
+predicted and scored nowhere."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A line of a table: its cells as they stand, and what they say, or why they say nothing."""
+
+    line: int
+    cells: Mapping[str, str]
+    row: InferenceRow | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A table of inference results: its columns in order, and its rows."""
+
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+Find = Callable[[str], str]
+"""Gives the id of a name, or raises UnknownName."""
+
+
+def read_table(path: Path, accelerator: Find, model: Find) -> PublishedTable:
+    """A table of anybody's; what is wrong with a row stands beside it.
+
+    Raises:
+        CatalogueError: the file cannot be read, or is no CSV table with a line of column names.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return _table(path, csv.DictReader(file), accelerator, model)
+    except OSError as error:
+        raise CatalogueError(f"cannot read {path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CatalogueError(f"{path.name}: this is no CSV table in UTF-8: {error}") from None
+
+
+def _table(
+    path: Path, reader: csv.DictReader[str], accelerator: Find, model: Find
+) -> PublishedTable:
+    columns = tuple(reader.fieldnames or ())
+    twice = sorted({name for name in columns if columns.count(name) > 1})
+    if twice or not set(columns) & set(REQUIRED):
+        wrong = f"two columns are called '{twice[0]}'" if twice else "no column has a known name"
+        raise CatalogueError(f"{path.name}: {wrong}; needed are {', '.join(REQUIRED)}")
+    missing = [name for name in REQUIRED if name not in columns]
+    rows = []
+    for raw in reader:
+        cells = {name: raw.get(name) or "" for name in columns}
+        row, problem = None, ""
+        if missing:
+            problem = f"the table has no column {', '.join(missing)}"
+        elif None in raw or None in raw.values():
+            problem = f"the row does not have {len(columns)} cells, as the column names have"
+        else:
+            try:
+                row = _row(reader.line_num, cells, accelerator, model)
+            except (UnknownName, ValueError) as error:
+                problem = str(error)
+        rows.append(TableRow(reader.line_num, cells, row, problem))
+    return PublishedTable(columns, tuple(rows))
+
+
+def read_rows(path: Path, accelerator: Find, model: Find) -> tuple[InferenceRow, ...]:
+    """The rows of a table in which every row must be right and have a value.
 
     Raises:
         CatalogueError: a row names an unknown variant or model, or a number cannot be read.
     """
-    with path.open(encoding="utf-8", newline="") as table:
-        reader = csv.DictReader(table)
-        rows = []
-        for raw in reader:
-            try:
-                rows.append(_row(reader.line_num, raw, accelerators, models))
-            except (KeyError, ValueError, TypeError) as error:
-                place = f"{path.name}:{reader.line_num}"
-                raise CatalogueError(f"{place}: cannot read this row: {error!r}") from error
-    return tuple(rows)
+    found = []
+    for entry in read_table(path, accelerator, model).rows:
+        if entry.row is None or not entry.row.value:
+            why = entry.problem or "it has no value"
+            raise CatalogueError(f"{path.name}:{entry.line}: cannot read this row: {why}")
+        found.append(entry.row)
+    return tuple(found)
 
 
 def matched_pairs(
@@ -191,32 +259,59 @@ def _by_key(
     return found
 
 
-def _row(
-    line: int, raw: Mapping[str, str], accelerators: Mapping[str, str], models: Mapping[str, str]
-) -> InferenceRow:
+def _row(line: int, raw: Mapping[str, str], accelerator: Find, model: Find) -> InferenceRow:
     variant = raw["gpu_variant"]
     return InferenceRow(
         line=line,
-        source_id=raw["source_id"],
-        url=raw["url"],
-        version=raw["date_or_version"],
-        accelerator="" if variant in UNRESOLVED else accelerators[variant.lower()],
+        source_id=raw.get("source_id", ""),
+        url=raw.get("url", ""),
+        version=raw.get("date_or_version", ""),
+        accelerator="" if variant in UNRESOLVED else accelerator(variant),
         gpu_variant=variant,
-        gpus=int(raw["num_gpus"]),
-        tp=int(raw["tp"]) if raw["tp"] else None,
-        pp=int(raw["pp"]) if raw["pp"] else None,
-        model=models[raw["model"].lower()],
+        gpus=_count(raw, "num_gpus") or 1,
+        tp=_count(raw, "tp"),
+        pp=_count(raw, "pp"),
+        model=model(raw["model"]),
         precision=_STORAGE.get(raw["precision_weights"], raw["precision_weights"]),
-        kv_precision=_STORAGE.get(raw["precision_kv"], raw["precision_kv"]),
-        framework=raw["framework"],
-        framework_version=raw["framework_version"],
-        input_tokens=float(raw["isl"]) if raw["isl"] else None,
-        output_tokens=float(raw["osl"]) if raw["osl"] else None,
-        batch=int(raw["batch_or_concurrency"]) if raw["batch_or_concurrency"] else None,
+        kv_precision=_STORAGE.get(raw.get("precision_kv", ""), raw.get("precision_kv", "")),
+        framework=raw.get("framework", ""),
+        framework_version=raw.get("framework_version", ""),
+        input_tokens=_number(raw, "isl"),
+        output_tokens=_number(raw, "osl"),
+        batch=_count(raw, "batch_or_concurrency"),
         scenario=raw["scenario"],
         metric=raw["metric"],
-        value=float(raw["value"]),
-        per_gpu=raw["per_gpu"] == "yes",
-        notes=raw["notes"],
-        suspect="SUSPECT" in raw["notes"],
+        value=_number(raw, "value") or 0.0,
+        per_gpu=_yes(raw, "per_gpu"),
+        notes=raw.get("notes", ""),
+        suspect="SUSPECT" in raw.get("notes", ""),
     )
+
+
+def _number(raw: Mapping[str, str], column: str) -> float | None:
+    """A positive number, or None for an empty cell. Raises ValueError, a sentence."""
+    text = raw.get(column, "").strip()
+    if not text:
+        return None
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not (0 < found < math.inf) or "_" in text:
+        raise ValueError(f"{column} '{text}' is no positive number: write it as in 1024 or 0.5")
+    return found
+
+
+def _count(raw: Mapping[str, str], column: str) -> int | None:
+    found = _number(raw, column)
+    if found is not None and found != int(found):
+        raise ValueError(f"{column} '{raw[column]}' is no whole number")
+    if column == "num_gpus" and found is None:
+        raise ValueError("num_gpus is empty")
+    return None if found is None else int(found)
+
+
+def _yes(raw: Mapping[str, str], column: str) -> bool:
+    if raw[column] not in ("yes", "no"):
+        raise ValueError(f"{column} '{raw[column]}' is neither yes nor no")
+    return raw[column] == "yes"

@@ -15,6 +15,7 @@ import click
 from gpubench import __version__
 from gpubench.cli import options
 from gpubench.errors import GpubenchError
+from gpubench.invisible import shown
 
 BROKEN = 2
 
@@ -112,20 +113,24 @@ def _optional(module: str, package: str, use: str) -> Finding:
 
 
 def _devices() -> Finding:
-    """The NVIDIA devices that the driver reports. Every failure is a reason, never a crash."""
-    nothing = "none seen; claims are judged without measuring"
-    if not find_spec("pynvml"):
-        return Finding("GPU", False, nothing, needed=False)
-    import pynvml  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    """The GPU that a run would take, and how long that takes; else why there is none."""
+    from gpubench import campaign, catalogue, measuring
 
     try:
-        pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
-        names = [
-            str(pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(i)))
-            for i in range(count)
-        ]
-        pynvml.nvmlShutdown()
-    except pynvml.NVMLError as error:
-        return Finding("GPU", False, f"{nothing} ({error})", needed=False)
-    return Finding("GPU", bool(names), ", ".join(names) or nothing, needed=False)
+        device = measuring.find("auto", catalogue.load().accelerator)
+        if device is None:
+            why = measuring.why_no_gpu()
+            return Finding("GPU", False, f"{why}; claims are judged all the same", needed=False)
+        steps = campaign.steps(device, "standard")
+    except GpubenchError as error:
+        return Finding("GPU", False, str(error), needed=False)
+    least, most = sum(step.least_s for step in steps), sum(step.most_s for step in steps)
+    driver = f"driver {device.card['driver']}, " if "driver" in device.card else ""
+    detail = (
+        f"{device.name} ({device.accelerator or 'not in the catalogue'}), {driver}"
+        f"{device.runtime}, {device.memory_free / 1e9:.0f} GB free; `gpubench run` would measure "
+        f"{len(steps)} cases in {least / 60:.0f} to {most / 60:.0f} minutes"
+    )
+    problems = "".join(f"; {caution.fact}: {caution.remedy}" for caution in device.problems)
+    refused = [why for name, why in device.refused.items() if name == "telemetry"]
+    return Finding("GPU", True, shown("; ".join([detail + problems, *refused])), needed=False)

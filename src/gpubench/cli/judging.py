@@ -12,6 +12,8 @@ from gpubench.cli import printing
 from gpubench.invisible import shown
 
 if TYPE_CHECKING:
+    from gpubench.catalogue import Catalogue
+    from gpubench.records import RunRecord
     from gpubench.report.findings import Findings
 
 STDOUT = "-"
@@ -35,7 +37,9 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
         from gpubench import records
 
         records.write_text(Path(json_target), json.text(content), "choose another file with --json")
-    _show_measured(findings)
+    if findings.catalogue:
+        for record in findings.measured:
+            show_measured(record, findings.catalogue)
     printing.table(terminal.verdict_table(findings, printing.columns()))
     click.echo()
     printing.table(terminal.count_table(findings.judgement.verdicts))
@@ -45,19 +49,22 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
         click.echo(f"- {found.left.id} and {found.right.id}: {found.why}")
 
 
-def _show_measured(findings: Findings) -> None:
+def show_measured(record: RunRecord, catalogue: Catalogue) -> None:
+    """Print what a record measured, beside the peaks, and on stderr what weakens it."""
     from gpubench.report import rates
 
-    for record in findings.measured:
-        if findings.catalogue is None:
-            break
-        click.echo(f"Measured on {shown(record.device)}, record {record.id}:\n")
-        for table in (rates.rate_table(record, findings.catalogue), rates.time_table(record)):
-            if table.rows:
-                printing.table(table)
-                click.echo()
-        for line in rates.warnings(record):
-            printing.aside(shown(line))
+    click.echo(f"Measured on {shown(record.device)}, record {record.id}:\n")
+    for table in (
+        rates.rate_table(record, catalogue),
+        rates.shortfall_table(record, catalogue),
+        rates.time_table(record),
+        rates.figure_table(record),
+    ):
+        if table.rows:
+            printing.table(table)
+            click.echo()
+    for line in rates.warnings(record):
+        printing.aside(shown(line))
 
 
 def exit_if_failed(ctx: click.Context, findings: Findings, fail_on: tuple[str, ...] | None) -> None:

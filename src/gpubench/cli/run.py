@@ -40,6 +40,13 @@ def _device(text: str) -> str:
     show_default=True,
     help="How much to measure.",
 )
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    metavar="NAME",
+    help="Measure only this benchmark; may be given several times.",
+)
 @options.only
 @options.results
 @options.json_target
@@ -54,6 +61,7 @@ def command(
     claims_path: Path | None,
     device: str,
     suite: str,
+    benchmarks: tuple[str, ...],
     only: tuple[str, ...],
     results: Path,
     json_target: str | None,
@@ -76,13 +84,14 @@ def command(
     _end_cleanly_when_told_to(ctx)
     known = catalogue.load()
     path = claims_path or claims.default_path()
-    request = run.Request(path, results, device, suite, only, seed, redact, resume)
+    request = run.Request(path, results, device, suite, only, seed, redact, resume, benchmarks)
     if dry_run:
         _tell_plan(run.planned(request, known))
         return
+    _tell_why_nothing(device)
     result = run.execute(request, known, printing.aside, printing.ticker())
     record = result.record
-    measured = (record,) if record.measurements else ()
+    measured = (record,) if record.measurements or record.failures else ()
     on = record.device if record.device != "none" else judging.NO_DEVICE
     made = Made(record.created, record.environment["gpubench"], on)
     findings = Findings(made, result.judgement, known.articles, known, measured)
@@ -95,6 +104,16 @@ def command(
     else:
         click.echo(closing)
     judging.exit_if_failed(ctx, findings, fail_on)
+    if record.failures:
+        failed, every = len(record.failures), len(record.failures) + len(record.measurements)
+        printing.aside(
+            f"{failed} of {every} cases could not be measured "
+            f"({next(iter(record.failures.values()))}); --resume {record.id} tries again"
+        )
+        ctx.exit(NOT_MEASURED)
+
+
+NOT_MEASURED = 3
 
 
 def _tell_plan(steps: Sequence[Step]) -> None:
@@ -118,6 +137,14 @@ def _tell_plan(steps: Sequence[Step]) -> None:
     printing.table(Table(("case", "bytes a call", "operations a call", "time"), rows))
     least, most = sum(step.least_s for step in steps), sum(step.most_s for step in steps)
     click.echo(f"\nIn all {least:.0f} to {most:.0f} s, and what filling and checking takes.")
+
+
+def _tell_why_nothing(device: str) -> None:
+    """Why "auto" measures nothing on a machine that has a GPU's driver: nobody chose that."""
+    from gpubench.measuring import device as devices
+
+    if device == "auto" and devices.driver_seems_present() and (why := devices.why_no_gpu()):
+        printing.aside(f"Nothing is measured: {why}")
 
 
 TERMINATED = 128 + signal.SIGTERM

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubench import invisible, units
-from gpubench.cli import options, printing
+from gpubench.cli import judging, options, printing
 from gpubench.errors import UnknownName
 from gpubench.report.table import Table
 from gpubench.units import Quantity
@@ -34,7 +34,7 @@ def command(name: str, claims_path: Path | None, results: Path) -> None:
     from gpubench import catalogue, claims
 
     known = catalogue.load()
-    if _from_catalogue(name, known) or _record(name, results):
+    if _from_catalogue(name, known) or _record(name, results, known):
         return
     file = claims.load(claims_path or claims.default_path(), known)
     if not _entry(name, file, known):
@@ -177,7 +177,7 @@ def _article(article: Article) -> None:
 # --------------------------------------------------------------------------- records and claims
 
 
-def _record(name: str, results: Path) -> bool:
+def _record(name: str, results: Path, known: Catalogue) -> bool:
     from gpubench import records
 
     paths = records.list_records(results)
@@ -199,6 +199,9 @@ def _record(name: str, results: Path) -> bool:
         }
     )
     printing.table(Table(("claim", "verdict"), list(record.verdicts.items())))
+    if record.measurements or record.failures:
+        click.echo()
+        judging.show_measured(record, known)
     return True
 
 

@@ -6,11 +6,13 @@
 
 `clock` measures time and nothing else in gpubench does; `sampling` is the engine; `timing` is what
 its samples say; `telemetry`, `device`, `variant` and `provenance` are what the machine says of
-itself; `guards`, `verify` and `faults` are what can be wrong; `buffers` keeps caches out of it.
+itself, and `allocatable` what memory it can really have; `guards`, `verify` and `faults` are what
+can be wrong; `buffers` keeps caches out of it.
 """
 
+from gpubench.measuring.allocatable import allocatable_bytes
 from gpubench.measuring.clock import Clock, DeviceClock, HostClock
-from gpubench.measuring.device import Device, clock_for, find, import_torch
+from gpubench.measuring.device import Device, clock_for, current, find, import_torch, why_no_gpu
 from gpubench.measuring.faults import told
 from gpubench.measuring.guards import Ceilings
 from gpubench.measuring.sampling import PLANS, CutShort, Plan, Prepared, measure
@@ -31,9 +33,12 @@ __all__ = [
     "Reading",
     "Telemetry",
     "Timing",
+    "allocatable_bytes",
     "clock_for",
+    "current",
     "find",
     "import_torch",
     "measure",
     "told",
+    "why_no_gpu",
 ]

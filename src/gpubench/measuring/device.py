@@ -6,7 +6,8 @@ import importlib
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +86,7 @@ def find(device: str, identify: Identify | None = None) -> Device | None:
     if named is None:
         known = ("auto", "none", "cpu", "cuda", "cuda:1")
         raise UnknownName("device", device, known, "write auto, none, cpu, cuda or cuda:1")
-    if device == "none" or (device == "auto" and not _driver_seems_present()):
+    if device == "none" or (device == "auto" and not driver_seems_present()):
         return None
     if device == "auto":
         try:
@@ -97,7 +98,7 @@ def find(device: str, identify: Identify | None = None) -> Device | None:
 
 def why_no_gpu() -> str:
     """Why "auto" finds no GPU, in a sentence; empty when it finds one."""
-    if not _driver_seems_present():
+    if not driver_seems_present():
         return "this machine has no GPU driver"
     try:
         _gpu(0, None)
@@ -109,6 +110,16 @@ def why_no_gpu() -> str:
 def clock_for(device: Device) -> Clock:
     """The clock that times work on this device."""
     return HostClock() if device.kind == "cpu" else DeviceClock(device.index)
+
+
+@contextmanager
+def current(device: Device) -> Iterator[None]:
+    """Make this the device that kernels are launched on, which is otherwise the first one."""
+    if device.kind == "cpu":
+        yield
+        return
+    with import_torch().cuda.device(device.index):
+        yield
 
 
 def import_torch() -> Any:
@@ -127,7 +138,7 @@ def import_torch() -> Any:
 # --------------------------------------------------------------------------- graphics cards
 
 
-def _driver_seems_present() -> bool:
+def driver_seems_present() -> bool:
     """Whether any GPU driver has left a device file; importing torch to find out takes seconds."""
     if platform.system() != "Linux":
         return True

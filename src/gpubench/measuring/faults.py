@@ -6,17 +6,25 @@ triton need be there. What is not known is left alone and keeps its traceback: i
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gpubench.errors import CannotMeasure, DeviceLost
 
-_RUNTIMES = ("CUDA error", "HIP error", "CUDA driver error")
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+_RUNTIMES = ("CUDA error", "HIP error", "CUDA driver error", "Triton Error [")
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "not enough memory"),
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 # cudaErrorDevicesUnavailable (46), and what torch says when another process holds the card alone.
 _BUSY = ("busy or unavailable", "exclusive")
 # Errors of one launch, after which the device still answers.
-_HARMLESS = ("invalid argument", "invalid configuration", "too many resources requested")
+_HARMLESS = (
+    *("invalid argument", "invalid configuration", "too many resources requested"),
+    *("no kernel image", "kernel image is invalid", "unsupported toolchain"),
+    *("CUBLAS_STATUS_NOT_SUPPORTED", "CUBLAS_STATUS_INVALID_VALUE"),
+)
 
 
 def as_sentence(error: BaseException, doing: str) -> CannotMeasure | None:
@@ -41,6 +49,12 @@ def as_sentence(error: BaseException, doing: str) -> CannotMeasure | None:
         return CannotMeasure(
             f"the kernel does not compile for this device while {doing} ({_last_line(error)}): "
             f"another version of triton may help; the torch method does not need it"
+        )
+    if _of_the_launcher(error):
+        return CannotMeasure(
+            f"triton cannot start kernels here while {doing} ({_last_line(error)}): it needs a C "
+            f"compiler, Python's headers, the driver's libcuda and a home it can write to; the "
+            f"torch method needs none of them"
         )
     if "AcceleratorError" in kinds or (
         isinstance(error, RuntimeError) and text.startswith(_RUNTIMES)
@@ -85,6 +99,19 @@ def _of_the_compiler(error: BaseException) -> bool:
     if any(kind.__module__.split(".")[0] == "triton" for kind in type(error).__mro__):
         return True
     return isinstance(error, RuntimeError) and "PassManager::run failed" in str(error)
+
+
+def _of_the_launcher(error: BaseException) -> bool:
+    """Whether triton failed in what it builds and loads beside the kernel, on the host."""
+    step, rooms = error.__traceback__, list[str]()
+    while step is not None:
+        rooms.append(str(step.tb_frame.f_globals.get("__name__", "")))
+        step = step.tb_next
+    if not any(room.startswith(("triton.runtime", "triton.backends")) for room in rooms):
+        return False
+    if isinstance(error, OSError | subprocess.SubprocessError | AssertionError | ImportError):
+        return True
+    return isinstance(error, RuntimeError) and not str(error).startswith(_RUNTIMES)
 
 
 def _says(text: str, phrases: tuple[str, ...]) -> bool:

@@ -37,6 +37,7 @@ CODES: dict[str, str] = {
     "another-variant": "the device is not the part of that name",
     "unknown-card": "not in the catalogue",
     "mig-slice": "a slice of a card",
+    "not-allocated": "the memory that can be had was not looked for",
     "power-limited": "a power limit below the card's default",
 }
 """Every caution's code, and what it says."""

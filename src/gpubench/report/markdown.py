@@ -103,7 +103,9 @@ def _measured(findings: Findings) -> Iterator[str]:
         for told in (
             rates.rate_table(record, findings.catalogue),
             rates.shortfall_table(record, findings.catalogue),
+            rates.compute_shortfall_table(record, findings.catalogue),
             rates.time_table(record),
+            rates.figure_table(record),
         ):
             if told.rows:
                 yield markdown_table(told)

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gpubench import normalised
+from gpubench import benchmarks, normalised
 from gpubench.catalogue import Catalogue
+from gpubench.comparison import Pair
 from gpubench.measuring import timing
-from gpubench.model import Caution, Measurement
+from gpubench.model import Case, Caution, Measurement
 from gpubench.normalised import Normalised
+from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
 from gpubench.report.table import Table
 from gpubench.units import Quantity, show
 
 
 def rate_table(record: RunRecord, catalogue: Catalogue) -> Table:
-    """Every measured rate of device memory and its shares of the peaks."""
+    """Every measured rate of device memory and matrix units, and its shares of the peaks."""
     rows = [_row(found) for found in normalised.rates(record, catalogue)]
-    head = ("pattern", "method", "phase", "rate", "±", "data sheet", "device", "at clock")
+    head = ("kernel", "method", "phase", "rate", "±", "data sheet", "device", "at clock")
     return Table((*head, "per joule", "cautions"), rows)
 
 
+def figure_table(record: RunRecord) -> Table:
+    """What the driver reports of the whole card, and the memory that could really be had."""
+    rows = [
+        [name.replace("_", " "), show(Quantity(value, _unit(name)))]
+        for name, value in record.device_figures.items()
+    ]
+    return Table(("the device says", "value"), rows)
+
+
+# Figures of a device that no claim can be about.
+_UNITS = {"allocatable_memory": "B", "max_memory_clock": "1/s"}
+
+
+def _unit(name: str) -> str:
+    return QUANTITIES[name].unit if name in QUANTITIES else _UNITS.get(name, "1")
+
+
 def time_table(record: RunRecord) -> Table:
-    """What is told by its time or is no rate of device memory: sweeps, copies, launches."""
+    """What is told by its time or is the rate of no peak: sweeps, copies, launches."""
     rows = [
         _timed(found)
         for found in record.measurements
-        if found.blocks and found.case.benchmark != "bandwidth"
+        if found.blocks and not benchmarks.quantity(found.case)
     ]
     return Table(("benchmark", "case", "time", "rate", "±", "cautions"), rows)
 
@@ -46,6 +65,48 @@ def shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
         if budget
     ]
     return Table(("pattern", *names), rows)
+
+
+def compute_shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
+    """Where the rate of products is lost, for the fastest of each precision, method and phase."""
+    best: dict[tuple[str, str, str], Normalised] = {}
+    for found in normalised.rates(record, catalogue):
+        case, phase = found.measurement.case, found.measurement.phase
+        if found.unit == "B/s" or not benchmarks.is_evidence(case):
+            continue
+        key = benchmarks.quantity(case), case.method, phase
+        if key not in best or found.rate.mid > best[key].rate.mid:
+            best[key] = found
+    budgets = [
+        (found, normalised.compute_shortfall(found, record, catalogue)) for found in best.values()
+    ]
+    names = next(([loss.name for loss in budget] for _, budget in budgets if budget), [])
+    rows = [
+        [
+            _kernel(found.measurement.case),
+            found.measurement.case.method,
+            found.measurement.phase,
+            *(_percent(loss.factor) for loss in budget),
+        ]
+        for found, budget in budgets
+        if budget
+    ]
+    return Table(("kernel", "method", "phase", *names), rows)
+
+
+def comparison_table(pairs: Iterable[Pair]) -> Table:
+    """Two records, case by case."""
+    rows = [
+        [
+            pair.name,
+            f"{show(Quantity(pair.first.mid, 's'))} ±{100 * pair.first.half_width:.2f} %",
+            f"{show(Quantity(pair.second.mid, 's'))} ±{100 * pair.second.half_width:.2f} %",
+            f"{100 * pair.faster:+.2f} %",
+            "yes" if pair.apart else "no",
+        ]
+        for pair in pairs
+    ]
+    return Table(("case", "first", "second", "faster", "beyond the intervals"), rows)
 
 
 def warnings(record: RunRecord) -> list[str]:
@@ -71,19 +132,28 @@ def warnings(record: RunRecord) -> list[str]:
 
 
 def _row(found: Normalised) -> list[str]:
-    case = found.measurement.case
+    case, per_joule = found.measurement.case, found.unit.replace("/s", "/J")
     return [
-        str(case.parameters["pattern"]),
+        _kernel(case),
         case.method,
         found.measurement.phase,
-        show(Quantity(found.rate.mid, "B/s")),
+        show(Quantity(found.rate.mid, found.unit)),
         f"{100 * found.rate.half_width:.2f} %",
         _percent(found.of_datasheet),
         _percent(found.of_device),
         _percent(found.of_observed),
-        show(Quantity(found.per_joule, "B/J")) if found.per_joule else "",
+        show(Quantity(found.per_joule, per_joule)) if found.per_joule else "",
         _codes(found.measurement),
     ]
+
+
+def _kernel(case: Case) -> str:
+    """A pattern, or the precision, shape and data of a product."""
+    p = case.parameters
+    if "pattern" in p:
+        return str(p["pattern"])
+    data = "" if p["data"] == "normal" else f" of {p['data']}"
+    return f"{p['precision']} {p['m']} × {p['n']} × {p['k']}{data}"
 
 
 def _timed(found: Measurement) -> list[str]:

@@ -1,0 +1,217 @@
+"""Compiles the matrix products for one target without a GPU, and prints what the code does.
+
+    python tests/kernels_gemm_aot.py TARGET
+
+TARGET is sm_80, sm_90 …, or gfx942. One JSON object, from the name of a variant to a `Code`: all
+configurations of the target's family with float16, the default with the other types, and some that
+must fail the assertions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from gpubench.kernels import gemm
+from kernels_aot import TOOLS, target_of
+
+POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float8_e4m3fn": "*fp8e4nv"}
+BYTES = {"float16": 2, "bfloat16": 2, "float8_e4m3fn": 1}
+CAPABILITIES = {"sm_80": "8.0", "sm_90": "9.0", "sm_100": "10.0"}
+
+
+@dataclass
+class Code:
+    """What a compiled kernel does. Counts are of instructions in its text, not of executions."""
+
+    products: dict[str, int]  # instructions of the matrix units, by their whole name
+    bulk_loads: int  # blocks asked of the bulk copy engine, from device into shared memory
+    bulk_stores: int  # and back
+    loads: list[int]  # bytes of each load of one thread, into registers or shared memory
+    stores: list[int]
+    roles: int  # changes of a warp's share of registers: none without specialised warps
+    serialized: bool  # the assembler waits for each matrix instruction
+    threads: int
+    registers: int
+    spilled: int  # bytes on NVIDIA, registers on AMD
+    shared_bytes: int
+    scratch_bytes: int  # device memory of each program, for descriptors
+    machine: dict[str, int]  # opcodes of interest once assembled, where it was disassembled
+
+
+def variants(target: str) -> Iterator[tuple[str, str, gemm.Config, bool, dict[str, int]]]:
+    """(name, dtype, configuration, whether B lies by columns, options) of what is compiled."""
+    configs = gemm.CONFIGS[gemm.family(CAPABILITIES.get(target, target))]
+    for place, config in enumerate(configs):
+        yield f"{place} float16", "float16", config, True, {}
+    default = configs[0]
+    yield "bfloat16", "bfloat16", default, True, {}
+    if default.descriptors:
+        yield "float8", "float8_e4m3fn", default, True, {}
+        yield "by rows", "float16", default, False, {}
+        yield "pointers", "float16", gemm.CONFIGS["ampere"][0], True, {}
+    if target.startswith("sm_"):
+        unspecialised = replace(configs[-1], specialize=False)
+        yield "crowded", "float16", unspecialised, True, {"maxnreg": 96}
+        yield "deep", "float16", replace(unspecialised, block_n=256, stages=6), True, {}
+
+
+def compiled(
+    dtype: str, config: gemm.Config, by_columns: bool, target: GPUTarget, **options: int
+) -> Any:
+    """A kernel compiled as a launch on sizes that are multiples of 16 would."""
+    fn = gemm._persistent if config.descriptors else gemm._one_tile
+    constants: dict[str, Any] = {
+        "BM": config.block_m,
+        "BN": config.block_n,
+        "BK": config.block_k(BYTES[dtype]),
+        "GROUP": config.group,
+        "BY_COLUMNS": by_columns,
+    }
+    if config.descriptors:
+        constants |= {
+            "SUBTILES": config.subtiles,
+            "SPECIALIZE": config.specialize,
+            "FLATTEN": config.flatten,
+        }
+    signature, attributes = {}, {}
+    for place, parameter in enumerate(fn.params):
+        if parameter.name in constants:
+            signature[parameter.name] = "constexpr"
+            continue
+        out = POINTERS["bfloat16"] if BYTES[dtype] == 1 else POINTERS[dtype]
+        pointer = {"c": out, "a": POINTERS[dtype], "b": POINTERS[dtype]}
+        signature[parameter.name] = pointer.get(parameter.name, "i32")
+        attributes[(place,)] = [["tt.divisibility", 16]]
+    source = ASTSource(fn, signature=signature, constexprs=constants, attrs=attributes)
+    how = {"num_warps": config.num_warps, "num_stages": config.stages, **options}
+    return triton.compile(source, target=target, options=how)
+
+
+def read_code(kernel: Any, target: GPUTarget, disassemble: bool) -> Code:
+    """What a kernel does; disassembling costs more than all the rest."""
+    if target.backend == "hip":
+        return _read_amd(kernel)
+    ptx = kernel.asm["ptx"]
+    with tempfile.TemporaryDirectory() as folder:
+        said = _assembled(ptx, target.arch, Path(folder))
+        machine = _opcodes(kernel.asm["cubin"], Path(folder)) if disassemble else {}
+    registers = re.search(r"Used (\d+) registers", said)
+    threads = re.search(r"\.reqntid (\d+)", ptx)
+    spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", said)
+    assert registers, said
+    assert threads, ptx[:500]
+    assert spills, said
+    return Code(
+        products=dict(Counter(_NVIDIA_PRODUCT.findall(ptx))),
+        bulk_loads=len(re.findall(r"cp\.async\.bulk\.tensor\S*shared::\w+\.global", ptx)),
+        bulk_stores=len(re.findall(r"cp\.async\.bulk\.tensor\S*global\.shared", ptx)),
+        loads=[_bytes(found) for found in _NVIDIA_ACCESS.finditer(ptx) if found["kind"] != "st"],
+        stores=[_bytes(found) for found in _NVIDIA_ACCESS.finditer(ptx) if found["kind"] == "st"],
+        roles=len(re.findall(r"setmaxnreg", ptx)),
+        serialized="serialized" in said,
+        threads=int(threads[1]),
+        registers=int(registers[1]),
+        spilled=sum(int(number) for number in spills),
+        shared_bytes=kernel.metadata.shared,
+        scratch_bytes=kernel.metadata.global_scratch_size,
+        machine=machine,
+    )
+
+
+_NVIDIA_PRODUCT = re.compile(r"\b(?:wgmma\.mma_async|tcgen05\.mma|mma\.sync)\.\S+")
+_NVIDIA_ACCESS = re.compile(
+    r"\b(?P<kind>ld|st|cp\.async)\.(?:c[ag]\.shared\.global|global)(?P<how>\S*)(?P<rest>.*)"
+)
+_OPCODES = ("HMMA", "HGMMA", "QGMMA", "UTCHMMA", "UTMALDG", "UTMASTG", "LDGSTS", "LDL", "STL")
+
+
+def _bytes(access: re.Match[str]) -> int:
+    if access["kind"] == "cp.async":
+        found = re.search(r"\], (0x[0-9a-f]+|\d+)", access["rest"])
+        assert found is not None
+        return int(found[1], 0)
+    lanes = re.search(r"\.v(\d)", access["how"])
+    bits = re.search(r"\.[bfsu](\d+)$", access["how"])
+    assert bits is not None
+    return int(bits[1]) // 8 * (int(lanes[1]) if lanes else 1)
+
+
+def _assembled(ptx: str, arch: int, folder: Path) -> str:
+    """What the assembler reports."""
+    source = folder / "kernel.ptx"
+    source.write_text(ptx)
+    name = re.search(r"\.target (\w+)", ptx)
+    assert name is not None
+    blackwell = TOOLS / "ptxas-blackwell"
+    tool = blackwell if arch >= 100 and blackwell.exists() else TOOLS / "ptxas"
+    return subprocess.run(
+        [tool, "-v", f"--gpu-name={name[1]}", source, "-o", folder / "out"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+
+
+def _opcodes(cubin: bytes, folder: Path) -> dict[str, int]:
+    binary = folder / "kernel.cubin"
+    binary.write_bytes(cubin)
+    text = subprocess.run(
+        [TOOLS / "cuobjdump", "-sass", binary], capture_output=True, text=True, check=True
+    ).stdout
+    found = Counter(re.findall(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\w+ )?([A-Z0-9]+)", text))
+    return {name: found[name] for name in _OPCODES}
+
+
+def _read_amd(kernel: Any) -> Code:
+    text = kernel.asm["amdgcn"]
+    accesses = re.findall(r"\b(?:global|buffer)_(load|store)_([a-z0-9]+)", text)
+    registers = re.search(r"\.vgpr_count:\s+(\d+)", text)
+    threads = re.search(r"\.max_flat_workgroup_size:\s+(\d+)", text)
+    spills = re.findall(r"\.[sv]gpr_spill_count:\s+(\d+)", text)
+    assert registers
+    assert threads
+    assert len(spills) == 2
+    return Code(
+        products=dict(Counter(re.findall(r"\bv_mfma_\S+", text))),
+        bulk_loads=0,
+        bulk_stores=0,
+        loads=[_AMD_BYTES[width] for kind, width in accesses if kind == "load"],
+        stores=[_AMD_BYTES[width] for kind, width in accesses if kind == "store"],
+        roles=0,
+        serialized=False,
+        threads=int(threads[1]),
+        registers=int(registers[1]),
+        spilled=sum(int(number) for number in spills),
+        shared_bytes=kernel.metadata.shared,
+        scratch_bytes=0,
+        machine={},
+    )
+
+
+_AMD_BYTES = {"ubyte": 1, "byte": 1, "ushort": 2, "short": 2}
+_AMD_BYTES |= {"dword": 4, "dwordx2": 8, "dwordx3": 12, "dwordx4": 16}
+
+
+def main(name: str) -> None:
+    target, found = target_of(name), {}
+    for variant, dtype, config, by_columns, options in variants(name):
+        kernel = compiled(dtype, config, by_columns, target, **options)
+        found[variant] = asdict(read_code(kernel, target, variant in ("0 float16", "pointers")))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,295 @@
+"""Matrix products as a benchmark: what is planned, counted, checked, and held against."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubench import benchmarks
+from gpubench.benchmarks import gemm
+from gpubench.errors import CannotMeasure, DeviceLost, WrongResult
+from gpubench.measuring import Ceilings, Device
+from gpubench.model import Case
+
+needs_torch = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="torch is not installed"
+)
+
+H200 = Device(
+    "cuda",
+    "NVIDIA H200",
+    capability="9.0",
+    accelerator="nvidia-h200-sxm",
+    memory_total=141 * 10**9,
+    memory_free=140 * 10**9,
+    units=132,
+    max_sm_clock_hz=1.98e9,
+)
+HOST = Device("cpu", "a processor", memory_free=2**34, units=2)
+
+
+def case(precision: str = "fp32", m: int = 64, data: str = "normal", method: str = "torch") -> Case:
+    return Case("gemm", method, {"precision": precision, "m": m, "n": 48, "k": 80, "data": data})
+
+
+def test_a_product_counts_two_operations_for_each_pair() -> None:
+    found = gemm.work({"precision": "fp16", "m": 2, "n": 3, "k": 5, "data": "normal"})
+    assert found.flops == 2 * 2 * 3 * 5
+    assert found.bytes == 2 * (2 * 5 + 5 * 3 + 2 * 3)
+    cube = gemm.work({"precision": "bf16", "m": 8192, "n": 8192, "k": 8192, "data": "normal"})
+    assert cube.flops == pytest.approx(1.0995e12, rel=1e-4)
+
+
+def test_the_ceiling_of_an_h200_is_its_units_at_the_largest_clock() -> None:
+    # 132 multiprocessors of 4 matrix units, 512 multiply-adds a clock each, at 1980 MHz.
+    expected = 132 * 4 * 512 * 2 * 1.98e9
+    for precision in ("fp16", "bf16"):
+        assert gemm.ceilings(case(precision), H200).compute == pytest.approx(expected)
+    assert expected == pytest.approx(1070.5e12, rel=1e-4)
+
+
+def test_no_ceiling_is_guessed() -> None:
+    assert gemm.ceilings(case(), HOST) == Ceilings()
+    assert gemm.ceilings(case("fp16"), replace(H200, accelerator=None)) == Ceilings()
+    assert gemm.ceilings(case("fp16"), replace(H200, max_sm_clock_hz=0.0)) == Ceilings()
+
+
+@pytest.mark.parametrize("suite", ["quick", "standard", "full"])
+def test_both_methods_are_measured_in_turn_at_every_shape(suite: str) -> None:
+    cases = [p.case for p in gemm.plan(H200, suite) if p.case.parameters["data"] == "normal"]
+    ours = [c.parameters for c in cases if c.method == "triton"]
+    assert ours == [c.parameters for c in cases if c.method == "torch"]
+    assert [c.method for c in cases] == ["torch", "triton"] * len(ours)
+    cubes = {c["m"] for c in ours if c["m"] == c["n"] == c["k"]}
+    assert cubes == {8192} if suite == "quick" else {1024, 2048, 4096, 8192, 16384}
+    assert {c["precision"] for c in ours} == {"fp16", "bf16"}
+
+
+def test_heat_and_other_data_where_there_is_time() -> None:
+    heated = {p.case.parameters["m"] for p in gemm.plan(H200, "standard") if len(p.phases) == 2}
+    assert heated == {8192}
+    assert {p.case.parameters["data"] for p in gemm.plan(H200, "standard")} == {"normal"}
+    other = [p for p in gemm.plan(H200, "full") if p.case.parameters["data"] != "normal"]
+    assert {p.case.parameters["data"] for p in other} == {"zeros", "ones", "signs"}
+    heated = [p for p in other if p.phases == ("burst", "sustained")]
+    assert {p.case.parameters["precision"] for p in heated} == {"fp16"}
+
+
+def test_a_small_card_leaves_out_what_does_not_fit() -> None:
+    small = replace(H200, memory_free=2 * 10**9)
+    sizes = [p.case.parameters["m"] for p in gemm.plan(small, "standard")]
+    assert 16384 not in sizes
+    assert 8192 in sizes
+
+
+def test_a_processor_is_measured_by_torch_alone() -> None:
+    plan = gemm.plan(HOST, "standard")
+    assert {p.case.method for p in plan} == {"torch"}
+    assert {p.case.parameters["precision"] for p in plan} == {"fp32", "bf16", "fp16"}
+    assert max(p.case.parameters["m"] for p in plan) == 2048
+
+
+@given(units=st.integers(1, 300), suite=st.sampled_from(["standard", "full"]))
+def test_the_search_fills_every_wave(units: int, suite: str) -> None:
+    for m, n, _ in gemm.filling_shapes(units, suite):
+        assert (m // 128) * (n // 256) % units == 0
+        assert m % 128 == n % 256 == 0
+
+
+def test_what_a_case_finds_is_its_precision_s_peak_and_only_normal_data_is_evidence() -> None:
+    assert benchmarks.quantity(case("fp16")) == "peak_fp16"
+    assert benchmarks.quantity(case("bf16", data="zeros")) == "peak_bf16"
+    assert benchmarks.unit(case("fp16")) == "FLOP/s"
+    assert benchmarks.is_evidence(case("fp16"))
+    assert not benchmarks.is_evidence(case("fp16", data="zeros"))
+
+
+def test_benchmarks_without_quantities_of_their_own_keep_the_module_s() -> None:
+    copy = Case("bandwidth", "torch", {"pattern": "copy", "n": 8})
+    assert (benchmarks.quantity(copy), benchmarks.unit(copy)) == ("memory_bandwidth", "B/s")
+    assert benchmarks.is_evidence(copy)
+    launch = Case("launch", "torch", {"way": "queued"})
+    assert benchmarks.quantity(launch) == ""
+    assert not benchmarks.is_evidence(launch)
+    assert benchmarks.quantity(Case("of another version", "torch", {})) == ""
+
+
+@needs_torch
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_product_on_the_processor_is_checked_and_called(precision: str) -> None:
+    prepared = gemm.prepare(case(precision), HOST, seed=1)
+    prepared.call()
+    assert re.match(r"a random projection, \d+ rows and \d+ columns: rel", prepared.verification)
+    assert prepared.work == gemm.work(prepared.case.parameters)
+
+
+@needs_torch
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["zeros", "ones", "signs"])
+def test_other_data_is_checked_too(data: str) -> None:
+    prepared = gemm.prepare(case("fp32", data=data), HOST, seed=1)
+    assert "equal to the reference" in prepared.verification
+
+
+@needs_torch
+@pytest.mark.slow
+def test_data_is_what_its_name_says() -> None:
+    import torch
+
+    def filled(data: str) -> Any:
+        return gemm.fill(torch.empty(100, 100), data, torch.Generator().manual_seed(1))
+
+    assert set(filled("signs").unique().tolist()) == {-1.0, 1.0}
+    assert set(filled("ones").unique().tolist()) == {1.0}
+    assert set(filled("zeros").unique().tolist()) == {0.0}
+    assert filled("normal").std().item() == pytest.approx(1.0, abs=0.05)
+
+
+class Wrong:
+    """A product that leaves something wrong in C."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+
+    def __call__(self, x: gemm.Matrices) -> Any:
+        def call() -> None:
+            x.torch.mm(x.a, x.b, out=x.c)
+            if self.fault == "unwritten":
+                x.c[5, 7] = float("nan")
+            elif self.fault == "infinite":
+                x.c[5, 7] = float("inf")
+            elif self.fault == "scaled":
+                x.c.mul_(1.01)
+            else:
+                x.c[32:40, 16:32] = 0  # one tile
+
+        return call
+
+
+@needs_torch
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("unwritten", "leaves 1 elements that are no number, so it is not timed"),
+        ("infinite", "fp32 64 × 48 × 80 gives a wrong answer"),
+        ("scaled", "its relative error is 1"),
+        ("a tile left out", "fp32 64 × 48 × 80 gives a wrong answer"),
+    ],
+)
+def test_a_wrong_answer_is_not_timed(
+    fault: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemm, "_torch_call", Wrong(fault))
+    with pytest.raises(WrongResult, match=sentence):
+        gemm.prepare(case(), HOST, seed=1)
+
+
+@needs_torch
+@pytest.mark.slow
+def test_a_tile_between_the_samples_is_seen_in_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gemm, "_torch_call", Wrong("a tile left out"))
+    monkeypatch.setattr(gemm, "_drawn", lambda size, _: [0, size - 1])
+    with pytest.raises(WrongResult, match="gives a wrong answer"):
+        gemm.prepare(case(), HOST, seed=1)
+
+
+@needs_torch
+@pytest.mark.slow
+def test_a_type_that_torch_cannot_multiply_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Half'")
+
+    monkeypatch.setattr(torch, "mm", refused)
+    with pytest.raises(CannotMeasure, match="this torch has no product for it here"):
+        gemm.prepare(case("fp16"), HOST, seed=1)
+
+
+class Stopwatch:
+    """A clock that makes each call once, and tells the seconds that a script holds for it."""
+
+    def __init__(self, script: dict[Any, float], launched: list[Any]) -> None:
+        self.script, self.launched = script, launched
+
+    def samples(self, call: Any, _calls: int, count: int) -> list[float]:
+        call()
+        return [self.script.get(self.launched[-1] if self.launched else None, 1.0)] * count
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Our kernels with a launch that torch carries out on the processor, or a fault to order."""
+    pytest.importorskip("torch")
+    found = pytest.importorskip("gpubench.kernels.gemm")
+    found_launched: list[Any] = []
+    found_faults: dict[Any, Exception] = {}
+    found_wrong: list[Any] = []
+
+    def multiply(c: Any, a: Any, b: Any, *, programs: int, config: Any) -> None:
+        assert programs == 132
+        if config in found_faults:
+            raise found_faults[config]
+        found_launched.append(config)
+        c.copy_(a @ b)
+        if config in found_wrong:
+            c[:16, :16] = 0  # one tile
+
+    monkeypatch.setattr(found, "multiply", multiply)
+    seconds = {config: 9.0 - place for place, config in enumerate(found.CONFIGS["hopper"])}
+    monkeypatch.setattr(gemm, "DeviceClock", lambda _: Stopwatch(seconds, found_launched))
+    return found, found_faults, found_wrong
+
+
+GPU_OF_TORCH = replace(H200, kind="cpu")  # so that its matrices lie in the host's memory
+
+
+@pytest.mark.slow
+def test_the_fastest_configuration_is_chosen_and_all_are_kept(kernels: Any) -> None:
+    module, faults, _ = kernels
+    configs = module.CONFIGS["hopper"]
+    faults[configs[-1]] = RuntimeError("PassManager::run failed")
+    prepared = gemm.prepare(case("fp32", method="triton"), GPU_OF_TORCH, seed=1)
+    assert prepared.choices["config"] == vars(configs[-2])
+    tried = prepared.choices["search"]
+    assert [row["seconds"] for row in tried] == [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, None][: len(configs)]
+    assert "does not compile for this device" in tried[-1]["failed"]
+    assert "failed" not in tried[0]
+
+
+@pytest.mark.slow
+def test_a_configuration_that_is_wrong_is_named_and_not_chosen(kernels: Any) -> None:
+    module, _, wrong = kernels
+    wrong.append(module.CONFIGS["hopper"][-1])
+    prepared = gemm.prepare(case("fp32", method="triton"), GPU_OF_TORCH, seed=1)
+    assert prepared.choices["config"] == vars(module.CONFIGS["hopper"][-2])
+    assert "gives a wrong answer" in prepared.choices["search"][-1]["failed"]
+
+
+@pytest.mark.slow
+def test_a_device_on_which_no_configuration_runs_is_told_why(kernels: Any) -> None:
+    module, faults, _ = kernels
+    faults |= dict.fromkeys(module.CONFIGS["hopper"], RuntimeError("PassManager::run failed"))
+    with pytest.raises(
+        CannotMeasure, match=r"none of the 7 configurations ran .* does not compile"
+    ):
+        gemm.prepare(case("fp32", method="triton"), GPU_OF_TORCH, seed=1)
+
+
+@pytest.mark.slow
+def test_a_device_that_is_lost_in_the_search_is_lost(kernels: Any) -> None:
+    module, faults, _ = kernels
+    faults[module.CONFIGS["hopper"][2]] = RuntimeError("CUDA error: an illegal memory access")
+    with pytest.raises(DeviceLost):
+        gemm.prepare(case("fp32", method="triton"), GPU_OF_TORCH, seed=1)

@@ -21,7 +21,8 @@ class Request:
     """What a run is asked to do.
 
     `device` is "auto", "none", "cpu" or "cuda[:N]"; `suite` names a plan of `measuring.PLANS`;
-    `only` names claims and `benchmarks` what to measure, all if empty; `resume` is the id of a record that was cut short, or its beginning.
+    `only` names claims to judge and `benchmarks` what to measure, all of them if empty; `resume` is
+    the id of a record that was cut short, or its beginning.
     """
 
     claims: Path

@@ -117,7 +117,8 @@ def test_a_nearly_full_card_gives_a_large_uplift_and_says_why() -> None:
 
 def test_decode_of_one_sequence_gains_what_bandwidth_gains() -> None:
     found = ratio("inference_throughput", **CHAT, batch=1, phase="decode")
-    assert 1.2 < found.mid < 4.8 / 3.35
+    # Launching the kernels of 80 layers takes as long on both, so that a part of the gain is lost.
+    assert 1.15 < found.mid < 4.8 / 3.35
     assert found.binding_limit == "memory bandwidth"
 
 

@@ -22,7 +22,7 @@ from gpubench.roofline import (
 CATALOGUE = catalogue.load()
 TABLE = DATA / "inference_published.csv"
 STORED = validated.load()
-STALE = "validated_error.yaml is out of date: write it again with validation.written"
+STALE = "validated_error.yaml is out of date: write it again with gpubench calibrate"
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,20 @@ def test_the_stored_errors_belong_to_the_shipped_table() -> None:
 
 
 def test_the_stored_errors_are_those_of_this_model() -> None:
-    found = validation.summarise(CATALOGUE)
+    found = validation.summarise(
+        CATALOGUE.inference_rows(), CATALOGUE, STORED["folds"], calibration.load()
+    )
     assert {name: STORED[name] for name in found} == found, STALE
-
-
-def test_the_file_is_written_by_the_code_that_checks_it() -> None:
     text = files("gpubench.roofline").joinpath(validated.FILE).read_text(encoding="utf-8")
-    assert validation.written(CATALOGUE, TABLE.read_bytes(), str(STORED["date"])) == text, STALE
+    assert validation.written(found, STORED["table_sha256"], str(STORED["date"])) == text, STALE
+
+
+def test_each_row_is_held_against_a_fit_that_left_out_its_source() -> None:
+    sources = {row.source_id for row in CATALOGUE.inference_rows()}
+    assert set(STORED["folds"]) <= sources
+    assert {"trtllm-0.13", "trtllm-0.14"} <= set(STORED["folds"])
+    for values in STORED["folds"].values():
+        assert set(values) == set(calibration.load().fitted)
 
 
 def test_the_documented_errors_are_the_stored_ones() -> None:
@@ -61,14 +68,15 @@ def test_the_documented_errors_are_the_stored_ones() -> None:
 def test_ratios_of_h200_and_h100_are_within_the_goal() -> None:
     found = STORED["ratio_equal_compute"]["max_batch"]
     assert found["count"] > 300
-    assert found["median"] <= 0.08
-    assert found["mean"] <= 0.12
+    assert found["median"] <= 0.055
+    assert found["mean"] <= 0.07
 
 
 def test_absolute_throughput_is_within_the_goal() -> None:
     found = STORED["absolute"]["max_batch"]
     assert found["count"] > 1500
-    assert found["median"] <= 0.25
+    assert found["median"] <= 0.07
+    assert found["mean"] <= 0.11
 
 
 def test_rows_that_cannot_be_judged_say_why(predictions: list[validation.Prediction]) -> None:
@@ -107,7 +115,7 @@ def test_no_published_run_is_said_not_to_fit(predictions: list[validation.Predic
 
 
 @pytest.mark.parametrize(("name", "gpus"), [("nvidia-h200-sxm", 1), ("nvidia-h100-sxm5", 2)])
-def test_mlperf_results_nobody_fitted_lie_in_the_interval(name: str, gpus: int) -> None:
+def test_mlperf_results_nobody_fitted_are_predicted_within_a_quarter(name: str, gpus: int) -> None:
     # Llama-2-70B offline on eight GPUs: one H200 holds a copy, two H100 share one. Prompts and
     # answers of OpenOrca average about 300 tokens, which is why these rows are not in the fit.
     asked = {"model": "llama-2-70b", "precision": "fp8", "gpus": gpus}
@@ -124,7 +132,8 @@ def test_mlperf_results_nobody_fitted_lie_in_the_interval(name: str, gpus: int) 
         == ("mlperf-v4.1", name, "llama-2-70b", 8, "offline_max_throughput")
     ]
     assert len(published) >= 3
-    assert found.low < max(published) / 8 * gpus < found.high
+    # The best of several submitters, each tuned, is more than a default engine reaches.
+    assert 0.75 < found.mid / (max(published) / 8 * gpus) < 1
 
 
 def test_an_h20_nobody_fitted_is_predicted_within_a_tenth() -> None:

@@ -7,8 +7,9 @@ the ends of its plausible range, not of the result.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import yaml
 
 from gpubench.errors import CatalogueError
+
+FILE = "calibration.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Parameters:
     tile_tokens: float
     tile_columns: float
     attention_efficiency: float
-    elementwise_passes: float
+    elementwise_operations: float
     smoothness: float
     layer_overhead_s: float
     step_overhead_s: float
@@ -50,7 +53,7 @@ class Parameters:
     network_latency_s: float
     reported_capacity: float
     runtime_reserve_bytes: float
-    peer_reserve_bytes: float
+    group_batch_loss: float
     layer_buffers: float
     cache_fraction: float
     training_efficiency: float
@@ -65,7 +68,8 @@ class Calibration:
     """All parameters at their middle, their ranges by group, and where each comes from.
 
     `energy_per_flop` maps a process node to J per FLOP of dense FP16 with random data.
-    Parameters of one group express the same physics and are varied together.
+    Parameters of one group express the same physics and are varied together. `fitted` names those
+    that `gpubench calibrate` finds, each within its range; `provenance` says on what.
     """
 
     mid: Parameters
@@ -74,6 +78,8 @@ class Calibration:
     groups: Mapping[str, tuple[str, ...]]
     energy_per_flop: Mapping[str, float]
     sources: Mapping[str, str]
+    fitted: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def varied(self, group: str) -> Iterator[Parameters]:
         """The middle with one group at its low end, then at its high end."""
@@ -84,8 +90,18 @@ class Calibration:
 @lru_cache(maxsize=1)
 def load() -> Calibration:
     """The calibration shipped with the package. Raises CatalogueError when it is incomplete."""
-    text = files(__package__).joinpath("calibration.yaml").read_text(encoding="utf-8")
-    return read(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return read(yaml.load(text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def text() -> str:
+    """The file as it ships with the package."""
+    return files(__package__).joinpath(FILE).read_text(encoding="utf-8")
+
+
+def with_values(values: Mapping[str, float]) -> Calibration:
+    """The shipped calibration with other middles."""
+    shared = load()
+    return replace(shared, mid=replace(shared.mid, **values))
 
 
 def read(document: Mapping[str, Any]) -> Calibration:
@@ -96,7 +112,7 @@ def read(document: Mapping[str, Any]) -> Calibration:
             outside its range.
     """
     entries: Mapping[str, Mapping[str, Any]] = document["parameters"]
-    known = {field.name for field in fields(Parameters)}
+    known = {one.name for one in fields(Parameters)}
     if set(entries) != known:
         odd = ", ".join(sorted(set(entries) ^ known))
         raise CatalogueError(f"calibration.yaml: unknown or missing parameters: {odd}")
@@ -119,4 +135,32 @@ def read(document: Mapping[str, Any]) -> Calibration:
             node: float(entry["value"]) for node, entry in document["energy_per_flop"].items()
         },
         sources={name: str(entry["source"]) for name, entry in entries.items()},
+        fitted=tuple(document.get("fit", {}).get("parameters", ())),
+        provenance={k: v for k, v in document.get("fit", {}).items() if k != "parameters"},
     )
+
+
+def rewritten(before: str, values: Mapping[str, float], provenance: Mapping[str, Any]) -> str:
+    """The text of `calibration.yaml` with new middles and provenance, all else untouched.
+
+    Raises:
+        CatalogueError: the text holds no middle for one of the values.
+    """
+    after = before
+    for name, value in values.items():
+        pattern = rf"(?m)^(  {name}:\n(?:    .*\n)*?    mid: ).*$"
+        after, found = re.subn(pattern, rf"\g<1>{_yaml_number(value)}", after)
+        if found != 1:
+            raise CatalogueError(f"{FILE}: {name} has no line of its own for mid")
+    for name, entry in provenance.items():
+        after = re.sub(rf"(?m)^(  {name}: ).*$", rf"\g<1>{entry}", after, count=1)
+    return after
+
+
+def _yaml_number(value: float) -> str:
+    """A number that YAML reads back as one: an exponent needs a point and a sign."""
+    text = f"{value:.4g}"
+    mantissa, e, exponent = text.partition("e")
+    if e and "." not in mantissa:
+        mantissa += ".0"
+    return mantissa + e + exponent

@@ -29,8 +29,6 @@ _ACTIVATION_BYTES = 34
 # Stored a token, layer and hidden unit without recomputation, flash attention assumed
 # (Korthikanti et al., arXiv:2205.05198, equation 2 without its attention term).
 
-_MOST_FOR_PEERS = 1 / 3
-
 _LORA_PROJECTIONS = 7
 # Adapters on query, key, value, output, gate, up and down projections.
 
@@ -139,15 +137,10 @@ def cache_budget(
     chunk_tokens: float,
     with_: Parameters,
 ) -> float:
-    """Bytes all devices together can give to the KV cache; may be negative.
-
-    Workspaces for the peers of a group take a fixed size each, but no more than a third of what
-    is free: engines shrink them before they give up.
-    """
+    """Bytes all devices together can give to the KV cache; may be negative."""
     free = usable_memory(part, with_) - weight_bytes(model, precision) / gpus
     free -= reserve_bytes(model, chunk_tokens, gpus, with_)
-    peers = min(with_.peer_reserve_bytes * (gpus - 1), max(0.0, free) * _MOST_FOR_PEERS)
-    return gpus * with_.cache_fraction * (free - peers)
+    return gpus * with_.cache_fraction * free
 
 
 def sequences_that_fit(budget: float, model: LanguageModel, context: float, kv: str) -> int:

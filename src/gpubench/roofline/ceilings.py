@@ -37,6 +37,13 @@ def compute_precision(part: Accelerator, stored: str) -> str:
     raise MissingFigure(f"{part.name}: has no matrix hardware for {stored}, nor a wider format")
 
 
+def wide_precision(part: Accelerator, precision: str) -> str:
+    """The 16-bit format for attention and the head: BF16 with BF16, or where nothing else is."""
+    if precision == "bf16" or ("peak_bf16" in part.figures and "peak_fp16" not in part.figures):
+        return "bf16"
+    return "fp16"
+
+
 def matrix_rate(part: Accelerator, precision: str, with_: Parameters) -> float:
     """Dense FLOP/s a large matrix product sustains: the ceiling, or less where power runs out.
 

@@ -28,6 +28,9 @@ CHUNK_TOKENS = 8192
 
 _ACTIVATION_BYTES = 2.0
 
+_PASSES = 20
+# Hidden vectors that unfused element-wise kernels read or write a token and layer.
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -65,10 +68,18 @@ class Served:
 class Machine:
     """Sustained rates of one tensor-parallel copy on `gpus` devices, for one request kind."""
 
-    def __init__(self, part: Accelerator, gpus: int, request: Request, with_: Parameters) -> None:
+    def __init__(
+        self,
+        part: Accelerator,
+        gpus: int,
+        request: Request,
+        with_: Parameters,
+        chunk_tokens: int = CHUNK_TOKENS,
+    ) -> None:
         model = request.model
+        self.chunk_tokens = chunk_tokens
         precision = ceilings.compute_precision(part, request.precision)
-        wide = "bf16" if precision == "bf16" else "fp16"
+        wide = ceilings.wide_precision(part, precision)
         self.part, self.gpus, self.request, self.with_ = part, gpus, request, with_
         self.flop_rate = ceilings.matrix_rate(part, precision, with_) * gpus
         self.wide_rate = ceilings.matrix_rate(part, wide, with_) * gpus
@@ -92,7 +103,18 @@ class Machine:
         self.value_seconds = 0.0
         if model.kv_heads == model.heads and not model.latent_dim and "peak_fp32" in part.figures:
             self.value_seconds = with_.cache_operations / (part.value("peak_fp32") * gpus)
-        self._per_token_elements = with_.elementwise_passes * model.hidden * model.layers
+        self._element_seconds = model.hidden * model.layers * self._seconds_an_element()
+
+    def _seconds_an_element(self) -> float:
+        """Of element-wise work, a hidden unit of one token and layer.
+
+        Chunks of activations stay in the caches, so that vector units set the pace. Of a part whose
+        FP32 peak nobody has published, it is memory, with each of the passes missing the caches.
+        """
+        if "peak_fp32" in self.part.figures:
+            rate = self.part.value("peak_fp32") * self.gpus
+            return self.with_.elementwise_operations / rate
+        return _PASSES * _ACTIVATION_BYTES / self.byte_rate
 
     def matrices(self, tokens: float) -> Timed:
         """Matrix products of all layers on `tokens` tokens: body, then the experts touched."""
@@ -123,8 +145,7 @@ class Machine:
         compute = 2 * self._padded(sampled) * self.shape.head / self.wide_rate
         memory = self.shape.head * self.head_size / self.byte_rate
         head = self._overlapped(compute, memory)
-        element_bytes = tokens * self._per_token_elements * _ACTIVATION_BYTES
-        elements = element_bytes / self.byte_rate
+        elements = tokens * self._element_seconds
         wire = 0.0
         if self.gpus > 1:
             sent = 2 * (self.gpus - 1) / self.gpus * tokens * model.hidden * _ACTIVATION_BYTES
@@ -135,13 +156,13 @@ class Machine:
             + sampled * with_.sequence_overhead_s
             + sampled * model.vocabulary * with_.vocabulary_overhead_s
         )
-        return head + Timed(elements + wire + overhead, 0.0, elements, wire, overhead)
+        return head + Timed(elements + wire + overhead, elements, 0.0, wire, overhead)
 
     def prefill(self, sequences: float) -> Timed:
-        """All prompts of `sequences` requests, in iterations of at most CHUNK_TOKENS tokens."""
+        """All prompts of `sequences` requests, in iterations of at most `chunk_tokens` tokens."""
         isl = self.request.input_tokens
         tokens = sequences * isl
-        iterations = max(1.0, tokens / CHUNK_TOKENS)
+        iterations = max(1.0, tokens / self.chunk_tokens)
         each = tokens / iterations
         timed = (self.matrices(each) + self.rest(each, sequences / iterations)) * iterations
         model = self.request.model
@@ -178,7 +199,7 @@ class Machine:
         """Bytes for the KV cache on all devices. Raises DoesNotFit when nothing is left."""
         request = self.request
         budget = capacity.cache_budget(
-            self.part, request.model, request.precision, self.gpus, CHUNK_TOKENS, self.with_
+            self.part, request.model, request.precision, self.gpus, self.chunk_tokens, self.with_
         )
         capacity.check_fits(self.part, request.model, request.precision, self.gpus, budget)
         return budget / self.cache_copies
@@ -201,8 +222,10 @@ class Machine:
         """The batch and what limits it. Raises DoesNotFit when the stated one exceeds memory."""
         fits = self.most_sequences()
         if asked == "max":
-            if fits < ENGINE_SEQUENCES:
-                return fits, "memory capacity"
+            # A group of devices keeps fewer in flight than its cache would hold.
+            kept = max(1, int(fits / (1 + self.with_.group_batch_loss * (self.gpus - 1))))
+            if kept < ENGINE_SEQUENCES:
+                return kept, "memory capacity"
             return ENGINE_SEQUENCES, "engine"
         if not isinstance(asked, int) or asked < 1:
             raise CannotEstimate(f"batch must be a positive number or max, not '{asked}'")

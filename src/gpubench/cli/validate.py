@@ -1,0 +1,239 @@
+"""`gpubench validate`: a table of published results beside what the model says of each row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubench.cli import options, printing
+
+if TYPE_CHECKING:
+    from gpubench.catalogue import PublishedTable
+    from gpubench.roofline.leaving_out import LeftOut
+    from gpubench.roofline.scoring import Compared, Comparison
+    from gpubench.roofline.validation import ErrorSummary
+
+ADDED = ("predicted", "predicted_low", "predicted_high", "binding_limit", "skipped_reason")
+
+
+@click.command("validate")
+@click.argument("table_path", metavar="TABLE.csv", type=click.Path(path_type=Path))
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    metavar="OUT.csv",
+    help="Also write the table with prediction, interval, limit and reason of every row.",
+)
+@options.json_flag
+@click.option(
+    "--leave-one-gpu-out",
+    is_flag=True,
+    help="Also fit again without each GPU's rows, and predict those; takes a minute or more.",
+)
+def command(
+    table_path: Path, predictions: Path | None, as_json: bool, leave_one_gpu_out: bool
+) -> None:
+    """Hold the performance model against a table of published results.
+
+    Every row is predicted or skipped with a reason. The columns are those of the table that comes
+    along; docs/command-line.md names them.
+    """
+    from gpubench import catalogue, records
+    from gpubench.errors import CannotEstimate
+    from gpubench.roofline import leaving_out, scoring
+
+    known = catalogue.load()
+    table = known.inference_table(table_path)
+    found = scoring.compare(table, known)
+    if predictions:
+        records.write_text(predictions, predictions_text(table, found), "write to another file")
+    if not found.predicted:
+        why = next(iter(found.skipped), "it has no rows")
+        raise CannotEstimate(f"{table_path.name}: no row can be predicted; most often: {why}")
+    left_out: tuple[LeftOut, ...] = ()
+    if leave_one_gpu_out:
+        left_out = leaving_out.each_gpu(table, known, printing.ticker())
+    if as_json:
+        printing.document(_document(table_path, found, left_out))
+    else:
+        _print(found, left_out)
+
+
+def predictions_text(table: PublishedTable, found: Comparison) -> str:
+    """The table as it came, with the columns of `ADDED` at its end; CSV text."""
+    import csv
+    import io
+
+    kept = [name for name in table.columns if name not in ADDED]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*kept, *ADDED])
+    for row in found.rows:
+        binding = row.prediction.binding_limit if row.prediction else ""
+        numbers = ["" if n is None else f"{n:.6g}" for n in (row.value, row.low, row.high)]
+        cells = [row.entry.cells[name] for name in kept]
+        writer.writerow([*cells, *numbers, binding, row.skipped])
+    return out.getvalue()
+
+
+# --------------------------------------------------------------------------- as JSON
+
+
+def _document(path: Path, found: Comparison, left_out: tuple[LeftOut, ...]) -> dict[str, Any]:
+    from gpubench.roofline.scoring import NOMINAL
+
+    return {
+        "table": {
+            "name": path.name,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "rows": len(found.rows),
+        },
+        "predicted": found.predicted,
+        "scored": sum(row.scored is not None for row in found.rows),
+        "skipped": [
+            {"reason": reason, "rows": count, "lines": _lines(found, reason)}
+            for reason, count in found.skipped.items()
+        ],
+        "absolute": {
+            by: {name: _errors(errors) for name, errors in groups.items()}
+            for by, groups in found.absolute.items()
+        },
+        "ratios": [
+            {
+                "subject": pair.subject,
+                "baseline": pair.baseline,
+                "pairs": _PAIRS[pair.room],
+                **_errors(pair.errors),
+            }
+            for pair in found.pairs
+        ],
+        "interval": {
+            "nominal": NOMINAL,
+            "covered": {
+                name: {"inside": inside, "of": of, "share": inside / of}
+                for name, (inside, of) in found.coverage.items()
+            },
+        },
+        "largest": [_row(row) for row in found.largest],
+        "leave_one_gpu_out": [
+            {"gpu": one.gpu, "fitted_on": one.fitted_rows, "note": one.note, **_errors(one.errors)}
+            for one in left_out
+        ],
+    }
+
+
+_PAIRS = {"all": "all", "room": "room for 64 sequences", "less room": "less room"}
+
+
+def _lines(found: Comparison, reason: str) -> list[int]:
+    return [row.entry.line for row in found.rows if row.skipped == reason]
+
+
+def _errors(errors: ErrorSummary) -> dict[str, float]:
+    return {
+        "count": errors.count,
+        "mean": errors.mean,
+        "median": errors.median,
+        "bias": errors.bias,
+        "q90": errors.q90,
+    }
+
+
+def _row(row: Compared) -> dict[str, Any]:
+    assert row.scored
+    published = row.scored.row
+    return {
+        "line": row.entry.line,
+        "source": published.source_id,
+        "gpu": published.accelerator,
+        "gpus": published.gpus,
+        "model": published.model,
+        "precision": published.precision,
+        "isl": published.input_tokens,
+        "osl": published.output_tokens,
+        "published": published.value,
+        "predicted": row.value,
+        "error": row.scored.error,
+    }
+
+
+# --------------------------------------------------------------------------- for people
+
+
+def _print(found: Comparison, left_out: tuple[LeftOut, ...]) -> None:
+    from gpubench.invisible import shown
+    from gpubench.report.table import Table
+    from gpubench.roofline.scoring import NOMINAL
+
+    scored = sum(row.scored is not None for row in found.rows)
+    click.echo(
+        f"{len(found.rows):,} rows: {found.predicted:,} predicted, {scored:,} of them with a "
+        f"published figure, {sum(found.skipped.values()):,} skipped\n"
+    )
+    by = [
+        [group, shown(name), *_cells(errors)]
+        for group, groups in found.absolute.items()
+        for name, errors in groups.items()
+    ]
+    printing.table(Table(("by", "which", *_COLUMNS), by), "No row has a published figure.")
+    pairs = [
+        [f"{pair.subject} / {pair.baseline}", _PAIRS[pair.room], *_cells(pair.errors)]
+        for pair in found.pairs
+    ]
+    click.echo()
+    printing.table(Table(("ratio", "pairs", *_COLUMNS), pairs), "No two rows are a pair.")
+    if left_out:
+        click.echo()
+        rows = [[one.gpu, one.note, *_cells(one.errors)] for one in left_out]
+        printing.table(Table(("GPU left out", "parameters", *_COLUMNS), rows))
+    covered = [
+        [name.replace("_", " "), f"{of:,}", f"{inside / of:.0%}"]
+        for name, (inside, of) in found.coverage.items()
+    ]
+    click.echo()
+    printing.table(Table((f"interval, nominally {NOMINAL:.0%}", "rows", "inside"), covered))
+    click.echo()
+    largest = [[str(value) for value in _written(_row(row))] for row in found.largest]
+    printing.table(Table(_LARGEST, largest), "No row has a published figure.")
+    _print_skipped(found.skipped)
+
+
+def _print_skipped(skipped: Mapping[str, int]) -> None:
+    from gpubench.invisible import shown
+    from gpubench.report.table import Table
+
+    if skipped:
+        click.echo()
+        rows = [[f"{count:,}", shown(reason)] for reason, count in skipped.items()]
+        printing.table(Table(("rows", "skipped because"), rows))
+
+
+_COLUMNS = ("compared", "mean", "median", "bias")
+_LARGEST = ("line", "source", "GPU", "model", "lengths", "published", "predicted", "error")
+
+
+def _cells(errors: ErrorSummary) -> list[str]:
+    return [
+        f"{errors.count:,}",
+        f"{errors.mean:.1%}",
+        f"{errors.median:.1%}",
+        f"{errors.bias:+.1%}",
+    ]
+
+
+def _written(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    gpu = f"{row['gpus']} x {row['gpu']}"
+    lengths = "/".join(f"{row[name]:g}" if row[name] else "-" for name in ("isl", "osl"))
+    figures = (f"{row['published']:,.6g}", f"{row['predicted']:,.4g}", f"{row['error']:+.0%}")
+    return (
+        row["line"],
+        row["source"],
+        gpu,
+        f"{row['model']} {row['precision']}",
+        lengths,
+        *figures,
+    )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner, Result
@@ -263,3 +265,57 @@ def test_too_few_rows_cannot_be_fitted(run: Run, table: Table, tmp_path: Path) -
     assert result.exit_code == 3
     assert "2 rows of TensorRT-LLM that can be predicted are too few to fit" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_sources_are_left_out_like_parts(run: Run, table: Table) -> None:
+    path = table(ROW, OTHER, {**ROW, "source_id": "another"}, {**ROW, "source_id": ""})
+    document = json.loads(run("validate", path, "--leave-one-source-out", "--json").stdout)
+    assert [(e["source"], e["count"]) for e in document["leave_one_source_out"]] == [
+        ("a-page", 2),
+        ("another", 1),
+    ]
+    assert document["leave_one_gpu_out"] == []
+
+
+# --------------------------------------------------------------------------- plots
+
+
+def test_plots_hold_every_row_once(run: Run, table: Table, tmp_path: Path) -> None:
+    path = table(ROW, OTHER, {**ROW, "isl": ""})
+    assert run("validate", path, "--plots", "plots").exit_code == 0
+    folder = tmp_path / "plots"
+    assert {file.name for file in folder.iterdir()} == {
+        "validation-scatter.svg",
+        "validation-errors.svg",
+    }
+    drawn = ElementTree.parse(folder / "validation-scatter.svg").getroot()
+    labels = [element.get("aria-label") or "" for element in drawn.iter()]
+    points = [label for label in labels if "published" in label and "gpu" in label]
+    assert len(points) == 2
+    (row,) = [label for label in points if "nvidia-h100-sxm5" in label]
+    assert "2934.5" in row.replace(",", "")  # a device's share of 5869
+    text = " ".join(element.text or "" for element in drawn.iter())
+    assert "2 rows" in text
+
+
+def test_plots_of_no_figure_are_not_drawn(run: Run, table: Table) -> None:
+    result = run("validate", table({**ROW, "value": ""}), "--plots", "plots")
+    assert result.exit_code == 0
+    assert "Nothing is drawn" in result.stderr
+    assert not Path("plots").exists()
+
+
+def test_plots_that_cannot_be_written_are_said(run: Run, table: Table) -> None:
+    Path("plots").write_text("a file in the way")
+    result = run("validate", table(ROW, OTHER), "--plots", "plots")
+    assert result.exit_code == 2
+    assert "cannot write plots" in result.stderr
+
+
+def test_charts_without_their_library_name_the_remedy(
+    run: Run, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "altair", None)
+    result = run("validate", table(ROW, OTHER), "--plots", "plots")
+    assert result.exit_code == 2
+    assert "pip install 'gpubench-claims[report]'" in result.stderr

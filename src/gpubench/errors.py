@@ -11,7 +11,8 @@ GpubenchError                 shown as one line, without a traceback
 ├── CannotMeasure             what was asked for needs hardware that is not here
 │   ├── DeviceLost            the device stopped answering half-way
 │   └── WrongResult           a kernel's answer is not what it should be; it is never timed
-└── RecordError               a file under results/ that cannot be read or written
+├── RecordError               a file under results/ that cannot be read or written
+└── CannotReport              a form of report that is unknown, or needs a package that is missing
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ class WrongResult(CannotMeasure):
 
 class RecordError(GpubenchError):
     """A record that cannot be read, or a folder that cannot be written."""
+
+
+class CannotReport(GpubenchError):
+    """A form of report that nobody knows, or that needs a package which is not installed."""
 
 
 def near_matches(name: str, known: Iterable[str], most: int = 3) -> list[str]:

@@ -120,6 +120,12 @@ def measurements(record: RunRecord) -> list[dict[str, Any]]:
 
 
 def write_text(path: Path, text: str, remedy: str = _OTHER_FOLDER) -> None:
+    """Write a whole text, in UTF-8, or nothing; as `write_bytes`."""
+    # Halves of surrogate pairs, from a file name that is no UTF-8, are legal in JSON when escaped.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), remedy)
+
+
+def write_bytes(path: Path, data: bytes, remedy: str = _OTHER_FOLDER) -> None:
     """Write a whole file or nothing: a reader never meets half of it.
 
     A link is followed to its file. A device or a pipe is written to and stays what it is.
@@ -127,8 +133,6 @@ def write_text(path: Path, text: str, remedy: str = _OTHER_FOLDER) -> None:
     Raises:
         RecordError: the folder cannot be made or written.
     """
-    # Halves of surrogate pairs, from a file name that is no UTF-8, are legal in JSON when escaped.
-    data = text.encode("utf-8", "backslashreplace")
     try:
         if _is_stream(path):
             path.write_bytes(data)

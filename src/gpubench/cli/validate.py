@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gpubench.roofline.scoring import Compared, Comparison
     from gpubench.roofline.validation import ErrorSummary
 
+    LeftOutBy = dict[str, tuple[LeftOut, ...]]
+
 ADDED = ("predicted", "predicted_low", "predicted_high", "binding_limit", "skipped_reason")
 
 
@@ -34,8 +36,24 @@ ADDED = ("predicted", "predicted_low", "predicted_high", "binding_limit", "skipp
     is_flag=True,
     help="Also fit again without each GPU's rows, and predict those; takes a minute or more.",
 )
+@click.option(
+    "--leave-one-source-out",
+    is_flag=True,
+    help="The same, source by source.",
+)
+@click.option(
+    "--plots",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also draw predicted against published, and the errors by group (SVG).",
+)
 def command(
-    table_path: Path, predictions: Path | None, as_json: bool, leave_one_gpu_out: bool
+    table_path: Path,
+    predictions: Path | None,
+    as_json: bool,
+    leave_one_gpu_out: bool,
+    leave_one_source_out: bool,
+    plots: Path | None,
 ) -> None:
     """Hold the performance model against a table of published results.
 
@@ -54,13 +72,31 @@ def command(
     if not found.predicted:
         why = next(iter(found.skipped), "it has no rows")
         raise CannotEstimate(f"{table_path.name}: no row can be predicted; most often: {why}")
-    left_out: tuple[LeftOut, ...] = ()
+    if plots:
+        _draw(found, plots)
+    left_out: LeftOutBy = {}
     if leave_one_gpu_out:
-        left_out = leaving_out.each_gpu(table, known, printing.ticker())
+        left_out["gpu"] = leaving_out.each_gpu(table, known, printing.ticker())
+    if leave_one_source_out:
+        left_out["source"] = leaving_out.each_source(table, known, printing.ticker())
     if as_json:
         printing.document(_document(table_path, found, left_out))
     else:
         _print(found, left_out)
+
+
+def _draw(found: Comparison, folder: Path) -> None:
+    """Both charts of a comparison, as files of a folder."""
+    from gpubench.report import charts
+    from gpubench.report.charts import validation
+
+    if not any(row.scored for row in found.rows):
+        printing.aside("Nothing is drawn: no row has a published figure.")
+        return
+    for name, chart in (("scatter", validation.scatter), ("errors", validation.errors)):
+        path = folder / f"validation-{name}.svg"
+        charts.write(chart(found), path)
+        printing.aside(f"Chart: {path}")
 
 
 def predictions_text(table: PublishedTable, found: Comparison) -> str:
@@ -83,7 +119,7 @@ def predictions_text(table: PublishedTable, found: Comparison) -> str:
 # --------------------------------------------------------------------------- as JSON
 
 
-def _document(path: Path, found: Comparison, left_out: tuple[LeftOut, ...]) -> dict[str, Any]:
+def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, Any]:
     from gpubench.roofline.scoring import NOMINAL
 
     return {
@@ -119,10 +155,13 @@ def _document(path: Path, found: Comparison, left_out: tuple[LeftOut, ...]) -> d
             },
         },
         "largest": [_row(row) for row in found.largest],
-        "leave_one_gpu_out": [
-            {"gpu": one.gpu, "fitted_on": one.fitted_rows, "note": one.note, **_errors(one.errors)}
-            for one in left_out
-        ],
+        **{
+            f"leave_one_{by}_out": [
+                {by: one.name, "fitted_on": one.fitted_rows, "note": one.note} | _errors(one.errors)
+                for one in left_out.get(by, ())
+            ]
+            for by in ("gpu", "source")
+        },
     }
 
 
@@ -164,7 +203,7 @@ def _row(row: Compared) -> dict[str, Any]:
 # --------------------------------------------------------------------------- for people
 
 
-def _print(found: Comparison, left_out: tuple[LeftOut, ...]) -> None:
+def _print(found: Comparison, left_out: LeftOutBy) -> None:
     from gpubench.invisible import shown
     from gpubench.report.table import Table
     from gpubench.roofline.scoring import NOMINAL
@@ -174,22 +213,23 @@ def _print(found: Comparison, left_out: tuple[LeftOut, ...]) -> None:
         f"{len(found.rows):,} rows: {found.predicted:,} predicted, {scored:,} of them with a "
         f"published figure, {sum(found.skipped.values()):,} skipped\n"
     )
-    by = [
+    by_group = [
         [group, shown(name), *_cells(errors)]
         for group, groups in found.absolute.items()
         for name, errors in groups.items()
     ]
-    printing.table(Table(("by", "which", *_COLUMNS), by), "No row has a published figure.")
+    printing.table(Table(("by", "which", *_COLUMNS), by_group), "No row has a published figure.")
     pairs = [
         [f"{pair.subject} / {pair.baseline}", _PAIRS[pair.room], *_cells(pair.errors)]
         for pair in found.pairs
     ]
     click.echo()
     printing.table(Table(("ratio", "pairs", *_COLUMNS), pairs), "No two rows are a pair.")
-    if left_out:
+    for by, ones in left_out.items():
         click.echo()
-        rows = [[one.gpu, one.note, *_cells(one.errors)] for one in left_out]
-        printing.table(Table(("GPU left out", "parameters", *_COLUMNS), rows))
+        rows = [[shown(one.name), one.note, *_cells(one.errors)] for one in ones]
+        title = "GPU" if by == "gpu" else by
+        printing.table(Table((f"{title} left out", "parameters", *_COLUMNS), rows))
     covered = [
         [name.replace("_", " "), f"{of:,}", f"{inside / of:.0%}"]
         for name, (inside, of) in found.coverage.items()

@@ -211,7 +211,7 @@ subject: nvidia-h200-sxm
 baseline: nvidia-h100-sxm5
 quantity: time_per_output_token
 claimed: {value: 1 x, qualifier: less-than}
-conditions: {model: llama-2-70b, precision: fp8, gpus: 4, batch: 1}
+conditions: {model: llama-2-70b, precision: fp8, gpus: 2, batch: 32}
 """)
     assert judge_all(file, shipped).verdicts[0].outcome == "supported"
     part = shipped.accelerators["nvidia-h200-sxm"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gpubench import catalogue
@@ -68,7 +70,7 @@ def test_gpt_3_does_not_fit_141_gb_in_fp16_and_does_in_int4() -> None:
 
     assert free("fp16") < 0 < free("int4")
     with pytest.raises(DoesNotFit, match="349 GB of weights"):
-        capacity.check_fits(H200, GPT3, "fp16", 1, free("fp16"))
+        capacity.check_fits(H200, GPT3, "fp16", 1, 8192, MID)
 
 
 def test_embeddings_stay_in_16_bits_when_weights_are_quantised() -> None:
@@ -97,9 +99,29 @@ def test_a_larger_card_holds_more_sequences() -> None:
         budget = capacity.cache_budget(part, LLAMA, "fp8", 1, 8192, MID)
         return capacity.sequences_that_fit(budget, LLAMA, 2048, "fp8")
 
-    assert sequences(H200) > 8 * sequences(H100) > 0
+    assert sequences(H200) > 7 * sequences(H100) > 0
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
     with pytest.raises(CannotEstimate, match="use one of fp32"):
         capacity.storage_bytes("int3")
+
+
+def test_what_does_not_fit_is_refused_with_what_would() -> None:
+    model = CATALOGUE.model("llama-3.1-405b")
+    with pytest.raises(DoesNotFit, match="16 devices or fp8 weights would"):
+        capacity.check_fits(H100, model, "fp16", 8, 8192, MID)
+    with pytest.raises(DoesNotFit, match="; use a smaller model"):
+        capacity.check_fits(H100, CATALOGUE.model("deepseek-v3"), "int4", 1, 0, tiny_memory())
+
+
+def tiny_memory() -> calibration.Parameters:
+    """A part of whose memory drivers report next to nothing."""
+    return replace(MID, reported_capacity=0.001)
+
+
+def test_a_larger_vocabulary_leaves_less_room_on_every_device() -> None:
+    small, large = CATALOGUE.model("llama-2-70b"), CATALOGUE.model("llama-3-70b")
+    held = [capacity.reserve_bytes(model, 8192, 8, MID) for model in (small, large)]
+    logits = 4 * capacity.ENGINE_SEQUENCES * (large.vocabulary - small.vocabulary)
+    assert held[1] - held[0] == pytest.approx(MID.logit_buffers * logits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gpubench import catalogue
@@ -73,3 +75,47 @@ def test_bridged_boards_share_links_only_in_pairs() -> None:
 
 def test_memory_reaches_what_read_kernels_measure() -> None:
     assert 0.87 <= ceilings.memory_rate(H200, MID) / H200.value("memory_bandwidth") <= 0.97
+
+
+def test_power_goes_as_the_cube_of_the_rate_where_the_clock_can_fall() -> None:
+    watts = H100.figures["board_power"]
+    eighth = replace(watts, value=Quantity(700 / 8, "J/s"))
+    weak = replace(H100, figures={**H100.figures, "board_power": eighth})
+    rates = [ceilings.matrix_rate(part, "fp16", MID) for part in (weak, H100)]
+    assert rates[1] == pytest.approx(2 * rates[0])
+
+
+def test_a_small_part_that_boosts_high_reaches_less_of_its_peak() -> None:
+    # The same process as an H100's, at 2.5 GHz on 350 W.
+    l40s = PARTS["nvidia-l40s"]
+    share = ceilings.matrix_rate(l40s, "fp16", MID) / l40s.value("peak_fp16")
+    assert 0.6 < share < 0.75
+
+
+def test_fp8_on_an_h100_reaches_what_others_measured() -> None:
+    assert 1.403e15 <= ceilings.matrix_rate(H100, "fp8", MID) <= 1.453e15
+
+
+def test_a_switch_that_adds_up_beats_a_ring_over_eight_devices_and_not_over_two() -> None:
+    assert ceilings.reduces_in_switch(H100)
+    assert not ceilings.reduces_in_switch(A100)
+    assert not ceilings.reduces_in_switch(PARTS["nvidia-h100-pcie"])
+    ring = 450e9 * MID.link_efficiency
+    switch = 450e9 * MID.switch_efficiency / (1 + 1 / 8)
+    assert ceilings.all_reduce_rate(H100, 8, MID) == pytest.approx(switch)
+    assert ceilings.all_reduce_rate(H100, 2, MID) == pytest.approx(ring)
+    assert ceilings.all_reduce_rate(A100, 8, MID) == pytest.approx(ring * 300 / 450 * 8 / 14)
+
+
+def test_a_format_without_hardware_is_refused_with_what_there_is() -> None:
+    with pytest.raises(MissingFigure, match=r"no matrix hardware for bf16.*use fp16"):
+        ceilings.compute_precision(PARTS["nvidia-v100-sxm2-32gb"], "bf16")
+
+
+def test_hbm3e_gives_serving_a_little_less_of_its_rating() -> None:
+    shares = [
+        ceilings.serving_memory_rate(part, MID) / part.value("memory_bandwidth")
+        for part in (H200, H100)
+    ]
+    # BabelStream triad: 87 % on H200, 89 % on H100.
+    assert shares[0] / shares[1] == pytest.approx(87 / 89, abs=0.002)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpubench import catalogue
-from gpubench.errors import DoesNotFit
+from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, Figure, LanguageModel
 from gpubench.roofline import calibration, capacity, llm
 from gpubench.units import Quantity
@@ -19,6 +20,7 @@ MID = calibration.load().mid
 IDEAL = replace(
     MID,
     memory_efficiency=1.0,
+    hbm3e_share=1.0,
     elementwise_operations=0.0,
     smoothness=16.0,
     layer_overhead_s=0.0,
@@ -152,14 +154,6 @@ def test_the_engine_caps_a_batch_that_memory_would_allow() -> None:
     assert machine.batch("max") == (llm.ENGINE_SEQUENCES, "engine")
 
 
-def test_a_queue_of_one_batch_runs_as_that_batch() -> None:
-    machine = llm.Machine(H200, 2, request(), MID)
-    batch = machine.batch("max")[0]
-    assert llm.queued_rate(machine, batch) == pytest.approx(machine.serve(batch).output_rate)
-    # One more request starts a second wave almost empty.
-    assert llm.queued_rate(machine, batch + 1) < machine.serve(batch).output_rate
-
-
 def test_a_group_keeps_fewer_in_flight_than_its_cache_holds() -> None:
     alone, group = (llm.Machine(H200, gpus, request(osl=8192), MID) for gpus in (1, 8))
     assert alone.batch("max")[0] == alone.most_sequences()
@@ -179,3 +173,20 @@ def test_a_part_with_bf16_alone_attends_in_bf16() -> None:
     # Intel's page: 57 ms to the first token of Llama-2-7B in FP8 after 2048 tokens, nobody fitted.
     machine = llm.Machine(gaudi, 1, request(CATALOGUE.model("llama-2-7b"), isl=2048), MID)
     assert machine.prefill(1).seconds == pytest.approx(0.0563, rel=0.2)
+
+
+@pytest.mark.parametrize(("gpus", "near"), [(3, 4), (5, 4), (7, 8), (12, 16)])
+def test_devices_that_do_not_divide_the_heads_are_refused_with_the_nearest(
+    gpus: int, near: int
+) -> None:
+    with pytest.raises(CannotEstimate, match=f"64 attention heads .* {gpus} devices: use {near},"):
+        llm.Machine(H200, gpus, request(), MID)
+
+
+def test_a_sequence_that_is_too_long_is_refused_with_the_longest_that_fits() -> None:
+    with pytest.raises(DoesNotFit, match="tokens would") as caught:
+        llm.Machine(H200, 1, request(isl=10_000_000), MID).most_sequences()
+    longest = int(re.findall(r"(\d+) tokens would", str(caught.value))[0])
+    assert llm.Machine(H200, 1, request(isl=longest - 1024), MID).most_sequences() == 1
+    with pytest.raises(DoesNotFit):
+        llm.Machine(H200, 1, request(isl=longest - 1023), MID).most_sequences()

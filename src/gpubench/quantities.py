@@ -104,7 +104,7 @@ _CONDITIONS = (
     ConditionKind("context_tokens", "tokens held for each sequence", integer=True),
     ConditionKind("lora_rank", "rank of LoRA adapters", integer=True),
     ConditionKind("micro_batch", "sequences a device trains on at once", integer=True),
-    ConditionKind("recomputation", "activations kept or recomputed", ("none", "full")),
+    ConditionKind("recomputation", "activations kept or recomputed", ("none", "selective", "full")),
     ConditionKind("tokens", "training tokens", unit="token"),
     ConditionKind("utilization", "share of the dense peak reached", unit="1"),
     ConditionKind("hourly_rent", "rent of one device", unit="USD/s"),

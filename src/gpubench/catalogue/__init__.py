@@ -13,10 +13,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from gpubench.catalogue import inference, parts
+from gpubench.catalogue import inference, parts, training
 from gpubench.catalogue.inference import InferenceRow, MatchedPair, PublishedTable
 from gpubench.catalogue.parts import Group, PublishedFinding
 from gpubench.catalogue.reading import DATA, read
+from gpubench.catalogue.training import TrainingEntry
 from gpubench.errors import CatalogueError, UnknownName
 from gpubench.model import Accelerator, Article, ExportRule, Figure, LanguageModel, Source
 
@@ -120,6 +121,14 @@ class Catalogue:
             CatalogueError: the file cannot be read, or is no table.
         """
         return inference.read_table(path, self._accelerator_id, self._model_id)
+
+    def training_table(self, path: Path) -> tuple[TrainingEntry, ...]:
+        """A table of training results of anybody's, its names looked up here.
+
+        Raises:
+            CatalogueError: the file cannot be read, or lacks a column.
+        """
+        return training.read(path, self._accelerator_id, self.model)
 
     def matched_pairs(self, subject: str, baseline: str) -> tuple[MatchedPair, ...]:
         """Results of two accelerator ids that differ in nothing but the accelerator."""

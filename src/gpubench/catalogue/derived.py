@@ -5,6 +5,8 @@ Every function raises MissingFigure when a figure it needs is not published.
 
 from __future__ import annotations
 
+import math
+
 from gpubench.errors import GpubenchError, MissingFigure
 from gpubench.model import Accelerator, LanguageModel
 from gpubench.quantities import PRECISIONS
@@ -76,10 +78,14 @@ def peak_from_clock(accelerator: Accelerator) -> float:
 def flop_per_clock(accelerator: Accelerator, precision: str) -> float:
     """Dense FLOP a clock and unit at a precision, by how its peak compares with that of FP16.
 
+    `precision` may end in _sparse. Units do a power of two of operations a clock; the quotient of
+    two peaks is off where they are stated at different clocks, as those of Hopper's vector units
+    are, and is rounded to one.
+
     Raises MissingFigure when a figure is not published.
     """
     of_fp16 = accelerator.value(f"peak_{precision}") / accelerator.value("peak_fp16")
-    return accelerator.value("flop_per_clock_per_unit") * of_fp16
+    return accelerator.value("flop_per_clock_per_unit") * 2.0 ** round(math.log2(of_fp16))
 
 
 def parameters_from_architecture(model: LanguageModel) -> float:

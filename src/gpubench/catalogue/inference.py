@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpubench.catalogue.cells import count, number, yes
 from gpubench.catalogue.parts import PublishedFinding
 from gpubench.errors import CatalogueError, UnknownName
 
@@ -268,50 +268,28 @@ def _row(line: int, raw: Mapping[str, str], accelerator: Find, model: Find) -> I
         version=raw.get("date_or_version", ""),
         accelerator="" if variant in UNRESOLVED else accelerator(variant),
         gpu_variant=variant,
-        gpus=_count(raw, "num_gpus") or 1,
-        tp=_count(raw, "tp"),
-        pp=_count(raw, "pp"),
+        gpus=_devices(raw),
+        tp=count(raw, "tp"),
+        pp=count(raw, "pp"),
         model=model(raw["model"]),
         precision=_STORAGE.get(raw["precision_weights"], raw["precision_weights"]),
         kv_precision=_STORAGE.get(raw.get("precision_kv", ""), raw.get("precision_kv", "")),
         framework=raw.get("framework", ""),
         framework_version=raw.get("framework_version", ""),
-        input_tokens=_number(raw, "isl"),
-        output_tokens=_number(raw, "osl"),
-        batch=_count(raw, "batch_or_concurrency"),
+        input_tokens=number(raw, "isl"),
+        output_tokens=number(raw, "osl"),
+        batch=count(raw, "batch_or_concurrency"),
         scenario=raw["scenario"],
         metric=raw["metric"],
-        value=_number(raw, "value") or 0.0,
-        per_gpu=_yes(raw, "per_gpu"),
+        value=number(raw, "value") or 0.0,
+        per_gpu=yes(raw, "per_gpu"),
         notes=raw.get("notes", ""),
         suspect="SUSPECT" in raw.get("notes", ""),
     )
 
 
-def _number(raw: Mapping[str, str], column: str) -> float | None:
-    """A positive number, or None for an empty cell. Raises ValueError, a sentence."""
-    text = raw.get(column, "").strip()
-    if not text:
-        return None
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not (0 < found < math.inf) or "_" in text:
-        raise ValueError(f"{column} '{text}' is no positive number: write it as in 1024 or 0.5")
-    return found
-
-
-def _count(raw: Mapping[str, str], column: str) -> int | None:
-    found = _number(raw, column)
-    if found is not None and found != int(found):
-        raise ValueError(f"{column} '{raw[column]}' is no whole number")
-    if column == "num_gpus" and found is None:
+def _devices(raw: Mapping[str, str]) -> int:
+    found = count(raw, "num_gpus")
+    if found is None:
         raise ValueError("num_gpus is empty")
-    return None if found is None else int(found)
-
-
-def _yes(raw: Mapping[str, str], column: str) -> bool:
-    if raw[column] not in ("yes", "no"):
-        raise ValueError(f"{column} '{raw[column]}' is neither yes nor no")
-    return raw[column] == "yes"
+    return found

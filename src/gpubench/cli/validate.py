@@ -57,13 +57,21 @@ def command(
 ) -> None:
     """Hold the performance model against a table of published results.
 
-    Every row is predicted or skipped with a reason. The columns are those of the table that comes
-    along; docs/command-line.md names them.
+    Every row is predicted or skipped with a reason. The columns are those of the tables that come
+    along, of inference or of training; docs/command-line.md names them.
     """
     from gpubench import catalogue, records
+    from gpubench.catalogue import training
     from gpubench.errors import CannotEstimate
     from gpubench.roofline import leaving_out, scoring
 
+    if training.is_training_table(table_path):
+        from gpubench.cli import training_table
+
+        if leave_one_gpu_out or leave_one_source_out or plots:
+            raise click.UsageError("a table of training results is neither fitted nor drawn")
+        training_table.show(table_path, predictions, as_json)
+        return
     known = catalogue.load()
     table = known.inference_table(table_path)
     found = scoring.compare(table, known)

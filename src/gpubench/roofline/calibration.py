@@ -26,6 +26,7 @@ class Parameters:
     """One value of every parameter; units stand in the names, shares are of the peak."""
 
     memory_efficiency: float
+    hbm3e_share: float
     cache_read_efficiency: float
     cache_operations: float
     compute_ceiling: float
@@ -40,11 +41,12 @@ class Parameters:
     elementwise_operations: float
     smoothness: float
     layer_overhead_s: float
+    eager_layer_overhead_s: float
     step_overhead_s: float
     sequence_overhead_s: float
     vocabulary_overhead_s: float
-    serving_link_efficiency: float
     link_efficiency: float
+    link_transition: float
     switch_efficiency: float
     pcie_efficiency: float
     network_efficiency: float
@@ -55,10 +57,12 @@ class Parameters:
     runtime_reserve_bytes: float
     group_batch_loss: float
     layer_buffers: float
+    logit_buffers: float
     cache_fraction: float
     training_efficiency: float
     training_element_bytes: float
     overlap_share: float
+    tensor_overlap_share: float
     serving_power_share: float
     vector_kernel_efficiency: float
 
@@ -67,7 +71,8 @@ class Parameters:
 class Calibration:
     """All parameters at their middle, their ranges by group, and where each comes from.
 
-    `energy_per_flop` maps a process node to J per FLOP of dense FP16 with random data.
+    `energy_per_flop` maps a process node to J per FLOP of dense FP16 with random data, and
+    `energy_clock` to the clock in Hz it was measured at.
     Parameters of one group express the same physics and are varied together. `fitted` names those
     that `gpubench calibrate` finds, each within its range; `provenance` says on what.
     """
@@ -77,6 +82,7 @@ class Calibration:
     high: Parameters
     groups: Mapping[str, tuple[str, ...]]
     energy_per_flop: Mapping[str, float]
+    energy_clock: Mapping[str, float]
     sources: Mapping[str, str]
     fitted: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -133,6 +139,9 @@ def read(document: Mapping[str, Any]) -> Calibration:
         groups={group: tuple(names) for group, names in groups.items()},
         energy_per_flop={
             node: float(entry["value"]) for node, entry in document["energy_per_flop"].items()
+        },
+        energy_clock={
+            node: float(entry["clock"]) for node, entry in document["energy_per_flop"].items()
         },
         sources={name: str(entry["source"]) for name, entry in entries.items()},
         fitted=tuple(document.get("fit", {}).get("parameters", ())),

@@ -14,12 +14,22 @@ from gpubench.model import Accelerator, LanguageModel
 from gpubench.quantities import STORAGE_BITS
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.ceilings import usable_memory
+from gpubench.roofline.operators import smaller, whole
 from gpubench.units import Quantity, show
 
 GB, GIB = 1e9, 2.0**30
 
+ENGINE_SEQUENCES = 2048
+"""Most sequences an engine schedules at once: TensorRT-LLM's default `max_batch_size`
+(nvidia.github.io/TensorRT-LLM, trtllm-bench), the engine of most validating rows."""
+
+_LOGIT_BYTES = 4.0
+
 _SCALE_BITS = {"int4": 0.25, "fp4": 0.25}
 # One 8-bit scale for 32 values (OCP MX formats 1.0), or 16-bit scale and zero for 128 (GPTQ, AWQ).
+
+CACHE_PRECISIONS = ("fp8", "fp16", "bf16", "fp32")
+"""How engines store a cache; weights in other formats come with a 16-bit one."""
 
 TRAINING_BYTES_PER_PARAMETER = 16
 """BF16 weight and gradient, FP32 master weight and two Adam moments: 2+2+4+4+4
@@ -28,6 +38,10 @@ TRAINING_BYTES_PER_PARAMETER = 16
 _ACTIVATION_BYTES = 34
 # Stored a token, layer and hidden unit without recomputation, flash attention assumed
 # (Korthikanti et al., arXiv:2205.05198, equation 2 without its attention term).
+
+_COUNTS = (2, 4, 8, 16, 32, 64)
+_NARROWER = ("fp16", "fp8", "int4")
+# What a refusal suggests, nearest first.
 
 _LORA_PROJECTIONS = 7
 # Adapters on query, key, value, output, gate, up and down projections.
@@ -115,18 +129,20 @@ def cache_bytes(model: LanguageModel, context: float, kv_precision: str) -> floa
 def held_tokens(model: LanguageModel, context: float) -> float:
     """Tokens kept for a sequence, summed over layers."""
     sliding = model.sliding_layers if model.sliding_window else 0
-    return (model.layers - sliding) * context + sliding * min(context, model.sliding_window)
+    return (model.layers - sliding) * context + sliding * smaller(context, model.sliding_window)
 
 
 def reserve_bytes(model: LanguageModel, chunk_tokens: float, gpus: int, with_: Parameters) -> float:
     """What a serving process holds beside weights and cache on every device.
 
-    Context and libraries, and 16-bit buffers for a chunk of tokens: hidden vectors and a shard's
-    feed-forward rows.
+    Context and libraries; 16-bit buffers for a chunk of tokens: hidden vectors and a shard's
+    feed-forward rows; and what sampling keeps for every sequence the engine may schedule, 32-bit
+    logits and their sorted copies over the whole vocabulary, on each device.
     """
     widest = max(model.ffn_hidden, model.expert_hidden * model.experts_per_token)
     buffers = with_.layer_buffers * (widest / gpus + model.hidden)
-    return with_.runtime_reserve_bytes + 2.0 * chunk_tokens * buffers
+    sampling = with_.logit_buffers * _LOGIT_BYTES * ENGINE_SEQUENCES * model.vocabulary
+    return with_.runtime_reserve_bytes + 2.0 * chunk_tokens * buffers + sampling
 
 
 def cache_budget(
@@ -145,21 +161,53 @@ def cache_budget(
 
 def sequences_that_fit(budget: float, model: LanguageModel, context: float, kv: str) -> int:
     """Whole sequences of `context` tokens in `budget` bytes of cache."""
-    return max(0, int(budget / cache_bytes(model, context, kv)))
+    return int(whole(budget / cache_bytes(model, context, kv)))
 
 
 def check_fits(
-    part: Accelerator, model: LanguageModel, precision: str, gpus: int, budget: float
+    part: Accelerator,
+    model: LanguageModel,
+    precision: str,
+    gpus: int,
+    chunk_tokens: float,
+    with_: Parameters,
 ) -> None:
-    """Raise DoesNotFit, naming the sizes, when nothing is left for a cache."""
-    if budget > 0:
+    """Raise DoesNotFit, naming the sizes and what would fit, when nothing is left for a cache."""
+    if cache_budget(part, model, precision, gpus, chunk_tokens, with_) > 0:
         return
     weights = Quantity(weight_bytes(model, precision), "B")
     memory = Quantity(part.value("memory_capacity") * gpus, "B")
     raise DoesNotFit(
         f"{model.name} in {precision} takes {show(weights)} of weights; {gpus} x {part.name} "
-        f"hold {show(memory)}, which leaves no room for a KV cache"
+        f"hold {show(memory)}, which leaves no room for a KV cache; "
+        f"{_what_fits(part, model, precision, gpus, chunk_tokens, with_)}"
     )
+
+
+def _what_fits(
+    part: Accelerator,
+    model: LanguageModel,
+    precision: str,
+    gpus: int,
+    chunk_tokens: float,
+    with_: Parameters,
+) -> str:
+    """The fewest devices and the widest narrower storage that leave room for a cache."""
+    size = storage_bytes(precision)
+    narrower = [name for name in _NARROWER if storage_bytes(name) < size]
+    found = [
+        f"{count} devices"
+        for count in _COUNTS
+        if count > gpus
+        and model.heads % count == 0
+        and cache_budget(part, model, precision, count, chunk_tokens, with_) > 0
+    ][:1]
+    found += [
+        f"{name} weights"
+        for name in narrower
+        if cache_budget(part, model, name, gpus, chunk_tokens, with_) > 0
+    ][:1]
+    return f"{' or '.join(found)} would" if found else "use a smaller model"
 
 
 def adapter_parameters(model: LanguageModel, rank: int) -> float:

@@ -6,6 +6,8 @@ nobody has published raises MissingFigure.
 
 from __future__ import annotations
 
+import re
+
 from gpubench.errors import CannotEstimate, MissingFigure
 from gpubench.model import Accelerator
 from gpubench.roofline.calibration import Calibration, Parameters
@@ -17,6 +19,10 @@ NODE_DEVICES = 8
 _PCIE_LANE_BYTES = {3: 16e9, 4: 32e9, 5: 64e9, 6: 128e9}
 # PCI Express doubles each generation: 8 GT/s x 16 lanes / 8 is 16 GB/s one way for the third.
 
+_NVLINK = re.compile(r"NVLink (\d+)")
+_REDUCING_NVLINK = 4
+
+_MULTIPLIED = ("peak_fp16", "peak_bf16", "peak_fp8", "peak_int8")
 _COMPUTES_AS = {"int4": ("fp16",), "fp4": ("fp4", "fp16"), "fp8": ("fp8", "fp16")}
 _COMPUTES_AS |= {"int8": ("int8", "fp16"), "fp32": ("fp32",)}
 
@@ -34,7 +40,11 @@ def compute_precision(part: Accelerator, stored: str) -> str:
             return precision
         if precision not in part.unsupported:
             part.figure(f"peak_{precision}")
-    raise MissingFigure(f"{part.name}: has no matrix hardware for {stored}, nor a wider format")
+    has = sorted(name.removeprefix("peak_") for name in part.figures if name in _MULTIPLIED)
+    raise MissingFigure(
+        f"{part.name}: has no matrix hardware for {stored}, nor a wider format: "
+        f"use {' or '.join(has) or 'another part'}"
+    )
 
 
 def wide_precision(part: Accelerator, precision: str) -> str:
@@ -47,22 +57,38 @@ def wide_precision(part: Accelerator, precision: str) -> str:
 def matrix_rate(part: Accelerator, precision: str, with_: Parameters) -> float:
     """Dense FLOP/s a large matrix product sustains: the ceiling, or less where power runs out.
 
-    rate = min(ceiling · peak, (board power - static) / energy per FLOP). With one energy per FLOP
-    for a process and precision, a cut-down part reaches nearly all of its peak and a full one
-    about three quarters. A part whose process or power is unknown gets a wide share instead.
+    rate = min(ceiling, share) · peak. Where power runs out the clock falls, and with it the
+    voltage: energy per FLOP goes as the clock squared, power as its cube (E = C·V², V ~ f), so
+    share³ = (board power - static) / (energy at the boost clock · peak). With one energy per FLOP
+    for a process, clock and precision, a cut-down part reaches nearly all of its peak, a full one
+    about three quarters, and a small one that boosts high (an L40S) less than two thirds. A part
+    whose boost clock is unknown is taken to run at the clock the energy was measured at; one
+    whose process or power is unknown gets a wide share instead.
     """
     peak = part.value(f"peak_{precision}")
     energy = energy_per_flop(part, precision, with_)
     if energy is None or "board_power" not in part.figures:
         return with_.unknown_process_efficiency * peak
     watts = part.value("board_power") * (1 - with_.static_power_share)
-    return min(with_.compute_ceiling * peak, watts / energy)
+    share = watts / (energy * peak)
+    if "boost_clock" in part.figures:
+        slower = energy_clock(part) / part.value("boost_clock")
+        share = (share * slower * slower) ** (1 / 3)
+    return min(with_.compute_ceiling, share) * peak
+
+
+def energy_clock(part: Accelerator) -> float:
+    """The clock in Hz at which the energy per FLOP of this part's process was measured."""
+    return load_calibration().energy_clock[str(part.figure("process_node").value)]
 
 
 def energy_per_flop(
     part: Accelerator, precision: str, with_: Parameters, calibration: Calibration | None = None
 ) -> float | None:
-    """J per FLOP of a dense matrix product with random data; None when the process is unknown."""
+    """J per FLOP of a dense matrix product with random data, at the clock it was measured at.
+
+    None when the process is unknown.
+    """
     found = part.figures.get("process_node")
     if found is None or not isinstance(found.value, str) or precision in ("fp32", "tf32", "fp64"):
         return None
@@ -100,6 +126,13 @@ def memory_rate(part: Accelerator, with_: Parameters) -> float:
     return part.value("memory_bandwidth") * with_.memory_efficiency
 
 
+def serving_memory_rate(part: Accelerator, with_: Parameters) -> float:
+    """B/s that serving sustains: HBM3e reaches a little less of what its faster pins promise."""
+    kind = part.figures.get("memory_type")
+    newest = kind is not None and str(kind.value).upper().startswith("HBM3E")
+    return memory_rate(part, with_) * (with_.hbm3e_share if newest else 1.0)
+
+
 def link_peak(part: Accelerator) -> float:
     """B/s of all scale-up links in one direction; catalogue figures add both directions."""
     return part.value("interconnect_bandwidth") / 2
@@ -130,6 +163,42 @@ def wire_rate(part: Accelerator, devices: int, efficiency: float, with_: Paramet
     if devices <= joined_devices(part):
         return link_peak(part) * efficiency
     return pcie_peak(part) * with_.pcie_efficiency
+
+
+def reduces_in_switch(part: Accelerator) -> bool:
+    """Whether switches of the node add up what devices send: NVLink 4 and later, unless bridged
+    (NVLink SHARP, which NCCL takes by itself since 2.17; docs.nvidia.com/deeplearning/nccl)."""
+    link = part.figures.get("interconnect")
+    found = _NVLINK.match(link.value) if link and isinstance(link.value, str) else None
+    if found is None or joined_devices(part) < NODE_DEVICES:
+        return False
+    return int(found[1]) >= _REDUCING_NVLINK
+
+
+def ring_factor(devices: int) -> float:
+    """Bytes each device sends in a ring all-reduce, over the message: 2(n-1)/n."""
+    return 2 * (devices - 1) / devices
+
+
+def switch_factor(devices: int) -> float:
+    """Bytes each device sends, and receives, when the switch adds, over the message: 1 + 1/n.
+
+    It hands in the whole message, and the n-th of it that is its own goes out once more as the sum.
+    Bus bandwidths published for two to eight devices follow this and no constant (notes beside
+    `collectives_published.csv`: 207, 377, 414, 440, 460 and 478 GB/s on Hopper).
+    """
+    return 1 + 1 / devices
+
+
+def all_reduce_rate(part: Accelerator, devices: int, with_: Parameters) -> float:
+    """B/s of message that `devices` of a node all-reduce: in a ring, or the switch if faster."""
+    ring = ring_factor(devices)
+    if devices > joined_devices(part):
+        return pcie_peak(part) * with_.pcie_efficiency / ring
+    rate = link_peak(part) * with_.link_efficiency / ring
+    if reduces_in_switch(part):
+        return max(rate, link_peak(part) * with_.switch_efficiency / switch_factor(devices))
+    return rate
 
 
 def usable_memory(part: Accelerator, with_: Parameters) -> float:

@@ -1,16 +1,17 @@
 """Collectives: latency plus bytes over each path, by algorithm.
 
 A ring all-reduce over n devices sends 2(n-1)/n of the message from each; reducing in the switch
-sends it once. Inside a node of eight the bytes take the scale-up links; beyond it each device
-reduces its share of the node's message over its own network port. Local memory traffic runs beside
-the wire, three passes over what is sent: read, read the partner's, write.
+sends 1 + 1/n of it. Inside a node of eight the bytes take the scale-up links; beyond it each device
+reduces its share of the node's message over its own network port, and both go on at the same time,
+piece by piece. Local memory traffic runs beside the wire, three passes over what is sent: read,
+read the partner's, write.
 """
 
 from __future__ import annotations
 
 from gpubench.errors import CannotEstimate
 from gpubench.model import Accelerator
-from gpubench.roofline import ceilings
+from gpubench.roofline import ceilings, latency_bandwidth
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.operators import Timed
 
@@ -18,17 +19,11 @@ NVLINK_REFERENCE = 450e9
 """B/s one way of an H100's links, to which shares of link-bound time refer."""
 
 _MEMORY_PASSES = 3
-_IN_SWITCH_FACTOR = 1.0
-
-
-def ring_factor(devices: int) -> float:
-    """Bytes each device sends in a ring all-reduce, over the message: 2(n-1)/n."""
-    return 2 * (devices - 1) / devices
 
 
 def bus_bandwidth(message: float, devices: int, seconds: float) -> float:
     """nccl-tests' busbw in B/s: message / time · 2(n-1)/n, whatever the algorithm."""
-    return message / seconds * ring_factor(devices)
+    return message / seconds * ceilings.ring_factor(devices)
 
 
 def all_reduce(
@@ -48,7 +43,10 @@ def all_reduce(
     local = _within_node(part, inside, message, reduction, with_) if inside > 1 else Timed(0.0)
     if devices <= ceilings.NODE_DEVICES:
         return local
-    return local + Timed(s := network_seconds(devices, message, network, with_), wire=s)
+    beyond = network_seconds(devices, message, network, with_)
+    if beyond <= local.seconds:
+        return local
+    return Timed(beyond, wire=beyond)
 
 
 def network_seconds(devices: int, message: float, network: float, with_: Parameters) -> float:
@@ -61,7 +59,7 @@ def network_seconds(devices: int, message: float, network: float, with_: Paramet
         raise CannotEstimate(f"{devices} devices do not fill nodes of {ceilings.NODE_DEVICES}")
     nodes = devices // ceilings.NODE_DEVICES
     share = message / ceilings.NODE_DEVICES
-    wire = ring_factor(nodes) * share / (network * with_.network_efficiency)
+    wire = ceilings.ring_factor(nodes) * share / (network * with_.network_efficiency)
     return wire + 2 * (nodes - 1) * with_.network_latency_s
 
 
@@ -69,15 +67,16 @@ def _within_node(
     part: Accelerator, devices: int, message: float, reduction: str, with_: Parameters
 ) -> Timed:
     if reduction == "in-switch":
-        if devices > ceilings.joined_devices(part):
+        if devices > ceilings.joined_devices(part) or not ceilings.reduces_in_switch(part):
             raise CannotEstimate(f"{part.name}: has no switch that could reduce")
         rate = ceilings.link_peak(part) * with_.switch_efficiency
-        sent, hops = _IN_SWITCH_FACTOR * message, 2
+        sent, hops = ceilings.switch_factor(devices) * message, 2
     else:
         rate = ceilings.wire_rate(part, devices, with_.link_efficiency, with_)
-        sent, hops = ring_factor(devices) * message, 2 * (devices - 1)
+        sent, hops = ceilings.ring_factor(devices) * message, 2 * (devices - 1)
     latency = hops * with_.link_latency_s
     wire = sent / rate
+    latency = latency_bandwidth.seconds(latency, wire, with_.link_transition) - wire
     memory = _MEMORY_PASSES * sent / ceilings.memory_rate(part, with_)
     # The reduction streams behind the wire: only a memory slower than the links would show.
     hidden = max(wire, memory)

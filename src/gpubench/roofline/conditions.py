@@ -58,7 +58,6 @@ _MOST_SERVING_DEVICES = 8
 _WEIGHTS_AT_MOST = 2 / 3
 _MOST_TRAINING_DEVICES = 4096
 _TOKENS_PER_PARAMETER = 20
-_COMPACT_CACHE = ("fp8", "fp16", "bf16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Case:
             gpus=self.of("gpus"),
             micro_batch=self.of("micro_batch"),
             sequence=min(model.context or SEQUENCE_TOKENS, SEQUENCE_TOKENS),
-            recomputed=self.of("recomputation") == "full",
+            recomputation=self.of("recomputation"),
             utilization=self.of("utilization"),
             network=self.of("network"),
         )
@@ -139,7 +138,7 @@ def settle(
     if "kv_precision" in kind.conditions and "kv_precision" not in values:
         stored = values["precision"]
         values["kv_precision"] = assumed["kv_precision"] = (
-            stored if stored in _COMPACT_CACHE else "fp16"
+            stored if stored in capacity.CACHE_PRECISIONS else "fp16"
         )
     if "tokens" in kind.conditions and "tokens" not in values and model:
         tokens = model.training_tokens or _TOKENS_PER_PARAMETER * model.parameters

@@ -29,13 +29,13 @@ ROWS_A_PARAMETER = 5
 _DELTA = 0.02
 # Errors below this count as squares, above as they are; releases of one engine differ by more.
 
-_PAIR_WEIGHT = 3.0
+_PAIR_WEIGHT = 5.0
 # The uplift of one part over another is what estimates are asked for most, and pairs are fewer.
 
 _NO_PREDICTION = 2.0
 # The logarithmic error of a run that was published and is said not to fit.
 
-_STARTS = (0.5, 0.7)
+_STARTS = (0.4, 0.5, 0.6)
 # Shares of the ranges to start from; the better end counts.
 
 _AT_THE_END = 1.01
@@ -54,7 +54,7 @@ class Effort:
     sweeps: int
 
 
-FULL, REFIT = Effort(steps=10, sweeps=10), Effort(steps=3, sweeps=2)
+FULL, REFIT = Effort(steps=10, sweeps=10), Effort(steps=4, sweeps=4)
 """From the middle of the ranges, and from a fit that saw a little more."""
 
 

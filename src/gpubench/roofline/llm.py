@@ -17,11 +17,9 @@ from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, LanguageModel
 from gpubench.roofline import capacity, ceilings
 from gpubench.roofline.calibration import Parameters
-from gpubench.roofline.operators import Timed, smooth_maximum
+from gpubench.roofline.operators import Timed, larger, overlapped, smaller
 
-ENGINE_SEQUENCES = 2048
-"""Most sequences an engine schedules at once: TensorRT-LLM's default `max_batch_size`
-(nvidia.github.io/TensorRT-LLM, trtllm-bench), the engine of most validating rows."""
+ENGINE_SEQUENCES = capacity.ENGINE_SEQUENCES
 
 CHUNK_TOKENS = 8192
 """Prompt tokens of one iteration: TensorRT-LLM's default `max_num_tokens`."""
@@ -77,6 +75,7 @@ class Machine:
         chunk_tokens: int = CHUNK_TOKENS,
     ) -> None:
         model = request.model
+        _check_split(model, gpus)
         self.chunk_tokens = chunk_tokens
         precision = ceilings.compute_precision(part, request.precision)
         wide = ceilings.wide_precision(part, precision)
@@ -84,12 +83,13 @@ class Machine:
         self.flop_rate = ceilings.matrix_rate(part, precision, with_) * gpus
         self.wide_rate = ceilings.matrix_rate(part, wide, with_) * gpus
         self.attention_rate = self.wide_rate * with_.attention_efficiency
-        self.byte_rate = ceilings.memory_rate(part, with_) * gpus
+        self.byte_rate = ceilings.serving_memory_rate(part, with_) * gpus
         self.cache_rate = self.byte_rate * with_.cache_read_efficiency
-        self.wire_rate = 0.0
+        self.wire_seconds = 0.0
         if gpus > 1:
-            efficiency = with_.serving_link_efficiency
-            self.wire_rate = ceilings.wire_rate(part, gpus, efficiency, with_)
+            message = _ACTIVATION_BYTES * model.hidden
+            self.wire_seconds = message / ceilings.all_reduce_rate(part, gpus, with_)
+        self.shared = float(gpus > 1)
         self.shape = capacity.shape(model)
         self.weight_size = capacity.storage_bytes(request.precision)
         self.head_size = max(2.0, self.weight_size)
@@ -121,14 +121,15 @@ class Machine:
         model = self.request.model
         compute = 2 * self._padded(tokens) * self.shape.body * self.padding / self.flop_rate
         memory = self.shape.body * self.weight_size / self.byte_rate
-        timed = self._overlapped(compute, memory)
+        timed = overlapped(compute, memory, self.with_.smoothness)
         if model.experts:
             k, experts = model.experts_per_token, model.experts
             touched = experts * (1 - (1 - k / experts) ** tokens)
-            routed = touched * self._padded(tokens * k / touched)
+            # No tokens touch no expert, and none have nothing to share out.
+            routed = touched * self._padded(tokens * k / larger(touched, 1e-9))
             compute = 2 * routed * self.shape.expert * self.padding / self.flop_rate
             memory = touched * self.shape.expert * self.weight_size / self.byte_rate
-            timed = timed + self._overlapped(compute, memory)
+            timed = timed + overlapped(compute, memory, self.with_.smoothness)
         return timed
 
     def _padded(self, tokens: float) -> float:
@@ -137,19 +138,18 @@ class Machine:
         Efficiency grows with the batch towards one, the way tiles and their tails fill up.
         """
         tile = self.with_.tile_tokens
-        return tokens * (1 + tile / (tokens + tile)) if tile else tokens
+        return tokens * (1 + tile / (tokens + tile))
 
     def rest(self, tokens: float, sampled: float) -> Timed:
         """Head on `sampled` tokens, element-wise traffic, all-reduces, launches, host time."""
         with_, model = self.with_, self.request.model
         compute = 2 * self._padded(sampled) * self.shape.head / self.wide_rate
         memory = self.shape.head * self.head_size / self.byte_rate
-        head = self._overlapped(compute, memory)
+        head = overlapped(compute, memory, with_.smoothness)
         elements = tokens * self._element_seconds
-        wire = 0.0
-        if self.gpus > 1:
-            sent = 2 * (self.gpus - 1) / self.gpus * tokens * model.hidden * _ACTIVATION_BYTES
-            wire = 2 * model.layers * (with_.serving_sync_s + sent / self.wire_rate)
+        # Engines join shards by kernels of their own, which know no change of protocol.
+        each = with_.serving_sync_s * self.shared + tokens * self.wire_seconds
+        wire = 2 * model.layers * each
         overhead = (
             with_.step_overhead_s
             + model.layers * with_.layer_overhead_s
@@ -162,14 +162,14 @@ class Machine:
         """All prompts of `sequences` requests, in iterations of at most `chunk_tokens` tokens."""
         isl = self.request.input_tokens
         tokens = sequences * isl
-        iterations = max(1.0, tokens / self.chunk_tokens)
+        iterations = larger(1.0, tokens / self.chunk_tokens)
         each = tokens / iterations
         timed = (self.matrices(each) + self.rest(each, sequences / iterations)) * iterations
         model = self.request.model
         sliding = model.sliding_layers if model.sliding_window else 0
         # Causal: a query sees half of the keys on average, or its window.
         pairs = (model.layers - sliding) * isl * isl / 2
-        window = min(isl, model.sliding_window)
+        window = smaller(isl, model.sliding_window)
         pairs += sliding * (window * window / 2 + (isl - window) * window)
         flops = 4 * sequences * pairs * model.heads * model.head_dim
         seconds = flops / self.attention_rate
@@ -186,14 +186,8 @@ class Machine:
         return (
             self.matrices(sequences)
             + self.rest(sequences, sequences)
-            + self._overlapped(compute, memory)
+            + overlapped(compute, memory, self.with_.smoothness)
         )
-
-    def _overlapped(self, compute: float, memory: float) -> Timed:
-        seconds = smooth_maximum(compute, memory, self.with_.smoothness)
-        if compute >= memory:
-            return Timed(seconds, compute=seconds)
-        return Timed(seconds, memory=seconds)
 
     def cache_budget(self) -> float:
         """Bytes for the KV cache on all devices. Raises DoesNotFit when nothing is left."""
@@ -201,7 +195,15 @@ class Machine:
         budget = capacity.cache_budget(
             self.part, request.model, request.precision, self.gpus, self.chunk_tokens, self.with_
         )
-        capacity.check_fits(self.part, request.model, request.precision, self.gpus, budget)
+        if budget <= 0:
+            capacity.check_fits(
+                self.part,
+                request.model,
+                request.precision,
+                self.gpus,
+                self.chunk_tokens,
+                self.with_,
+            )
         return budget / self.cache_copies
 
     def most_sequences(self) -> int:
@@ -214,16 +216,30 @@ class Machine:
             raise DoesNotFit(
                 f"the KV cache of one {request.full_context}-token sequence of "
                 f"{request.model.name} does not fit beside the weights on {self.gpus} x "
-                f"{self.part.name}"
+                f"{self.part.name}; {self._longest()} tokens would"
             )
         return found
+
+    def _longest(self) -> int:
+        """Tokens of the longest sequence whose cache fits, sliding windows full or not begun."""
+        model, kv = self.request.model, self.request.kv_precision
+        budget = self.cache_budget()
+        full = capacity.cache_bytes_per_token(model, kv)
+        beyond = capacity.cache_bytes(model, 2.0**40, kv) - capacity.cache_bytes(model, 2.0**39, kv)
+        at_window = capacity.cache_bytes(model, model.sliding_window, kv)
+        if budget <= at_window or not beyond:
+            return int(budget / full)
+        return int(model.sliding_window + (budget - at_window) * 2.0**39 / beyond)
+
+    def in_flight(self, fits: float) -> float:
+        """Sequences that run at once where `fits` would fit: a group keeps fewer in flight."""
+        return larger(1.0, fits // (1 + self.with_.group_batch_loss * (self.gpus - 1)))
 
     def batch(self, asked: int | str) -> tuple[int, str]:
         """The batch and what limits it. Raises DoesNotFit when the stated one exceeds memory."""
         fits = self.most_sequences()
         if asked == "max":
-            # A group of devices keeps fewer in flight than its cache would hold.
-            kept = max(1, int(fits / (1 + self.with_.group_batch_loss * (self.gpus - 1))))
+            kept = int(self.in_flight(fits))
             if kept < ENGINE_SEQUENCES:
                 return kept, "memory capacity"
             return ENGINE_SEQUENCES, "engine"
@@ -251,16 +267,14 @@ class Machine:
         )
 
 
-def queued_rate(machine: Machine, requests: int) -> float:
-    """Output tokens a second when `requests` equal requests are queued at once.
-
-    Equal lengths keep the waves together: full batches, then what is left over.
-    """
-    most = min(machine.batch("max")[0], requests)
-    full, left = divmod(requests, most)
-    seconds = 0.0
-    for waves, batch in ((full, most), (1 if left else 0, left)):
-        if waves:
-            served = machine.serve(batch)
-            seconds += waves * (served.prefill.seconds + served.decode.seconds)
-    return requests * machine.request.output_tokens / seconds
+def _check_split(model: LanguageModel, gpus: int) -> None:
+    """Raise CannotEstimate when attention heads do not split evenly over the devices."""
+    if gpus < 1:
+        raise CannotEstimate(f"a model needs one device or more, not {gpus}")
+    if model.heads and model.heads % gpus:
+        works = [n for n in (1, 2, 4, 8, 16) if model.heads % n == 0]
+        near = min(works, key=lambda n: (abs(n - gpus), -n))
+        raise CannotEstimate(
+            f"the {model.heads} attention heads of {model.name} do not split over {gpus} devices: "
+            f"use {near}, or run several copies"
+        )

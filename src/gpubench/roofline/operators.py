@@ -7,8 +7,12 @@ memory and wire times, plus overhead: near a ridge both resources are busy and n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from gpubench.model import Work
+
+_LEAST = 1e-300
+# Keeps a division of nothing by nothing at nothing.
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,52 @@ def attention(
     return Work(4 * queries * keys * heads * head_dim, 2 * keys * kv_heads * head_dim * kv_bytes)
 
 
+def larger(first: float, second: float) -> float:
+    """The larger of two numbers, or place by place of arrays.
+
+    With `smaller` the one place where the arithmetic of serving decides, so that it runs on numbers
+    and on arrays alike; numbers pay nothing for that.
+    """
+    try:
+        return first if first >= second else second
+    except ValueError:  # arrays have no single answer
+        found: float = _numpy().maximum(first, second)
+        return found
+
+
+def smaller(first: float, second: float) -> float:
+    """The smaller of two numbers, or place by place of arrays."""
+    try:
+        return first if first <= second else second
+    except ValueError:
+        found: float = _numpy().minimum(first, second)
+        return found
+
+
+def _numpy() -> Any:
+    import numpy  # only sweeps bring arrays
+
+    return numpy
+
+
+def whole(value: float) -> float:
+    """The whole part of a number that is not negative; 0 below."""
+    return larger(0.0, value // 1.0)
+
+
 def smooth_maximum(first: float, second: float, power: float) -> float:
     """(aᵖ + bᵖ)^(1/p): at least the larger one, at most 2^(1/p) times it."""
-    larger, smaller = (first, second) if first >= second else (second, first)
-    if larger <= 0.0:
-        return 0.0
-    return float(larger * (1.0 + (smaller / larger) ** power) ** (1.0 / power))
+    most = larger(first, second)
+    share = smaller(first, second) / larger(most, _LEAST)
+    found: float = most * (1.0 + share**power) ** (1.0 / power)
+    return found
+
+
+def overlapped(compute: float, memory: float, power: float) -> Timed:
+    """Compute and memory side by side: the smooth maximum, charged to the larger of the two."""
+    seconds = smooth_maximum(compute, memory, power)
+    by_compute = compute >= memory
+    return Timed(seconds, compute=seconds * by_compute, memory=seconds * (1 - by_compute))
 
 
 def time(
@@ -86,10 +130,6 @@ def time(
 
     The part of the smooth maximum above one resource is charged to the larger of the two.
     """
-    compute, memory = work.flops / flop_rate, work.bytes / byte_rate
-    overlapped = smooth_maximum(compute, memory, power)
     wire = work.wire_bytes / wire_rate if work.wire_bytes else 0.0
-    total = overlapped + wire
-    if compute >= memory:
-        return Timed(total, compute=overlapped, wire=wire)
-    return Timed(total, memory=overlapped, wire=wire)
+    compute, memory = work.flops / flop_rate, work.bytes / byte_rate
+    return overlapped(compute, memory, power) + Timed(wire, wire=wire)

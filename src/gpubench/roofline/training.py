@@ -1,11 +1,11 @@
 """Training a language model: compute, the memory-bound part, and communication per step.
 
-A token costs 6N FLOP plus attention, 8N when activations are recomputed (Kaplan et al.,
-arXiv:2001.08361; Korthikanti et al., arXiv:2205.05198). Matrix products run at the part's
-sustained rate times what a whole training step reaches of it. Element-wise passes and the
-optimizer are bound by memory. Devices are grouped in tensor-parallel sets inside a node when one
-device cannot hold the state, and data parallel beyond; part of the communication hides behind
-compute. With a stated utilization, time is 6N tokens over that share of the peak and nothing else.
+A step runs micro-batches through a pipeline of stages, each of a tensor-parallel group of devices,
+and then updates the parameters. Nothing here is fitted to training: matrix products run at the
+sustained rate and with the tile losses that serving calibrates, attention at its share of the
+16-bit rate, backward at twice the FLOP of forward (Kaplan et al., arXiv:2001.08361); norms,
+activations and the optimizer pass through memory. Part of the communication hides behind compute.
+With a stated utilization, time is 6N tokens over that share of the peak and nothing else.
 """
 
 from __future__ import annotations
@@ -22,23 +22,47 @@ from gpubench.units import Quantity, show
 BATCH_TOKENS = 4e6
 """Tokens of a step of the whole job: 4 million (Touvron et al., arXiv:2307.09288, section 2.2)."""
 
+RECOMPUTATION = ("none", "selective", "full")
+"""What of the activations is computed again for the backward pass: nothing, the inside of
+attention (Korthikanti et al., arXiv:2205.05198, section 4), or every layer."""
+
 _OPTIMIZER_BYTES = 30.0
 # A parameter and step: Adam reads gradient, master weight and both moments, writes the last three
 # and the BF16 weight (2+4+4+4 + 4+4+4+2), and clears the gradient (2).
 
+_FUSED_ATTENTION_BACKWARD = 2.5
+# Backward over forward FLOP of fused attention: five matrix products where forward has two
+# (Dao, arXiv:2307.08691, section 4.1).
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A training job. `utilization` 0 means: let the model find it."""
+    """A training job.
+
+    `batch` is in sequences a step, 0 for `BATCH_TOKENS`; `tensor` and `pipeline` are degrees, 0 for
+    as few devices as hold the state; `virtual` stages of a pipeline interleave, and `context`
+    devices share each sequence. `expert` devices share the experts of a layer, 0 for a node.
+    `sharded` spreads the weights themselves over the data-parallel copies (ZeRO stage 3, FSDP),
+    which gather them for every micro-batch. `adapters` trains low-rank additions to frozen weights.
+    `network` is in B/s a device. `utilization` 0 means: let the model find it.
+    """
 
     model: LanguageModel
     precision: str
     gpus: int
     micro_batch: int
     sequence: int
-    recomputed: bool
-    utilization: float
-    network: float
+    recomputation: str = "none"
+    utilization: float = 0.0
+    network: float = 50e9
+    batch: int = 0
+    tensor: int = 0
+    pipeline: int = 1
+    virtual: int = 1
+    context: int = 1
+    expert: int = 0
+    sharded: bool = False
+    adapters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +82,15 @@ class Step:
         return "network" if name == "links" and self.network_s > self.communication_s / 2 else name
 
 
-def flops_per_token(model: LanguageModel, sequence: int, recomputed: bool) -> float:
-    """Forward and backward: 6 a parameter used, and causal attention's 6 · L · s · heads · dim."""
+def flops_per_token(model: LanguageModel, sequence: int, recomputation: str = "none") -> float:
+    """Forward and backward: 6 a parameter used, and causal attention's 6 · L · s · heads · dim.
+
+    Full recomputation adds a forward pass, selective recomputation that of attention.
+    """
+    weights = 6 * model.active_parameters
     attention = 6 * model.layers * sequence * model.heads * model.head_dim
-    needed = 6 * model.active_parameters + attention
-    return needed * (4 / 3 if recomputed else 1.0)
+    again = {"none": 0.0, "selective": attention / 3, "full": (weights + attention) / 3}
+    return weights + attention + again[recomputation]
 
 
 def training_flops(model: LanguageModel, tokens: float) -> float:
@@ -72,10 +100,16 @@ def training_flops(model: LanguageModel, tokens: float) -> float:
 
 def memory_per_device(job: Job) -> float:
     """State split over all devices, and the activations of a micro-batch over its tensor group."""
-    state = job.model.parameters * capacity.TRAINING_BYTES_PER_PARAMETER / job.gpus
+    state = job.model.parameters * _state_bytes(job) / job.gpus
     tokens = float(job.micro_batch * job.sequence)
-    group = min(job.gpus, ceilings.NODE_DEVICES)
-    return state + capacity.activation_bytes(job.model, tokens, job.recomputed) / group
+    group = (job.tensor or min(job.gpus, ceilings.NODE_DEVICES)) * job.context
+    kept = capacity.activation_bytes(job.model, tokens, job.recomputation == "full")
+    return state + kept / group
+
+
+def _state_bytes(job: Job) -> float:
+    """A parameter: what training keeps of it, or only the frozen 16-bit weight."""
+    return 2.0 if job.adapters else float(capacity.TRAINING_BYTES_PER_PARAMETER)
 
 
 def check_fits(part: Accelerator, job: Job, with_: Parameters) -> None:
@@ -92,29 +126,35 @@ def check_fits(part: Accelerator, job: Job, with_: Parameters) -> None:
 
 def step(part: Accelerator, job: Job, with_: Parameters) -> Step:
     """One step of the whole job. Raises DoesNotFit, and CannotEstimate for a broken job."""
+    _check(job)
+    layout = _Layout.of(part, job)
+    check_fits(part, job, with_)
+    tokens = layout.copies * layout.passes * job.micro_batch * job.sequence
+    if job.utilization:
+        rate = compute_rate(part, job.precision, job.utilization, with_) * job.gpus
+        seconds = training_flops(job.model, tokens) / rate
+        return Step(Timed(seconds, compute=seconds), tokens, 0.0, 0.0, layout.tensor)
+    each = _micro_batch(part, job, layout, with_)
+    # The first micro-batch fills the pipeline; interleaved stages fill it in smaller steps.
+    filling = (layout.pipeline - 1) / job.virtual
+    time = each * (layout.passes + filling)
+    update = _update_seconds(part, job, layout, with_)
+    reduced, network = _gradient_seconds(part, job, layout, with_)
+    shown = reduced * (1 - with_.overlap_share)
+    sent = time.wire / (1 - with_.tensor_overlap_share) + reduced
+    time = time + Timed(update, memory=update) + Timed(shown, wire=shown)
+    return Step(time, tokens, sent, network, layout.tensor)
+
+
+def _check(job: Job) -> None:
     if not job.model.layers:
         raise CannotEstimate(f"nobody has published the architecture of {job.model.name}")
     if not 0 <= job.utilization <= 1:
         raise CannotEstimate(f"utilization is a share of the peak, not {job.utilization:g}")
-    check_fits(part, job, with_)
-    group = _tensor_parallel(part, job)
-    per_pass = job.micro_batch * job.sequence * (job.gpus // group)
-    passes = max(1.0, round(BATCH_TOKENS / per_pass))
-    tokens = per_pass * passes
-    rate = compute_rate(part, job.precision, job.utilization, with_) * job.gpus
-    if job.utilization:
-        seconds = training_flops(job.model, tokens) / rate
-        return Step(Timed(seconds, compute=seconds), tokens, 0.0, 0.0, group)
-    flops = tokens * flops_per_token(job.model, job.sequence, job.recomputed)
-    compute = flops / rate
-    moved = tokens * job.model.layers * job.model.hidden * with_.training_element_bytes
-    moved += job.model.parameters * _OPTIMIZER_BYTES
-    memory = moved / (ceilings.memory_rate(part, with_) * job.gpus)
-    tensor = passes * _tensor_seconds(part, job, group, with_)
-    data, network = _gradient_seconds(part, job, group, with_)
-    shown = (tensor + data) * (1 - with_.overlap_share)
-    time = Timed(compute + memory + shown, compute, memory, shown)
-    return Step(time, tokens, tensor + data, network, group)
+    if job.recomputation not in RECOMPUTATION:
+        raise CannotEstimate(
+            f"recomputation is {', '.join(RECOMPUTATION)}, not '{job.recomputation}'"
+        )
 
 
 def compute_rate(part: Accelerator, stored: str, utilization: float, with_: Parameters) -> float:
@@ -122,13 +162,44 @@ def compute_rate(part: Accelerator, stored: str, utilization: float, with_: Para
     precision = ceilings.compute_precision(part, stored)
     if utilization:
         return part.value(f"peak_{precision}") * utilization
-    return ceilings.matrix_rate(part, precision, with_) * with_.training_efficiency
+    return ceilings.matrix_rate(part, precision, with_)
+
+
+# --------------------------------------------------------------------------- the layout
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Devices of a tensor group, stages, copies, and micro-batches that each copy takes a step."""
+
+    tensor: int
+    pipeline: int
+    copies: int
+    passes: int
+
+    @classmethod
+    def of(cls, part: Accelerator, job: Job) -> _Layout:
+        """The stated degrees, or the fewest devices that hold the state. Raises CannotEstimate."""
+        tensor = job.tensor or _tensor_parallel(part, job)
+        copy = tensor * job.pipeline * job.context
+        if job.gpus % copy:
+            raise CannotEstimate(
+                f"{job.gpus} devices do not split into pipelines of {job.pipeline} stages of "
+                f"{tensor * job.context}: choose a multiple of {copy}"
+            )
+        if job.model.heads % tensor:
+            raise CannotEstimate(
+                f"{job.model.name} has {job.model.heads} heads, which {tensor} devices cannot share"
+            )
+        copies = job.gpus // copy
+        batch = job.batch or BATCH_TOKENS / job.sequence
+        return cls(tensor, job.pipeline, copies, max(1, round(batch / (job.micro_batch * copies))))
 
 
 def _tensor_parallel(part: Accelerator, job: Job) -> int:
     """One device where it holds the whole state, else a node, as far as links join it."""
-    whole = job.model.parameters * capacity.TRAINING_BYTES_PER_PARAMETER
-    if whole <= part.value("memory_capacity") or job.gpus == 1:
+    whole = job.model.parameters * _state_bytes(job) / job.pipeline
+    if job.sharded or whole <= part.value("memory_capacity") or job.gpus == 1:
         return 1
     group = min(job.gpus, ceilings.NODE_DEVICES)
     if job.gpus % group:
@@ -136,31 +207,170 @@ def _tensor_parallel(part: Accelerator, job: Job) -> int:
     return group
 
 
-def _tensor_seconds(part: Accelerator, job: Job, group: int, with_: Parameters) -> float:
-    """Four all-reduces of the activations a layer: two forward, two backward."""
-    if group == 1:
+# --------------------------------------------------------------------------- a micro-batch
+
+
+def _micro_batch(part: Accelerator, job: Job, layout: _Layout, with_: Parameters) -> Timed:
+    """Forward and backward of one micro-batch through one stage; `wire` is what is not hidden."""
+    tokens = job.micro_batch * job.sequence / job.context
+    shared = layout.tensor * layout.pipeline
+    compute = _matrix_seconds(part, job, tokens, layout, with_) / shared
+    compute += _attention_seconds(part, job, tokens, with_) / shared
+    memory = _element_bytes(job, tokens, with_) / shared / ceilings.memory_rate(part, with_)
+    idle = (compute + memory) * (1 / with_.training_efficiency - 1)
+    sent = _tensor_seconds(part, job, layout, with_)
+    sent += _expert_seconds(part, job, tokens, layout, with_)
+    wire = sent * (1 - with_.tensor_overlap_share)
+    wire += _gathered_seconds(part, job, layout, compute + memory, with_)
+    return Timed(compute + memory + wire + idle, compute, memory, wire, idle)
+
+
+def _element_bytes(job: Job, tokens: float, with_: Parameters) -> float:
+    """What norms, activations and additions read and write, and the sorting of tokens by expert."""
+    model = job.model
+    whole = tokens * model.layers * model.hidden * with_.training_element_bytes
+    routed = model.layers - model.dense_layers if model.experts else 0
+    # Each copy of a token is gathered and scattered, forward and backward: 2 B read, 2 written.
+    return whole + tokens * model.experts_per_token * routed * model.hidden * 16.0
+
+
+def _passes(job: Job) -> float:
+    """Forward passes that a micro-batch costs: backward two, one less with frozen weights."""
+    again = 1.0 if job.recomputation == "full" else 0.0
+    return 1.0 + (1.0 if job.adapters else 2.0) + again
+
+
+def _matrix_seconds(
+    part: Accelerator, job: Job, tokens: float, layout: _Layout, with_: Parameters
+) -> float:
+    """Matrix products of all layers and of the head, whole, at one device's rate."""
+    held = capacity.shape(job.model)
+    precision = ceilings.compute_precision(part, job.precision)
+    wide = ceilings.wide_precision(part, precision)
+    routed = job.model.experts_per_token * held.expert
+    body = 2 * held.body * tokens * _padded(tokens, job.model.hidden, layout.tensor, with_)
+    if routed:
+        # Each expert sees its share of the tokens of all devices that share the experts.
+        each = tokens * _expert_parallel(job) * job.model.experts_per_token / job.model.experts
+        body += 2 * routed * tokens * _padded(each, job.model.hidden, 1, with_)
+    head = 2 * held.head * tokens
+    return _passes(job) * body / ceilings.matrix_rate(part, precision, with_) + (
+        _passes(job) - (job.recomputation == "full")
+    ) * head / ceilings.matrix_rate(part, wide, with_)
+
+
+def _padded(tokens: float, hidden: int, tensor: int, with_: Parameters) -> float:
+    """What tiles that are not full add, as in serving."""
+    rows = 1 + with_.tile_tokens / (tokens + with_.tile_tokens)
+    return rows * (1 + with_.tile_columns * tensor / hidden)
+
+
+def _expert_parallel(job: Job) -> int:
+    """Devices that share the experts of a layer: as stated, or those of a node."""
+    return job.expert or min(job.gpus // job.pipeline, job.model.experts, ceilings.NODE_DEVICES)
+
+
+def _attention_seconds(part: Accelerator, job: Job, tokens: float, with_: Parameters) -> float:
+    """Causal attention of all layers; backward recomputes the scores."""
+    model = job.model
+    precision = ceilings.compute_precision(part, job.precision)
+    rate = ceilings.matrix_rate(part, ceilings.wide_precision(part, precision), with_)
+    forward = 2 * tokens * job.sequence * model.layers * model.heads * model.head_dim
+    passes = 1 + _FUSED_ATTENTION_BACKWARD + (job.recomputation == "full")
+    return passes * forward / (rate * with_.attention_efficiency)
+
+
+# --------------------------------------------------------------------------- communication
+
+
+def _tensor_seconds(part: Accelerator, job: Job, layout: _Layout, with_: Parameters) -> float:
+    """All-reduces of the activations a layer: two forward, two backward, two again."""
+    if layout.tensor == 1:
         return 0.0
-    message = job.micro_batch * job.sequence * job.model.hidden * 2.0
-    each = collectives.all_reduce(part, group, message, "ring", job.network, with_)
-    return 4 * job.model.layers * each.seconds
+    message = job.micro_batch * job.sequence / job.context * job.model.hidden * 2.0
+    each = collectives.all_reduce(part, layout.tensor, message, "ring", job.network, with_)
+    times = 6 if job.recomputation == "full" else 4
+    return times * job.model.layers / layout.pipeline * each.seconds
+
+
+def _expert_seconds(
+    part: Accelerator, job: Job, tokens: float, layout: _Layout, with_: Parameters
+) -> float:
+    """All-to-alls that bring each token to its experts and back, forward and backward.
+
+    Inside a node they take its links; experts on more devices are reached over the network.
+    """
+    model = job.model
+    share = _expert_parallel(job) if model.experts else 1
+    if share == 1:
+        return 0.0
+    layers = (model.layers - model.dense_layers) / layout.pipeline
+    message = tokens / layout.tensor * model.experts_per_token * model.hidden * 2.0
+    inside = min(share, ceilings.NODE_DEVICES)
+    local = (
+        message
+        * (inside - 1)
+        / share
+        / ceilings.wire_rate(part, inside, with_.link_efficiency, with_)
+    )
+    beyond = message * (share - inside) / share / (job.network * with_.network_efficiency)
+    times = 6 if job.recomputation == "full" else 4
+    return times * layers * (local + beyond)
+
+
+def _gathered_seconds(
+    part: Accelerator, job: Job, layout: _Layout, behind: float, with_: Parameters
+) -> float:
+    """What gathering sharded weights shows: twice a micro-batch, behind the layer before.
+
+    Gradients are scattered once more. All of it hides behind compute as far as that lasts.
+    """
+    if not job.sharded or layout.copies == 1:
+        return 0.0
+    held = job.model.parameters * 2.0 / (layout.tensor * layout.pipeline)
+    each, _ = _reduced(part, layout, held, job, with_)
+    # An all-gather or reduce-scatter is half an all-reduce.
+    passes = 3.0 if job.recomputation == "full" else 2.0
+    needed = each / 2 * (passes + (0.0 if job.adapters else 1.0))
+    return max(0.0, needed - behind * with_.overlap_share)
 
 
 def _gradient_seconds(
-    part: Accelerator, job: Job, group: int, with_: Parameters
+    part: Accelerator, job: Job, layout: _Layout, with_: Parameters
 ) -> tuple[float, float]:
     """All-reduce of 16-bit gradients over data-parallel copies; (all, of it network)."""
-    copies = job.gpus // group
-    if copies == 1:
+    if layout.copies == 1 or job.adapters or job.sharded:
         return 0.0, 0.0
-    message = job.model.parameters * 2.0
-    if group == 1:
-        whole = collectives.all_reduce(part, job.gpus, message, "ring", job.network, with_)
-        if job.gpus <= ceilings.NODE_DEVICES:
-            return whole.seconds, 0.0
-        beyond = collectives.network_seconds(job.gpus, message, job.network, with_)
-        return whole.seconds, beyond
-    # Each member of a tensor group reduces its own shard with its peers in other nodes.
-    share = collectives.ring_factor(copies) * message / group
-    seconds = share / (job.network * with_.network_efficiency)
-    seconds += 2 * (copies - 1) * with_.network_latency_s
-    return seconds, seconds
+    message = job.model.parameters * 2.0 / (layout.tensor * layout.pipeline)
+    return _reduced(part, layout, message, job, with_)
+
+
+def _reduced(
+    part: Accelerator, layout: _Layout, message: float, job: Job, with_: Parameters
+) -> tuple[float, float]:
+    """Seconds of an all-reduce over the copies of one shard; (all, of it network).
+
+    Copies inside a node use its links; each member of a tensor group reduces its own shard with
+    its peers in other nodes.
+    """
+    inside = max(1, min(layout.copies, ceilings.NODE_DEVICES // layout.tensor))
+    local = 0.0
+    if inside > 1:
+        local = collectives.all_reduce(part, inside, message, "ring", job.network, with_).seconds
+    nodes = layout.copies // inside
+    if nodes == 1:
+        return local, 0.0
+    sent = ceilings.ring_factor(nodes) * message / inside
+    beyond = sent / (job.network * with_.network_efficiency)
+    beyond += 2 * (nodes - 1) * with_.network_latency_s
+    # Both go on at the same time, piece by piece.
+    return max(local, beyond), beyond if beyond > local else 0.0
+
+
+def _update_seconds(part: Accelerator, job: Job, layout: _Layout, with_: Parameters) -> float:
+    """The optimizer's pass over its share of the state."""
+    if job.adapters:
+        return 0.0
+    shards = layout.tensor * layout.pipeline * layout.copies
+    moved = job.model.parameters * _OPTIMIZER_BYTES / shards
+    return moved / ceilings.memory_rate(part, with_)

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 _FEATURES: dict[str, tuple[str, ...]] = {
     "memory capacity": ("memory_capacity",),
-    "memory bandwidth": ("memory_bandwidth",),
-    "compute": ("peak_", "process_node", "board_power"),
-    "links": ("interconnect_", "pcie_generation"),
+    "memory bandwidth": ("memory_bandwidth", "memory_type"),
+    "compute": ("peak_", "process_node", "boost_clock", "board_power"),
+    "links": ("interconnect", "pcie_generation"),
 }
 """Each feature with the figures it consists of, by name or beginning. Board power counts as
 compute, since it is what full matrix units run out of first."""

@@ -30,6 +30,7 @@ and others may be slower by tens of percent."""
 
 _QUEUED = re.compile(r"num_requests=(\d+)")
 _AT_ONCE = "prompts at once"
+_EAGER = "eager mode"  # no graphs: the host starts every kernel
 _CHUNK = re.compile(r"max_num_tokens=(\d+)")
 _PREDICTED = {
     (scenario, metric)
@@ -138,6 +139,8 @@ def _predicted(row: InferenceRow, catalogue: Catalogue, with_: Parameters) -> Pr
         model, row.precision, kv, round(row.input_tokens or 0), round(row.output_tokens or 1)
     )
     gpus = row.tp or 1
+    if _EAGER in row.notes:
+        with_ = replace(with_, layer_overhead_s=with_.eager_layer_overhead_s)
     chunk = _CHUNK.search(row.notes)
     machine = llm.Machine(part, gpus, request, with_, int(chunk[1]) if chunk else llm.CHUNK_TOKENS)
     full = validated.is_nearly_full(part, model, row.precision, gpus)
@@ -156,7 +159,7 @@ def _predicted(row: InferenceRow, catalogue: Catalogue, with_: Parameters) -> Pr
         requests = row.batch or (int(queued[1]) if queued else batch)
         full_cache = limit == "memory capacity" and requests > batch
         binding = limit if full_cache else machine.serve(min(batch, requests)).decode.binding
-        rate = llm.queued_rate(machine, requests)
+        rate = machine.serve(min(batch, requests)).output_rate
     if row.metric == "total_tok_s":
         rate *= request.full_context / request.output_tokens
     copies = row.gpus / gpus
@@ -281,6 +284,11 @@ def summarise(
     other = different_pairs(compared, catalogue)
     counts = Counter(one.row.accelerator for one in compared)
     parts = {name for name, count in counts.items() if count >= _FEWEST}
+    others = [
+        one.error + 1
+        for one in predictions
+        if one.value is not None and one.published and one.row.framework != ENGINE
+    ]
     return {
         "rows": len(predictions),
         "compared": len(compared),
@@ -289,6 +297,7 @@ def summarise(
         "absolute": _plain(absolute_errors(compared)),
         "ratio_equal_compute": _plain(ratio_errors(compared, [_EQUAL_COMPUTE_PAIR])),
         "ratio_other": _plain(ratio_errors(compared, other)),
+        "other_engines": _plain(_summaries({"all": others})),
         "folds": {name: dict(values) for name, values in sorted(folds.items())},
     }
 

@@ -1,0 +1,115 @@
+"""What `gpubench validate` says of a table of training results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubench.cli import printing
+
+if TYPE_CHECKING:
+    from gpubench.roofline.training_check import Checked
+    from gpubench.roofline.validation import ErrorSummary
+
+ADDED = ("predicted", "binding_limit", "skipped_reason")
+
+
+def show(path: Path, predictions: Path | None, as_json: bool) -> None:
+    """Print errors and reasons; raises CannotEstimate where no row can be predicted."""
+    from gpubench import catalogue, records
+    from gpubench.errors import CannotEstimate
+    from gpubench.roofline import training_check
+
+    known = catalogue.load()
+    found = training_check.check(known.training_table(path), known)
+    if predictions:
+        text = predictions_text(path, found)
+        records.write_text(predictions, text, "write to another file")
+    if not found.absolute.get("all"):
+        why = next(iter(found.skipped), "it has no rows")
+        raise CannotEstimate(f"{path.name}: no row can be predicted; most often: {why}")
+    if as_json:
+        printing.document(_document(path, found))
+    else:
+        _print(found)
+
+
+def predictions_text(path: Path, found: Checked) -> str:
+    """The table as it came, with the columns of `ADDED` at its end; CSV text."""
+    import csv
+    import io
+
+    out = io.StringIO()
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        writer = csv.writer(out, lineterminator="\n")
+        header = next(reader)
+        kept = [place for place, name in enumerate(header) if name not in ADDED]
+        writer.writerow([*(header[place] for place in kept), *ADDED])
+        for cells, row in zip(reader, found.rows, strict=True):
+            value = "" if row.value is None else f"{row.value:.6g}"
+            own = [cells[place] if place < len(cells) else "" for place in kept]
+            writer.writerow([*own, value, row.binding_limit, row.skipped])
+    return out.getvalue()
+
+
+def _document(path: Path, found: Checked) -> dict[str, Any]:
+    return {
+        "table": {"name": path.name, "rows": len(found.rows)},
+        "predicted": sum(row.value is not None for row in found.rows),
+        "skipped": [
+            {
+                "reason": reason,
+                "rows": count,
+                "lines": [row.entry.line for row in found.rows if row.skipped == reason],
+            }
+            for reason, count in found.skipped.items()
+        ],
+        "absolute": {
+            by: {name: _errors(errors) for name, errors in groups.items()}
+            for by, groups in found.absolute.items()
+        },
+        "ratios": {name: _errors(errors) for name, errors in found.ratios.items()},
+    }
+
+
+def _errors(errors: ErrorSummary) -> dict[str, float]:
+    names = ("count", "mean", "median", "bias", "q90")
+    return {name: getattr(errors, name) for name in names}
+
+
+def _print(found: Checked) -> None:
+    from gpubench.invisible import shown
+    from gpubench.report.table import Table
+
+    predicted = sum(row.value is not None for row in found.rows)
+    click.echo(
+        f"{len(found.rows):,} rows of training: {predicted:,} predicted, "
+        f"{sum(found.skipped.values()):,} skipped. Errors are of speed; above 0 the model is "
+        f"faster than what was published.\n"
+    )
+    columns = ("compared", "mean", "median", "bias")
+    rows = [
+        [by, shown(name), *_cells(errors)]
+        for by, groups in found.absolute.items()
+        for name, errors in groups.items()
+    ]
+    printing.table(Table(("by", "which", *columns), rows))
+    click.echo()
+    pairs = [[name, *_cells(errors)] for name, errors in found.ratios.items()]
+    printing.table(Table(("ratio", *columns), pairs), "No two rows are a pair.")
+    if found.skipped:
+        click.echo()
+        rows = [[f"{count:,}", shown(reason)] for reason, count in found.skipped.items()]
+        printing.table(Table(("rows", "skipped because"), rows))
+
+
+def _cells(errors: ErrorSummary) -> list[str]:
+    return [
+        f"{errors.count:,}",
+        f"{errors.mean:.1%}",
+        f"{errors.median:.1%}",
+        f"{errors.bias:+.1%}",
+    ]

@@ -1,0 +1,164 @@
+"""The uplift of one part over another under every combination of conditions, by arrays.
+
+The arithmetic is that of `llm.Machine`, fed with arrays of batch and lengths in place of numbers,
+so that a million configurations take a second. Sharding and precision make a machine each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, Any, cast
+
+from gpubench.errors import CannotEstimate, GpubenchError
+from gpubench.model import Accelerator, LanguageModel
+from gpubench.roofline import calibration, capacity, llm
+from gpubench.roofline.calibration import Parameters
+
+if TYPE_CHECKING:
+    import numpy
+
+MAX = 0
+"""In place of a batch: as many sequences as fit on each part."""
+
+_CHUNK = 1 << 15
+# So many configurations at once stay in the processor's caches.
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What to combine. A batch is a number of sequences or `MAX`."""
+
+    batches: Sequence[int]
+    inputs: Sequence[int]
+    outputs: Sequence[int]
+    precisions: Sequence[str]
+    devices: Sequence[int]
+
+    @property
+    def size(self) -> int:
+        """How many configurations that makes."""
+        return math.prod(
+            len(axis)
+            for axis in (self.batches, self.inputs, self.outputs, self.precisions, self.devices)
+        )
+
+
+@dataclass(frozen=True)
+class Plane:
+    """All batches and lengths at one precision and sharding.
+
+    `uplift` has the shape (batches, inputs, outputs); it is NaN where one of the parts does not
+    hold that many sequences. `problem` says why a plane is empty.
+    """
+
+    precision: str
+    devices: int
+    uplift: numpy.ndarray[Any, Any] | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The planes of a sweep, in the order of precisions and devices."""
+
+    axes: Axes
+    planes: tuple[Plane, ...]
+    _flat: list[Any] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def values(self) -> numpy.ndarray[Any, Any]:
+        """Every uplift that there is, in one row."""
+        import numpy as np
+
+        if not self._flat:
+            every = [plane.uplift.ravel() for plane in self.planes if plane.uplift is not None]
+            flat = np.concatenate(every) if every else np.empty(0)
+            self._flat.append(flat[~np.isnan(flat)])
+        found: numpy.ndarray[Any, Any] = self._flat[0]
+        return found
+
+
+def sweep(
+    subject: Accelerator,
+    baseline: Accelerator,
+    model: LanguageModel,
+    axes: Axes,
+    with_: Parameters | None = None,
+) -> Sweep:
+    """Throughput of subject over baseline for every combination.
+
+    The cache is stored like the weights down to 8 bits. Where a batch does not fit on both parts
+    there is no uplift; `MAX` is each part's own.
+
+    Raises:
+        CannotEstimate: no combination can be estimated, with the reason of the first.
+        ModuleNotFoundError: numpy is missing.
+    """
+    parameters = with_ or calibration.load().mid
+    planes = tuple(
+        _plane(subject, baseline, model, precision, devices, axes, parameters)
+        for precision, devices in product(axes.precisions, axes.devices)
+    )
+    found = Sweep(axes, planes)
+    if not found.values.size:
+        first = next((plane.problem for plane in planes if plane.problem), "")
+        raise CannotEstimate(first or "no batch of the sweep fits on both parts at any length")
+    return found
+
+
+def _plane(
+    subject: Accelerator,
+    baseline: Accelerator,
+    model: LanguageModel,
+    precision: str,
+    devices: int,
+    axes: Axes,
+    with_: Parameters,
+) -> Plane:
+    import numpy as np
+
+    stored = precision if precision in capacity.CACHE_PRECISIONS else "fp16"
+    shape = (len(axes.batches), len(axes.inputs), len(axes.outputs))
+    grid = np.meshgrid(axes.batches, axes.inputs, axes.outputs, indexing="ij")
+    # Arrays take the place of numbers from here on.
+    batch, inputs, outputs = (cast(Any, axis.ravel().astype(float)) for axis in grid)
+    uplift = np.empty(batch.size)
+    try:
+        for piece in _pieces(batch.size):
+            request = llm.Request(model, precision, stored, inputs[piece], outputs[piece])
+            above, below = (
+                rates(llm.Machine(part, devices, request, with_), batch[piece])
+                for part in (subject, baseline)
+            )
+            uplift[piece] = above / below
+    except GpubenchError as error:
+        return Plane(precision, devices, None, str(error))
+    return Plane(precision, devices, uplift.reshape(shape))
+
+
+def _pieces(size: int) -> Iterator[slice]:
+    for start in range(0, size, _CHUNK):
+        yield slice(start, start + _CHUNK)
+
+
+def rates(machine: llm.Machine, batch: Any) -> Any:
+    """Output tokens a second of a machine whose request holds arrays, as long as `batch`.
+
+    NaN where a batch exceeds the memory, or not one sequence fits.
+
+    Raises:
+        DoesNotFit: the weights leave no room for a cache at all.
+    """
+    import numpy as np
+
+    request = machine.request
+    each = capacity.cache_bytes(request.model, request.full_context, request.kv_precision)
+    fits = np.floor(machine.cache_budget() / each)
+    most = np.minimum(machine.in_flight(fits), llm.ENGINE_SEQUENCES)
+    running: Any = np.where(batch == MAX, most, batch)
+    rate = machine.serve(running).output_rate
+    held = (fits >= 1) & ((batch == MAX) | (batch <= fits))
+    return np.where(held, rate, np.nan)

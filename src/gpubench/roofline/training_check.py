@@ -1,0 +1,170 @@
+"""The training model beside published training results: predictions, errors, and ratios of parts.
+
+Nothing of the model was fitted to these rows but one number, the share of a step in which kernels
+run (`training_efficiency`); everything else comes from specifications and from serving.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from gpubench.errors import GpubenchError
+from gpubench.roofline import calibration, training
+from gpubench.roofline.validation import ErrorSummary, summary
+
+if TYPE_CHECKING:
+    from gpubench.catalogue import Catalogue
+    from gpubench.catalogue.training import TrainingEntry, TrainingRow
+    from gpubench.roofline.calibration import Parameters
+
+_METRICS = ("tokens_s_gpu", "tokens_s", "step_s")
+# B/s of network a device: 200 Gb/s with A100 and A800, 400 Gb/s with their successors, which is
+# what the nodes of their time have (DGX A100 and DGX H100 data sheets).
+_NETWORK = {"nvidia-a100": 25e9, "nvidia-a800": 25e9}
+_NETWORK_OTHERWISE = 50e9
+# A table that does not state recomputation leaves out the least of it that memory allows.
+_LIGHTEST = ("none", "selective", "full")
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """A published row and what the model says, in the row's unit, or why it says nothing.
+
+    `speed` is predicted over published speed: above 1, the model is faster than what was measured.
+    """
+
+    entry: TrainingEntry
+    value: float | None = None
+    speed: float = 0.0
+    binding_limit: str = ""
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of a table: its rows, errors of speed by group, and of ratios on matched rows."""
+
+    rows: tuple[Predicted, ...]
+    skipped: Mapping[str, int]
+    absolute: Mapping[str, Mapping[str, ErrorSummary]]
+    ratios: Mapping[str, ErrorSummary]
+
+
+def check(
+    entries: Iterable[TrainingEntry], catalogue: Catalogue, with_: Parameters | None = None
+) -> Checked:
+    """Predict every row that says enough, and sum up how far off that is."""
+    parameters = with_ or calibration.load().mid
+    rows = tuple(_predicted(entry, catalogue, parameters) for entry in entries)
+    scored = [row for row in rows if row.value is not None]
+    return Checked(
+        rows=rows,
+        skipped=dict(Counter(row.skipped for row in rows if row.skipped).most_common()),
+        absolute=_absolute(scored),
+        ratios=dict(_ratios(scored)),
+    )
+
+
+def _predicted(entry: TrainingEntry, catalogue: Catalogue, with_: Parameters) -> Predicted:
+    row = entry.row
+    if row is None:
+        return Predicted(entry, skipped=entry.problem)
+    if why := _unusable(row):
+        return Predicted(entry, skipped=why)
+    part = catalogue.accelerators[row.accelerator]
+    problem = ""
+    for recomputation in (row.recomputation,) if row.recomputation else _LIGHTEST:
+        try:
+            step = training.step(part, job(row, recomputation), with_)
+        except GpubenchError as error:
+            problem = problem or str(error)
+            continue
+        rate = step.tokens / step.time.seconds
+        value = {"step_s": step.time.seconds, "tokens_s": rate}.get(row.metric, rate / row.gpus)
+        speed = row.value / value if row.metric == "step_s" else value / row.value
+        return Predicted(entry, value, speed, step.binding)
+    return Predicted(entry, skipped=problem)
+
+
+def _unusable(row: TrainingRow) -> str:
+    if row.suspect:
+        return "marked suspect"
+    if row.metric not in _METRICS:
+        return f"{row.metric} is not predicted"
+    if not (row.sequence and row.micro_batch and row.batch):
+        return "sequence or batch not published"
+    return "" if row.precision else "precision not published"
+
+
+def job(row: TrainingRow, recomputation: str) -> training.Job:
+    """The job of a row that states its sequence and batch."""
+    assert row.sequence
+    assert row.micro_batch
+    assert row.batch
+    family = row.accelerator[: len("nvidia-a100")]
+    return training.Job(
+        model=row.model,
+        precision=row.precision,
+        gpus=row.gpus,
+        micro_batch=row.micro_batch,
+        sequence=row.sequence,
+        recomputation=recomputation,
+        network=_NETWORK.get(family, _NETWORK_OTHERWISE),
+        batch=row.batch,
+        tensor=row.tensor or 0,
+        pipeline=row.pipeline or 1,
+        virtual=row.virtual,
+        context=row.context,
+        expert=row.expert or 0,
+        sharded=row.sharded,
+        adapters=row.adapters,
+    )
+
+
+def _absolute(scored: Sequence[Predicted]) -> dict[str, dict[str, ErrorSummary]]:
+    found: dict[str, dict[str, ErrorSummary]] = {}
+    if scored:
+        found["all"] = {"all": summary([one.speed for one in scored])}
+    for by in ("architecture", "gpu", "source"):
+        groups: dict[str, list[float]] = {}
+        for one in scored:
+            groups.setdefault(_group(one, by), []).append(one.speed)
+        found[by] = {name: summary(speeds) for name, speeds in sorted(groups.items())}
+    return found
+
+
+def _group(one: Predicted, by: str) -> str:
+    row = one.entry.row
+    assert row
+    if by == "gpu":
+        return row.accelerator
+    if by == "source":
+        return row.source_id or "not named"
+    return "mixture of experts" if row.model.experts else "dense"
+
+
+def _ratios(scored: Sequence[Predicted]) -> Iterator[tuple[str, ErrorSummary]]:
+    """Errors of one part over another on rows that share model, devices, batch and sequence.
+
+    The layout may differ, as a larger memory allows.
+    """
+    by_key: dict[object, list[Predicted]] = {}
+    for one in scored:
+        row = one.entry.row
+        assert row
+        key = (row.source_id, row.model.id, row.gpus, row.sequence, row.batch)
+        by_key.setdefault((*key, row.precision, row.metric), []).append(one)
+    errors: dict[str, list[float]] = {}
+    for group in by_key.values():
+        for first, second in combinations(group, 2):
+            names = [one.entry.row.accelerator for one in (first, second) if one.entry.row]
+            if names[0] != names[1]:
+                above, below = sorted(zip(names, (first, second), strict=True), reverse=True)
+                label = f"{above[0]} / {below[0]}"
+                errors.setdefault(label, []).append(above[1].speed / below[1].speed)
+    for label, found in sorted(errors.items()):
+        yield label, summary(found)

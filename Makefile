@@ -39,8 +39,10 @@ lint: $(VENV)/.installed-dev  ## formatting, lint rules and types
 
 check: lint test  ## all that continuous integration runs
 
-bench: $(VENV)/.installed-dev  ## start-up time, memory, and how cost grows with the claims
+bench: $(VENV)/.installed-dev  ## start-up, memory, growth with the claims, sweeps, collectives
 	@$(BIN)/python tests/bench_startup.py
+	@$(BIN)/python tests/bench_model.py
+	@$(BIN)/python tests/bench_collectives.py
 
 schema: $(VENV)/.installed-dev  ## write the JSON Schema of claims.yaml anew
 	@$(BIN)/gpubench claims schema > $(VENV)/claims.schema.json

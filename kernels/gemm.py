@@ -2,7 +2,8 @@
 
     C = A · B        C[i, j] = Σ A[i, l] · B[l, j]      A (m, k), B (k, n), C (m, n)
 
-Products are added in float32 and rounded once, at the end. C is cut into tiles of BM × BN, and each
+Products are added in float32 and rounded once, at the end; those of int8 are added in int32 and are
+exact. C is cut into tiles of BM × BN, and each
 tile is the sum over blocks of BK along k. Tiles are taken in groups of GROUP rows of tiles, column
 by column within a group, so that tiles computed at the same moment share rows of A and columns of B
 in the L2 cache.
@@ -19,7 +20,7 @@ B may lie by rows or by columns. By columns (`weights.T`, as in a linear layer) 
 need on Hopper.
 """
 
-# ruff: noqa: N803 - constants of a Triton kernel are written in upper case
+# ruff: noqa: N803, N806 - constants of a Triton kernel are written in upper case
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,12 +32,14 @@ import triton.language as tl
 if TYPE_CHECKING:
     import torch
 
-# Types of A and B, and what C may be in each case. float32 is multiplied as such, not as TF32.
+# Types of A and B, and what C may be in each case. float8_e4m3fnuz is that of AMD's CDNA 3.
 OUTPUTS = {
     "float16": ("float16", "float32"),
     "bfloat16": ("bfloat16", "float32"),
     "float8_e4m3fn": ("float16", "bfloat16", "float32"),
+    "float8_e4m3fnuz": ("float16", "bfloat16", "float32"),
     "float32": ("float32",),
+    "int8": ("int32",),
 }
 DESCRIPTOR_BYTES = 16  # what the address and every row of a described matrix must be a multiple of
 
@@ -102,6 +105,27 @@ CONFIGS = {
 }
 DEFAULT = CONFIGS["hopper"][0]
 
+# The same where C has elements of four bytes, whose tiles take twice the shared memory on their way
+# out. Pointers need none for it.
+WIDE = {
+    "hopper": (
+        Config(128, 128, 128, 4, 5, specialize=True),
+        Config(128, 256, 128, 4, 2, specialize=True),
+        Config(128, 256, 128, 8, 3, subtiles=2, flatten=True),
+        Config(128, 128, 128, 4, 4, group=16, specialize=True),
+    ),
+    "blackwell": (
+        Config(128, 256, 128, 8, 2, subtiles=2, flatten=True),
+        Config(128, 128, 128, 4, 4, subtiles=2, specialize=True, flatten=True),
+    ),
+}
+
+
+def configs(capability: str, out_bytes: int) -> tuple[Config, ...]:
+    """What to try on a device, for a C whose elements have so many bytes."""
+    kind = family(capability)
+    return WIDE[kind] if out_bytes > 2 and kind in WIDE else CONFIGS[kind]
+
 
 def family(capability: str) -> str:
     """The key of CONFIGS for a device: "9.0" is Hopper, "gfx942" AMD, what is not known Ampere."""
@@ -140,6 +164,7 @@ def multiply(
     *,
     programs: int,
     config: Config = DEFAULT,
+    tf32: bool = False,
 ) -> None:
     """C = A · B: checks its arguments and launches.
 
@@ -150,6 +175,7 @@ def multiply(
         programs: of the persistent kernel, usually one for each multiprocessor; the other kernel
             launches one for each tile.
         config: how; see `search`.
+        tf32: round float32 to TF32, which matrix units multiply; else it is multiplied as such.
 
     Descriptors need memory for each launch, so this sets Triton's allocator (of this context).
 
@@ -165,6 +191,7 @@ def multiply(
         "BK": config.block_k(a.element_size()),
         "GROUP": config.group,
         "BY_COLUMNS": by_columns,
+        "INPUT": "tf32" if tf32 else "ieee",
         "num_warps": config.num_warps,
         "num_stages": config.stages,
     }
@@ -199,11 +226,13 @@ def _persistent(
     BK: tl.constexpr,
     GROUP: tl.constexpr,
     BY_COLUMNS: tl.constexpr,
+    INPUT: tl.constexpr,  # "ieee", or "tf32" for float32 rounded on the way
     SUBTILES: tl.constexpr,
     SPECIALIZE: tl.constexpr,
     FLATTEN: tl.constexpr,
 ):
     """C = A · B by tensor descriptors; program p computes the tiles p, p + P, p + 2P …"""
+    SUM: tl.constexpr = tl.int32 if a.dtype.element_ty == tl.int8 else tl.float32
     tiles_m, tiles_n = tl.cdiv(m, BM), tl.cdiv(n, BN)
     tiles, p, programs = tiles_m * tiles_n, tl.program_id(0), tl.num_programs(0)
     blocks_c = tl.make_tensor_descriptor(c, [m, n], [row_c, 1], [BM, BN // SUBTILES])
@@ -214,14 +243,14 @@ def _persistent(
         blocks_b = tl.make_tensor_descriptor(b, [k, n], [row_b, 1], [BK, BN])
     for tile in tl.range(p, tiles, programs, flatten=FLATTEN, warp_specialize=SPECIALIZE):
         row, column = _place(tile, tiles_m, tiles_n, GROUP)
-        total = tl.zeros((BM, BN), tl.float32)
+        total = tl.zeros((BM, BN), SUM)
         for step in range(tl.cdiv(k, BK)):
             x = blocks_a.load([row * BM, step * BK])  # (BM, BK)
             if BY_COLUMNS:
                 y = blocks_b.load([column * BN, step * BK]).T  # (BK, BN)
             else:
                 y = blocks_b.load([step * BK, column * BN])
-            total = tl.dot(x, y, total, input_precision="ieee")
+            total = tl.dot(x, y, total, input_precision=INPUT, out_dtype=SUM)
         if SUBTILES == 1:
             blocks_c.store([row * BM, column * BN], total.to(c.dtype.element_ty))
         else:
@@ -248,15 +277,17 @@ def _one_tile(
     BK: tl.constexpr,
     GROUP: tl.constexpr,
     BY_COLUMNS: tl.constexpr,
+    INPUT: tl.constexpr,
 ):
     """C = A · B by pointers; each program computes one tile."""
+    SUM: tl.constexpr = tl.int32 if a.dtype.element_ty == tl.int8 else tl.float32
     row, column = _place(tl.program_id(0), tl.cdiv(m, BM), tl.cdiv(n, BN), GROUP)
     i = tl.cast(row, tl.int64) * BM + tl.arange(0, BM)  # (BM,)
     j = tl.cast(column, tl.int64) * BN + tl.arange(0, BN)  # (BN,)
     # Beyond the edge rows and columns are read again from the start: no mask, and never stored.
     from_a = a + (i % m)[:, None] * row_a  # (BM, 1)
     from_b = (j % n)[None, :]  # (1, BN)
-    total = tl.zeros((BM, BN), tl.float32)
+    total = tl.zeros((BM, BN), SUM)
     for step in range(tl.cdiv(k, BK)):
         along = step * BK + tl.arange(0, BK)  # (BK,)
         inside = along < k
@@ -266,7 +297,7 @@ def _one_tile(
         else:
             at_b = b + from_b + tl.cast(along, tl.int64)[:, None] * row_b
         y = tl.load(at_b, mask=inside[:, None], other=0.0)  # (BK, BN)
-        total = tl.dot(x, y, total, input_precision="ieee")
+        total = tl.dot(x, y, total, input_precision=INPUT, out_dtype=SUM)
     at_c = c + i[:, None] * row_c + j[None, :]
     tl.store(at_c, total.to(c.dtype.element_ty), mask=(i < m)[:, None] & (j < n)[None, :])
 

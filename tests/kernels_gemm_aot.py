@@ -3,8 +3,8 @@
     python tests/kernels_gemm_aot.py TARGET
 
 TARGET is sm_80, sm_90 …, or gfx942. One JSON object, from the name of a variant to a `Code`: all
-configurations of the target's family with float16, the default with the other types, and some that
-must fail the assertions.
+configurations that are tried on the target with every type that it multiplies, and some that must
+fail the assertions.
 """
 
 from __future__ import annotations
@@ -27,8 +27,21 @@ from triton.compiler import ASTSource
 from gpubench.kernels import gemm
 from kernels_aot import TOOLS, target_of
 
-POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float8_e4m3fn": "*fp8e4nv"}
-BYTES = {"float16": 2, "bfloat16": 2, "float8_e4m3fn": 1}
+POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "int8": "*i8"}
+POINTERS |= {"float8_e4m3fn": "*fp8e4nv", "float8_e4m3fnuz": "*fp8e4b8"}
+BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int8": 1}
+BYTES |= {"float8_e4m3fn": 1, "float8_e4m3fnuz": 1}
+# What C is, where it is not what A and B are.
+OUT = {"float8_e4m3fn": "*bf16", "float8_e4m3fnuz": "*bf16", "int8": "*i32"}
+OUT_BYTES = {"float32": 4, "int8": 4}
+# What the matrix units of a target multiply beside float16 and bfloat16, as Triton uses them:
+# float32 as TF32. It gives int8 none of Blackwell's own instructions.
+TYPES = {
+    "sm_80": ("int8", "float32"),
+    "sm_90": ("float8_e4m3fn", "int8", "float32"),
+    "sm_100": ("float8_e4m3fn", "float32"),
+    "gfx942": ("float8_e4m3fnuz", "int8"),
+}
 CAPABILITIES = {"sm_80": "8.0", "sm_90": "9.0", "sm_100": "10.0"}
 
 
@@ -53,13 +66,14 @@ class Code:
 
 def variants(target: str) -> Iterator[tuple[str, str, gemm.Config, bool, dict[str, int]]]:
     """(name, dtype, configuration, whether B lies by columns, options) of what is compiled."""
-    configs = gemm.CONFIGS[gemm.family(CAPABILITIES.get(target, target))]
-    for place, config in enumerate(configs):
-        yield f"{place} float16", "float16", config, True, {}
+    capability = CAPABILITIES.get(target, target)
+    for dtype in ("float16", *TYPES[target]):
+        for place, config in enumerate(gemm.configs(capability, OUT_BYTES.get(dtype, 2))):
+            yield f"{place} {dtype}", dtype, config, True, {}
+    configs = gemm.configs(capability, 2)
     default = configs[0]
     yield "bfloat16", "bfloat16", default, True, {}
     if default.descriptors:
-        yield "float8", "float8_e4m3fn", default, True, {}
         yield "by rows", "float16", default, False, {}
         yield "pointers", "float16", gemm.CONFIGS["ampere"][0], True, {}
     if target.startswith("sm_"):
@@ -79,6 +93,7 @@ def compiled(
         "BK": config.block_k(BYTES[dtype]),
         "GROUP": config.group,
         "BY_COLUMNS": by_columns,
+        "INPUT": "tf32" if dtype == "float32" else "ieee",
     }
     if config.descriptors:
         constants |= {
@@ -91,8 +106,7 @@ def compiled(
         if parameter.name in constants:
             signature[parameter.name] = "constexpr"
             continue
-        out = POINTERS["bfloat16"] if BYTES[dtype] == 1 else POINTERS[dtype]
-        pointer = {"c": out, "a": POINTERS[dtype], "b": POINTERS[dtype]}
+        pointer = {"c": OUT.get(dtype, POINTERS[dtype]), "a": POINTERS[dtype], "b": POINTERS[dtype]}
         signature[parameter.name] = pointer.get(parameter.name, "i32")
         attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn, signature=signature, constexprs=constants, attrs=attributes)

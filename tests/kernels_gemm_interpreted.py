@@ -55,17 +55,23 @@ class Guarded:
 
     def __init__(self, rows: int, columns: int, dtype: torch.dtype, seed: int | None = None):
         wide = -(-columns // 16) * 16 + MARGIN
-        self.whole = torch.full((2 * GUARD + rows * wide,), POISON, dtype=dtype)
+        poison = POISON if dtype.is_floating_point else torch.iinfo(dtype).min
+        self.whole = torch.full((2 * GUARD + rows * wide,), poison, dtype=dtype)
         self.matrix = self.whole[GUARD:-GUARD].view(rows, wide)[:, :columns]
         if seed is not None:
             drawn = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
-            self.matrix.copy_(drawn.to(dtype))
+            self.matrix.copy_(drawn if dtype.is_floating_point else (30 * drawn).clamp(-99, 99))
         self.before = self.matrix.clone()
 
     @property
     def guards_hold(self) -> bool:
-        poisoned = int(self.whole.isnan().sum()) - int(self.matrix.isnan().sum())
+        poisoned = self._poisoned(self.whole) - self._poisoned(self.matrix)
         return poisoned == self.whole.numel() - self.matrix.numel()
+
+    def _poisoned(self, part: torch.Tensor) -> int:
+        if part.dtype.is_floating_point:
+            return int(part.isnan().sum())
+        return int((part == torch.iinfo(part.dtype).min).sum())
 
     @property
     def unchanged(self) -> bool:
@@ -84,8 +90,9 @@ def case(
     config = KERNELS[kernel]
     gemm.multiply(c.matrix, a.matrix, B, programs=3, config=config)
     A, B = a.matrix.double(), B.double()
-    # Each addition rounds once in float32, and the result once more.
-    steps = k * torch.finfo(torch.float32).eps + torch.finfo(kept).eps
+    # Each addition rounds once in float32, and the result once more; whole numbers are exact.
+    rounded = torch.finfo(kept).eps if kept.is_floating_point else 0.0
+    steps = k * torch.finfo(torch.float32).eps + rounded if rounded else 0.0
     off = (c.matrix.double() - A @ B).abs()
     return {
         "kernel": kernel,
@@ -104,6 +111,8 @@ def cases() -> list[dict[str, Any]]:
         for shape in SHAPES if config.descriptors else SHAPES + ODD:
             found += [case(kernel, "float16", shape, by_columns) for by_columns in (True, False)]
         found += [case(kernel, "float32", (65, 72, 40), by_columns) for by_columns in (True, False)]
+        shape = (65, 80, 48)  # rows of whole vectors, as descriptors ask for
+        found += [case(kernel, "int8", shape, way, out="int32") for way in (True, False)]
     found.append(case("descriptors", "float16", (65, 72, 40), True, out="float32"))
     return found
 
@@ -161,6 +170,7 @@ def refusals() -> dict[str, str]:
         "empty": trial(a=a[:0]),
         "type": trial(b=b.half()),
         "integers": trial(c=c.int(), a=a.int(), b=b.int()),
+        "narrow sum": trial(c=c.to(torch.int8), a=a.to(torch.int8), b=b.to(torch.int8)),
         "narrow result": trial(c=c.half()),
         "stride": trial(a=long[:1024].view(32, 32)[:, ::2]),
         "overlapping rows": trial(a=long.as_strided((32, 16), (4, 1))),

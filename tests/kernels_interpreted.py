@@ -23,7 +23,7 @@ import torch
 import triton
 import triton.language as tl
 
-from gpubench.kernels import stream
+from gpubench.kernels import intensity, stream
 
 GUARD = 128  # elements on both sides: whole vectors, so that alignment is kept
 POISON = float("nan")
@@ -128,6 +128,27 @@ def cases() -> list[dict[str, Any]]:
     return found
 
 
+def steps_case(name: str, n: int, steps: int) -> dict[str, Any]:
+    """The fused sweep's kernel on a ragged size, against steps done one by one in float64."""
+    s, t = 0.75, 0.25  # exact in every type
+    a = Guarded(n, getattr(torch, name), seed=n)
+    out = Guarded(3, getattr(torch, stream.partial_dtype(a.array)))
+    intensity.apply(out.array, a.array, s, t, steps=steps, programs=3, config=SMALL)
+    wanted = a.array.double()
+    for _ in range(steps):
+        wanted = s * wanted + t
+    allowed = (steps + n) * torch.finfo(out.array.dtype).eps * float(a.array.double().abs().sum())
+    off = float((out.array.double().sum() - wanted.sum()).abs())
+    return {
+        "dtype": name,
+        "n": n,
+        "steps": steps,
+        "right": off <= allowed + n * torch.finfo(out.array.dtype).eps,
+        "guards_hold": out.guards_hold and a.guards_hold,
+        "inputs_unchanged": a.unchanged,
+    }
+
+
 def overrun() -> bool:
     """Whether the guards hold under a kernel without a mask."""
     a, c = Guarded(100, torch.float32, seed=1), Guarded(100, torch.float32)
@@ -148,7 +169,10 @@ def refusals() -> dict[str, str]:
     """What the wrappers say to arrays that would make them wrong or slow."""
     a, c = torch.zeros(64), torch.zeros(64)
     long = torch.zeros(200)
+    sums = torch.zeros(1)
     tries: dict[str, Callable[[], None]] = {
+        "steps": lambda: intensity.apply(sums, a, 1.0, 0.0, steps=17, programs=1, config=SMALL),
+        "no step": lambda: intensity.apply(sums, a, 1.0, 0.0, steps=0, programs=1, config=SMALL),
         "size": lambda: stream.copy(c, torch.zeros(65), programs=1, config=SMALL),
         "type": lambda: stream.add(c, a, torch.zeros(64).half(), programs=1, config=SMALL),
         "integers": lambda: stream.copy(c.int(), a.int(), programs=1, config=SMALL),
@@ -177,6 +201,12 @@ if __name__ == "__main__":
             {
                 "triton": triton.__version__,
                 "cases": cases(),
+                "steps": [
+                    steps_case(name, n, steps)
+                    for name in ("float16", "float32", "float64")
+                    for n in (1, 130, 933, 1024)
+                    for steps in (1, 3, 16, 48)
+                ],
                 "guards hold without a mask": overrun(),
                 "far": far(addresses),
                 "far in 32 bits": far(addresses_in_32_bits),

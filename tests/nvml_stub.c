@@ -9,6 +9,7 @@
  *   contained  inside a container: the one process listed is ours under the host's number
  *   mig        a slice of the card, 1g.18gb
  *   limited    a power limit of 500 W where 700 W is the default
+ *   links      link 7 is dead, 3 is slow, 9 had errors, the switch fabric is not ready
  *   lost       the card answers five rounds of readings and is gone
  *   nodriver   the library is there, the driver is not
  *
@@ -120,6 +121,8 @@ int nvmlDeviceGetFieldValues(void *d, int count, field_t *values) {
         if (r) continue;
         if (values[i].field == 186) values[i].value.u = 655400; /* NVML_FI_DEV_POWER_INSTANT */
         else if (values[i].field == 82) values[i].value.u = 71; /* NVML_FI_DEV_MEMORY_TEMP */
+        else if (values[i].field == 164) /* NVML_FI_DEV_NVLINK_GET_SPEED, in MB/s */
+            values[i].value.u = !is("links") ? 26562 : values[i].scope == 7 ? 0 : values[i].scope == 3 ? 13281 : 26562;
         else values[i].result = INVALID;
     }
     return is("lost") && rounds > 5 ? GPU_IS_LOST : OK;
@@ -132,6 +135,13 @@ static unsigned long long reasons(void) {
 int nvmlDeviceGetCurrentClocksThrottleReasons(void *d, unsigned long long *mask) {
     (void)d;
     GIVE(1, *mask = is("old") ? 0x04 : reasons());
+}
+typedef struct { unsigned long long reference_ns, violation_ns; } violation_t;
+int nvmlDeviceGetViolationStatus(void *d, unsigned policy, violation_t *found) {
+    (void)d;
+    /* 30 ms of each round by power (policy 0), when throttled */
+    if (policy > 5) return INVALID;
+    GIVE(1, found->violation_ns = is("throttled") && policy == 0 ? 30000000ull * rounds : 0);
 }
 #ifndef OLD
 int nvmlDeviceGetCurrentClocksEventReasons(void *d, unsigned long long *mask) {
@@ -192,5 +202,26 @@ int nvmlDeviceGetMaxPcieLinkWidth(void *d, unsigned *v) { (void)d; GIVE(1, *v = 
 int nvmlDeviceGetNvLinkState(void *d, unsigned link, unsigned *up) {
     (void)d;
     if (link >= LINKS) return INVALID;
-    GIVE(1, *up = link != 7);
+    GIVE(1, *up = !(is("links") && link == 7));
+}
+
+int nvmlDeviceGetNvLinkVersion(void *d, unsigned link, unsigned *v) {
+    (void)d; (void)link;
+    GIVE(1, *v = 6); /* NVLink 4.0 */
+}
+int nvmlDeviceGetNvLinkRemoteDeviceType(void *d, unsigned link, int *v) {
+    (void)d; (void)link;
+    GIVE(1, *v = 2); /* a switch */
+}
+int nvmlDeviceGetNvLinkErrorCounter(void *d, unsigned link, int counter, unsigned long long *v) {
+    (void)d;
+    GIVE(1, *v = is("links") && link == 9 && counter == 0 ? 17 : 0);
+}
+int nvmlDeviceGetGpuFabricInfo(void *d, struct { unsigned char uuid[16]; int status; unsigned clique, state; } *info) {
+    (void)d;
+    GIVE(1, (info->status = 0, info->clique = 0, info->state = is("links") ? 2 : 3));
+}
+int nvmlDeviceGetPciInfo_v3(void *d, struct { char old[16]; unsigned domain, bus, device, id, system; char id_text[32]; } *info) {
+    (void)d;
+    GIVE(1, strncpy(info->id_text, "00000000:65:00.0", 32));
 }

@@ -2,8 +2,9 @@
 
     python small_run.py FAULT run --device cpu …
 
-Faults: none; no-torch; memory (32 MiB more than there is now); disk (files end at 1000 bytes once
-one record has been saved); interrupt (SIGINT while the second case is sampled).
+Faults: none; no-torch; memory (64 MiB more than there is now); disk (files end at 1000 bytes once
+one record has been saved); interrupt (SIGINT while the second case is sampled); hang (the second
+case never comes back).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ def _memory() -> None:
 
     torch.zeros(10).normal_()  # its threads have their stacks before memory ends
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    limit = pages * resource.getpagesize() + 2**25
+    limit = pages * resource.getpagesize() + 2**26
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     device._last_cache_bytes = lambda _: 2**25  # type: ignore[assignment]
 
@@ -47,15 +49,29 @@ def _disk() -> None:
 
 
 def _interrupt() -> None:
-    measured, counted = campaign.measure, [0]
+    measured, counted = campaign.measure_in_turn, [0]
 
     def measure(*arguments: Any) -> Any:
         counted[0] += 1
         if counted[0] == 2:
-            arguments = (*arguments[:-1], _interrupt_at_a_block)
+            arguments = (*arguments[:5], _interrupt_at_a_block, *arguments[6:])
         return measured(*arguments)
 
-    campaign.measure = measure
+    campaign.measure_in_turn = measure
+
+
+def _hang() -> None:
+    measured, counted = campaign.measure_in_turn, [0]
+
+    def measure(cases: Any, *arguments: Any) -> Any:
+        counted[0] += 1
+        if counted[0] == 2:
+            cases = [replace(cases[0], call=threading.Event().wait)]
+        return measured(cases, *arguments)
+
+    campaign.measure_in_turn = measure
+    campaign._may_hang = lambda _: True
+    campaign.PATIENCE, campaign.LEAST_PATIENCE_S = 0.0, 1.0
 
 
 def _interrupt_at_a_block(progress: str) -> None:
@@ -69,6 +85,7 @@ FAULTS = {
     "memory": _memory,
     "disk": _disk,
     "interrupt": _interrupt,
+    "hang": _hang,
 }
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A campaign saves after every case, names what failed, and goes on where it was cut short."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 from gpubench import campaign
 from gpubench.benchmarks import Planned
 from gpubench.errors import CannotMeasure, DeviceLost
-from gpubench.measuring import Ceilings, Device, Prepared
+from gpubench.measuring import PLANS, Ceilings, Device, Prepared, timing
 from gpubench.model import Case, Work
 from gpubench.records import RunRecord, case_key
 from tests.fake_clock import FakeClock
@@ -35,7 +36,8 @@ class Stage:
         self.released = 0
         found = SimpleNamespace(names=lambda: ("copying",), get=lambda _: self)
         monkeypatch.setattr(campaign, "benchmarks", found)
-        clock = FakeClock(lambda _time, _made: SECONDS[self.prepared[-1].method])
+        self.called = case("fast", 1)
+        clock = FakeClock(lambda _time, _made: SECONDS[self.called.method])
         monkeypatch.setattr(campaign, "clock_for", lambda _: clock)
 
     def plan(self, device: Device, suite: str) -> tuple[Planned, ...]:
@@ -56,6 +58,7 @@ class Stage:
         return Prepared(case, 1, self.work(case.parameters), lambda: self._call(case))
 
     def _call(self, case: Case) -> None:
+        self.called = case
         self.faults.get(case_key(case, "during"), lambda: None)()
 
     def release(self) -> None:
@@ -77,8 +80,8 @@ def raising(error: BaseException) -> Callable[[], None]:
 def test_every_case_is_saved_as_soon_as_it_is_measured(stage: Stage) -> None:
     saved: list[RunRecord] = []
     done = campaign.measure_all(RECORD, DEVICE, saved.append)
-    assert [len(record.measurements) for record in saved] == [1, 2, 3, 4, 4]
-    assert [record.complete for record in saved] == [False] * 4 + [True]
+    assert [len(record.measurements) for record in saved] == [2, 4, 4]
+    assert [record.complete for record in saved] == [False, False, True]
     assert done == saved[-1]
     assert stage.released == 1
 
@@ -104,12 +107,93 @@ def test_a_case_that_cannot_be_measured_is_named_and_the_next_one_follows(stage:
     assert done.complete
 
 
+@pytest.mark.usefixtures("stage")
+def test_two_methods_for_one_work_are_measured_in_turn() -> None:
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    assert [m.in_turn_with for m in done.measurements] == [("slow",), ("fast",)] * 2
+    for ours, theirs in (done.measurements[:2], done.measurements[2:]):
+        assert timing.paired_ratio(ours, theirs).mid == pytest.approx(2.0)
+
+
+def test_of_two_methods_the_one_that_fails_is_named_and_the_other_is_measured(
+    stage: Stage,
+) -> None:
+    stage.faults["copying slow during n=1"] = raising(CannotMeasure("no kernel for this device"))
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    assert done.failures == {"copying slow burst n=1": "no kernel for this device"}
+    assert [m.case.method for m in done.measurements] == ["fast", "fast", "slow"]
+    assert done.measurements[0].in_turn_with == ()
+
+
+def test_what_the_part_lacks_is_told_and_asked_for_alone_it_is_a_sentence(stage: Stage) -> None:
+    stage.left_out = lambda _device, _suite: [("FP8", "a processor has none")]  # type: ignore[attr-defined]
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    (told,) = done.cautions
+    assert (told.code, told.fact) == ("left-out", "copying FP8: a processor has none")
+    again = campaign.measure_all(replace(done, complete=False), DEVICE, lambda _: None)
+    assert again.cautions == done.cautions
+    stage.plan = lambda _device, _suite: ()  # type: ignore[method-assign]
+    with pytest.raises(CannotMeasure, match="copying on a processor: copying FP8: a processor"):
+        campaign.steps(DEVICE, "quick", ["copying"])
+    del stage.left_out  # type: ignore[attr-defined]
+    with pytest.raises(CannotMeasure, match="nothing of it in the quick suite"):
+        campaign.steps(DEVICE, "quick", ["copying"])
+
+
+def test_twins_are_heated_together_and_the_plan_knows(stage: Stage) -> None:
+    both = ("burst", "sustained")
+    stage.plan = lambda _device, _suite: tuple(Planned(case(m, 1), both) for m in SECONDS)  # type: ignore[method-assign]
+    heat_s = PLANS["standard"].heat_s
+    steps = campaign.steps(DEVICE, "standard")
+    stage.plan = lambda _device, _suite: (Planned(case("fast", 1), both),)  # type: ignore[method-assign]
+    (alone,) = campaign.steps(DEVICE, "standard")
+    assert sum(step.least_s for step in steps) == pytest.approx(2 * alone.least_s - heat_s)
+
+
+def test_a_kernel_that_hangs_the_device_ends_the_run_and_is_not_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that measures hangs for good; that of the watchdog saves and ends the process."""
+    monkeypatch.setattr(campaign, "_may_hang", lambda _: True)
+    monkeypatch.setattr(campaign, "LEAST_PATIENCE_S", 0.05)
+    monkeypatch.setattr(campaign, "PATIENCE", 0.0)
+    ended, forever, saved = threading.Event(), threading.Event(), list[RunRecord]()
+    said: list[str] = []
+
+    def end(why: str) -> None:
+        said.append(why)
+        ended.set()
+
+    stage.faults["copying slow during n=2"] = forever.wait
+    measuring = threading.Thread(
+        target=campaign.measure_all, args=(RECORD, DEVICE, saved.append), kwargs={"end": end}
+    )
+    measuring.start()
+    try:
+        assert ended.wait(30)
+        record = saved[-1]
+        (key, why), *others = record.failures.items()
+        assert (key, others) == ("copying slow burst n=2", [])
+        assert why.startswith(campaign.HUNG)
+        assert said == [f"copying slow n=2: {why}"]
+        assert len(record.measurements) == 2
+        assert not record.complete
+    finally:
+        stage.faults.clear()
+        forever.set()
+        measuring.join()
+    stage.prepared.clear()
+    done = campaign.measure_all(record, DEVICE, lambda _: None)
+    assert [(c.method, c.parameters["n"]) for c in stage.prepared] == [("fast", 2)]
+    assert done.failures == record.failures
+
+
 def test_a_lost_device_ends_the_run_with_what_it_had(stage: Stage) -> None:
-    stage.faults["copying slow burst n=1"] = raising(DeviceLost("the device failed"))
+    stage.faults["copying slow burst n=2"] = raising(DeviceLost("the device failed"))
     saved: list[RunRecord] = []
     with pytest.raises(DeviceLost):
         campaign.measure_all(RECORD, DEVICE, saved.append)
-    assert len(saved[-1].measurements) == 1
+    assert len(saved[-1].measurements) == 2
     assert not saved[-1].complete
     assert stage.released == 1
 
@@ -128,11 +212,11 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:
     with pytest.raises(KeyboardInterrupt):
         campaign.measure_all(RECORD, DEVICE, saved.append)
     partial = saved[-1]
-    assert [m.complete for m in partial.measurements] == [True, False]
+    assert [m.complete for m in partial.measurements] == [False, False]
     stage.faults.clear()
     stage.prepared.clear()
     done = campaign.measure_all(partial, DEVICE, saved.append)
-    assert [case.method for case in stage.prepared] == ["slow", "fast", "slow"]
+    assert [case.method for case in stage.prepared] == ["fast", "slow", "fast", "slow"]
     assert len(done.measurements) == 4
     assert all(m.complete for m in done.measurements)
 

@@ -112,6 +112,24 @@ def test_an_interrupted_run_is_continued_where_it_was_and_nowhere_else(tmp_path:
     assert "nothing to continue" in said
 
 
+def test_a_device_that_never_answers_ends_the_run_and_its_case_is_left_out(tmp_path: Path) -> None:
+    code, said = run(tmp_path, "hang")
+    partial = only_record(tmp_path)
+    assert code == 3, said
+    assert "Error: bandwidth torch n=262144 pattern=copy: the device did not answer for 1 s" in said
+    assert said.rstrip().endswith(f"continue with --resume {partial.id}")
+    assert [m.complete for m in partial.measurements] == [True]
+    code, said = run(tmp_path, "none", "--resume", partial.id)
+    record = only_record(tmp_path)
+    assert code == 3, said
+    assert "1 of 3 cases could not be measured" in said
+    assert [m.case.parameters["pattern"] for m in record.measurements] == ["read", "triad"]
+    assert record.failures == partial.failures
+    code, said = run(tmp_path, "none", "--resume", partial.id)
+    assert code == 2
+    assert "nothing to continue" in said
+
+
 OTHER_MACHINES: tuple[tuple[dict[str, object], str], ...] = (
     ({"device": "NVIDIA H200"}, "was measured on NVIDIA H200, and here is"),
     ({"environment": {"torch": "1.0"}}, "was measured with torch 1.0, and here it is"),

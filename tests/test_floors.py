@@ -17,8 +17,10 @@ FLOORS = (
     ("model",),
     ("measuring", "roofline", "claims", "records", "catalogue"),
     ("benchmarks",),
+    ("importing",),
     (
-        *("run", "judgement", "contradictions", "campaign", "normalised", "measured", "comparison"),
+        *("run", "beginning", "linking", "launching", "joining", "ranks", "fleet"),
+        *("judgement", "contradictions", "campaign", "normalised", "measured", "comparison"),
         *("evidence", "verdict", "reasons", "tolerances"),
     ),
     ("report",),
@@ -38,7 +40,12 @@ NEIGHBOURS = {
     "contradictions": {"reasons", "tolerances"},
     "evidence": {"measured"},
     "judgement": {"contradictions", "evidence", "verdict"},
-    "run": {"campaign", "judgement"},
+    "beginning": {"campaign"},
+    "launching": set(),
+    "ranks": {"campaign", "launching"},
+    "linking": {"beginning", "launching"},
+    "joining": {"beginning", "campaign", "fleet", "linking", "ranks"},
+    "run": {"beginning", "campaign", "joining", "judgement", "linking"},
 }
 
 

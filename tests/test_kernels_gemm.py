@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,31 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).parents[1]
-
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton is not installed"
-)
-needs_torch = pytest.mark.skipif(
-    None in (importlib.util.find_spec("triton"), importlib.util.find_spec("torch")),
-    reason="Triton and torch are not both installed",
+from tests.kernels_support import (
+    Kernel,
+    current_gpu,
+    needs_torch,
+    needs_triton,
+    specialised,
+    told_by,
 )
 
 
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, Any]:
-    # In a process of its own: Triton decides while it is imported whether to interpret.
-    paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "kernels_gemm_interpreted.py")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    found: dict[str, Any] = json.loads(ran.stdout)
-    return found
+    return told_by("kernels_gemm_interpreted.py")
 
 
 @pytest.fixture
@@ -69,7 +50,7 @@ def test_ragged_shapes_agree_with_float64_and_touch_nothing_else(
         c for c in interpreted["cases"] if (c["kernel"], c["by_columns"]) == (kernel, by_columns)
     ]
     assert len(cases) >= 7
-    assert {c["dtype"] for c in cases} == {"float16", "float32"}
+    assert {c["dtype"] for c in cases} == {"float16", "float32", "int8"}
     wrong = [
         case
         for case in cases
@@ -110,6 +91,7 @@ def test_the_kernel_takes_tiles_in_the_order_that_is_tested_here(
         ("empty", "a (0 × 16 float32 on cpu): must be a matrix that is not empty"),
         ("type", "b 16 × 32 float16 on cpu: a and b are both of float16, bfloat16"),
         ("integers", "no kernel for c 32 × 32 int32"),
+        ("narrow sum", "no kernel for c 32 × 32 int8"),
         ("narrow result", "c is of the same type or wider"),
         ("stride", "a (32 × 16 float32 on cpu): must lie in memory by rows"),
         ("overlapping rows", "a (32 × 16 float32 on cpu): must lie in memory by rows"),
@@ -194,20 +176,9 @@ class Matrix:
         return self.address
 
 
-class Kernel:
-    """Records a launch instead of making one."""
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        def launch(*arguments: Any, **options: Any) -> None:
-            self.grid, self.arguments, self.options = grid, arguments, options
-
-        return launch
-
-
 @pytest.fixture
 def launched(gemm: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Kernel]:
-    current = SimpleNamespace(active=SimpleNamespace(get_current_device=lambda: 0))
-    monkeypatch.setattr(gemm.triton.runtime, "driver", current)
+    current_gpu(monkeypatch, gemm)
     monkeypatch.setattr(gemm.triton, "set_allocator", lambda _: None)
     kernels = {name: Kernel() for name in ("_persistent", "_one_tile")}
     for name, kernel in kernels.items():
@@ -239,14 +210,16 @@ def test_as_many_programs_as_it_is_told_and_no_more_than_tiles(
         "BK": 64,
         "GROUP": 8,
         "BY_COLUMNS": True,
+        "INPUT": "ieee",
         "SUBTILES": 2,
         "SPECIALIZE": False,
         "FLATTEN": True,
         "num_warps": 8,
         "num_stages": 4,
     }
-    gemm.multiply(*matrices(1024, 1024, 64), programs=132, config=config)
+    gemm.multiply(*matrices(1024, 1024, 64), programs=132, config=config, tf32=True)
     assert kernel.grid == (32,)
+    assert kernel.options["INPUT"] == "tf32"
 
 
 def test_pointers_launch_one_program_a_tile(gemm: Any, launched: dict[str, Kernel]) -> None:
@@ -268,8 +241,7 @@ def test_matrices_outside_the_current_gpu_are_refused(
     c, a, b = (replace_device(matrix, "cpu", None) for matrix in matrices(64, 64, 64))
     with pytest.raises(ValueError, match="is not in GPU memory"):
         gemm.multiply(c, a, b, programs=1)
-    current = SimpleNamespace(active=SimpleNamespace(get_current_device=lambda: 1))
-    monkeypatch.setattr(gemm.triton.runtime, "driver", current)
+    current_gpu(monkeypatch, gemm, 1)
     with pytest.raises(ValueError, match="is not on the current GPU"):
         gemm.multiply(*matrices(64, 64, 64), programs=1)
 
@@ -280,18 +252,13 @@ def replace_device(matrix: Matrix, kind: str, index: int | None) -> Matrix:
 
 @needs_triton
 def test_a_launch_compiles_what_the_tests_compile_ahead_of_time(gemm: Any) -> None:
-    from triton.backends import backends
-    from triton.backends.compiler import GPUTarget
-    from triton.runtime.jit import MockTensor, create_function_from_signature
+    from triton.runtime.jit import MockTensor
 
-    backend = backends["nvidia"].compiler(GPUTarget("cuda", 90, 32))
-    kernel = gemm._persistent
-    bind = create_function_from_signature(kernel.signature, kernel.params, backend)
     array = MockTensor("float16")
     constants = {"BM": 128, "BN": 256, "BK": 64, "GROUP": 8, "BY_COLUMNS": True, "SUBTILES": 1}
-    constants |= {"SPECIALIZE": True, "FLATTEN": False}
-    _, found, _ = bind(array, array, array, *(8192,) * 3, *(8192,) * 3, **constants)
-    assert found[:9] == [("*fp16", "D")] * 3 + [("i32", "D")] * 6
+    constants |= {"INPUT": "ieee", "SPECIALIZE": True, "FLATTEN": False}
+    found = specialised(gemm._persistent, array, array, array, *(8192,) * 6, **constants)
+    assert found == [("*fp16", "D")] * 3 + [("i32", "D")] * 6
 
 
 @needs_triton
@@ -312,12 +279,13 @@ def test_each_part_has_configurations_of_its_family(
     gemm: Any, capability: str, family: str
 ) -> None:
     assert gemm.family(capability) == family
-    assert gemm.CONFIGS[family]
+    assert gemm.configs(capability, 2) == gemm.CONFIGS[family]
+    assert gemm.configs(capability, 4) == gemm.WIDE.get(family, gemm.CONFIGS[family])
 
 
 @needs_triton
 def test_configurations_differ_and_say_what_they_cannot_be(gemm: Any) -> None:
-    for configs in gemm.CONFIGS.values():
+    for configs in (*gemm.CONFIGS.values(), *gemm.WIDE.values()):
         assert len(set(configs)) == len(configs)
     with pytest.raises(ValueError, match="block_m is 96: tiles are powers of two"):
         replace(gemm.DEFAULT, block_m=96)

@@ -116,9 +116,43 @@ def test_matrix_units_are_fed_and_nothing_spills(compiled: dict[str, Codes], tar
 
     family = {"sm_80": "ampere", "sm_90": "hopper", "sm_100": "blackwell", "gfx942": "amd"}[target]
     wanted = [f"{place} float16" for place in range(len(gemm.CONFIGS[family]))] + ["bfloat16"]
-    wanted += ["float8", "by rows"] if target in BULK else []
+    wanted += ["by rows"] if target in BULK else []
     found = {name: faults(compiled[target][name], target) for name in wanted}
     assert found == {name: [] for name in wanted}
+
+
+# The instruction of each other type, on each target whose matrix units multiply it.
+OTHERS = {
+    ("sm_80", "int8"): "mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.s8.s32",
+    ("sm_80", "float32"): "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32",
+    ("sm_90", "float8_e4m3fn"): "wgmma.mma_async.sync.aligned.m64n{}k32.f32.e4m3.e4m3",
+    ("sm_90", "int8"): "wgmma.mma_async.sync.aligned.m64n{}k32.s32.s8.s8",
+    ("sm_90", "float32"): "wgmma.mma_async.sync.aligned.m64n{}k8.f32.tf32.tf32",
+    ("sm_100", "float8_e4m3fn"): "tcgen05.mma.cta_group::1.kind::f8f6f4",
+    ("sm_100", "float32"): "tcgen05.mma.cta_group::1.kind::tf32",
+    ("gfx942", "float8_e4m3fnuz"): "v_mfma_f32_32x32x16_fp8_fp8",
+    ("gfx942", "int8"): "v_mfma_i32_32x32x16_i8",
+}
+
+
+@pytest.mark.parametrize(("target", "dtype"), OTHERS)
+def test_other_types_are_multiplied_as_such_by_every_configuration(
+    compiled: dict[str, Codes], target: str, dtype: str
+) -> None:
+    from gpubench.kernels import gemm
+
+    out_bytes = 4 if dtype in ("int8", "float32") else 2
+    configs = gemm.configs(CAPABILITIES.get(target, target), out_bytes)
+    assert configs
+    allowed = {OTHERS[target, dtype].format(n) for n in (64, 128, 256)}
+    for place in range(len(configs)):
+        code = compiled[target][f"{place} {dtype}"]
+        assert set(code["products"]) <= allowed, place
+        seen = [fault for fault in faults(code, target) if not fault.startswith("products")]
+        assert seen == [], place
+
+
+CAPABILITIES = {"sm_80": "8.0", "sm_90": "9.0", "sm_100": "10.0"}
 
 
 @pytest.mark.parametrize(
@@ -134,13 +168,6 @@ def test_products_are_of_the_type_asked_for_and_added_in_float32(
 ) -> None:
     for variant, short in (("0 float16", "f16"), ("bfloat16", "bf16")):
         assert list(compiled[target][variant]["products"]) == [name.format(short, short)]
-
-
-def test_float8_is_multiplied_as_such(compiled: dict[str, Codes]) -> None:
-    (hopper,) = compiled["sm_90"]["float8"]["products"]
-    assert hopper == "wgmma.mma_async.sync.aligned.m64n256k32.f32.e4m3.e4m3"
-    (blackwell,) = compiled["sm_100"]["float8"]["products"]
-    assert blackwell.endswith("kind::f8f6f4")
 
 
 @pytest.mark.parametrize("target", BULK)

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,32 +10,20 @@ from typing import Any
 import pytest
 
 from gpubench.benchmarks import bandwidth
-
-ROOT = Path(__file__).parents[1]
-
-needs_triton = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton is not installed"
-)
-needs_torch = pytest.mark.skipif(
-    None in (importlib.util.find_spec("triton"), importlib.util.find_spec("torch")),
-    reason="Triton and torch are not both installed",
+from tests.kernels_support import (
+    ROOT,
+    Kernel,
+    current_gpu,
+    needs_torch,
+    needs_triton,
+    specialised,
+    told_by,
 )
 
 
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, Any]:
-    # In a process of its own: Triton decides while it is imported whether to interpret.
-    paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "kernels_interpreted.py")],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    found: dict[str, Any] = json.loads(ran.stdout)
-    return found
+    return told_by("kernels_interpreted.py")
 
 
 @pytest.fixture
@@ -123,22 +105,11 @@ class Array:
         return self.address
 
 
-class Kernel:
-    """Records a launch instead of making one."""
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        def launch(*arguments: Any, **options: Any) -> None:
-            self.grid, self.arguments, self.options = grid, arguments, options
-
-        return launch
-
-
 @needs_triton
 def test_a_wrapper_launches_the_programs_it_is_told(
     stream: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    current = SimpleNamespace(active=SimpleNamespace(get_current_device=lambda: 0))
-    monkeypatch.setattr(stream.triton.runtime, "driver", current)
+    current_gpu(monkeypatch, stream)
     kernel = Kernel()
     monkeypatch.setattr(stream, "_map", kernel)
     a, b, c = Array(0), Array(4096), Array(8192)
@@ -162,8 +133,7 @@ def test_arrays_outside_the_current_gpu_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="is not in GPU memory"):
         stream.write(Array(0, "cpu", None), 1.0, programs=1)
-    current = SimpleNamespace(active=SimpleNamespace(get_current_device=lambda: 1))
-    monkeypatch.setattr(stream.triton.runtime, "driver", current)
+    current_gpu(monkeypatch, stream, 1)
     with pytest.raises(ValueError, match="is not on the current GPU"):
         stream.write(Array(0), 1.0, programs=1)
 
@@ -171,18 +141,13 @@ def test_arrays_outside_the_current_gpu_are_refused(
 @needs_triton
 def test_a_launch_compiles_what_the_tests_compile_ahead_of_time(stream: Any) -> None:
     # One binary for every size: neither n nor s is looked at, and pointers are 16-byte aligned.
-    from triton.backends import backends
-    from triton.backends.compiler import GPUTarget
-    from triton.runtime.jit import MockTensor, create_function_from_signature
+    from triton.runtime.jit import MockTensor
 
-    backend = backends["nvidia"].compiler(GPUTarget("cuda", 90, 32))
-    kernel = stream._map
-    bind = create_function_from_signature(kernel.signature, kernel.params, backend)
     array = MockTensor("float32")
     for n in (1, 16, 1000, 2**31 + 16):
         constants = {"PATTERN": "copy", "BLOCK": 2048, "EVICT": "", "STAGES": 1}
-        _, found, _ = bind(array, array, array, 0.4, n, **constants)
-        assert found[:5] == [("*fp32", "D")] * 3 + [("fp64", None), ("i64", None)]
+        found = specialised(stream._map, array, array, array, 0.4, n, **constants)
+        assert found == [("*fp32", "D")] * 3 + [("fp64", None), ("i64", None)]
 
 
 @needs_triton

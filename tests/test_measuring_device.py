@@ -168,7 +168,8 @@ def test_amd_comes_through_the_same_interface_and_derives_no_bandwidth(torch_is,
     assert (found.runtime, found.capability) == ("ROCm 6.4.1", "gfx942")
     assert found.accelerator == "amd-mi300x"
     assert found.peak_bandwidth is None
-    assert "AMD" in found.refused["telemetry"]
+    assert "AMD" in found.refused["power_limit_w"]
+    assert set(found.telemetry.read().refused) >= {"sm_clock_hz", "power_w", "total_energy_j"}
 
 
 def check(name: str, units: int, memory: float, catalogue: Catalogue, **card: int | str) -> object:

@@ -81,6 +81,17 @@ def test_throttling_is_seen_among_other_bits() -> None:
     assert "power limit" in caution.remedy
 
 
+def test_how_long_the_card_was_held_back_is_told_where_the_driver_counts_it() -> None:
+    """Blocks of a second each, of which the power limit takes 0.8."""
+    run = measured(
+        telemetry=[
+            {"clock_event_mask": 4, "read_at_s": float(at), "power_violation_s": 7 + 0.8 * at}
+            for at in range(8)
+        ]
+    )
+    assert "power cap (80% of the time by power)" in found(run)["throttled"].fact
+
+
 @pytest.mark.parametrize("bit", [0x004, 0x008, 0x020, 0x040, 0x080, 0x200, 0x400])
 def test_every_reason_that_slows_the_card_counts(bit: int) -> None:
     assert "throttled" in found(measured(telemetry=[{"clock_event_mask": bit}]))

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import random
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,15 @@ from gpubench import stats
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import timing
 from gpubench.measuring.clock import Clock
-from gpubench.measuring.sampling import PLANS, CutShort, Phase, Plan, Prepared, measure
+from gpubench.measuring.sampling import (
+    PLANS,
+    CutShort,
+    Phase,
+    Plan,
+    Prepared,
+    measure,
+    measure_in_turn,
+)
 from gpubench.measuring.telemetry import Reading
 from gpubench.model import Case, Caution, Measurement, Work
 from tests.fake_clock import FakeClock, Script
@@ -206,9 +215,9 @@ def test_ctrl_c_keeps_the_blocks_that_were_done(broken_in: str) -> None:
     cut = caught.value
     assert isinstance(cut.cause, KeyboardInterrupt)
     assert cut.exit_code == 130
-    assert 1 <= len(cut.measurement.blocks) < PLAN.least_blocks
-    assert not cut.measurement.complete
-    assert {"incomplete", "too-short"} <= codes(cut.measurement)
+    assert 1 <= len(cut.measurements[0].blocks) < PLAN.least_blocks
+    assert not cut.measurements[0].complete
+    assert {"incomplete", "too-short"} <= codes(cut.measurements[0])
     assert clock.released == 1
 
 
@@ -223,7 +232,7 @@ def test_a_device_lost_half_way_keeps_the_blocks_before() -> None:
         measure(prepared(), FakeClock(steady(1e-3)), PLAN, telemetry)
     assert isinstance(caught.value.cause, DeviceLost)
     assert caught.value.exit_code == 3
-    assert len(caught.value.measurement.blocks) == 3
+    assert len(caught.value.measurements[0].blocks) == 3
 
 
 def test_an_error_of_the_runtime_becomes_a_sentence() -> None:
@@ -278,6 +287,84 @@ def test_progress_is_told_in_words() -> None:
     assert said[0] == "warming up"
     assert any(line.startswith("heating, 0 of 10 s") for line in said)
     assert said[-1].startswith("block 7, ±0.00 %")
+
+
+class SharedClock(FakeClock):
+    """A clock of one of several methods on a device whose time is the same for all of them."""
+
+    shared: ClassVar[list[float]] = [0.0]
+
+    @property
+    def time(self) -> float:
+        return self.shared[0]
+
+    @time.setter
+    def time(self, now: float) -> None:
+        self.shared[0] = now
+
+
+OURS = Case("stream", "triton", {"pattern": "triad"})
+
+
+def taken_in_turn(
+    ours: Script, theirs: Script, phase: Phase = "burst", **more: object
+) -> tuple[Measurement, ...]:
+    SharedClock.shared = [0.0]
+    both = [dataclasses.replace(prepared(), case=OURS), prepared()]
+    clocks = [SharedClock(ours), SharedClock(theirs)]
+    return measure_in_turn(both, clocks, PLAN, phase=phase, **more)  # type: ignore[arg-type]
+
+
+def test_methods_in_turn_meet_a_card_that_slows_down_in_the_same_state() -> None:
+    """Ours takes 4 % longer throughout, while the card slows by a fifth."""
+
+    def slowing(seconds: float) -> Script:
+        return lambda time, _made: seconds * (1 + 0.2 * min(time, 10) / 10)
+
+    ours, theirs = taken_in_turn(slowing(1.04e-3), slowing(1e-3))
+    ratio = timing.paired_ratio(ours, theirs)
+    assert ratio.mid == pytest.approx(1 / 1.04, rel=0.003)
+    assert ratio.half_width < 0.002
+    assert timing.of(ours).half_width > 0.01  # the card's own drift, which the pairs are free of
+    alone = measure(prepared(), FakeClock(slowing(1e-3)), PLAN)
+    assert timing.of(alone).seconds.mid < 0.99 * timing.of(theirs).seconds.mid
+    assert len(ours.blocks) == len(theirs.blocks)
+    assert (ours.in_turn_with, theirs.in_turn_with) == (("torch",), ("triton",))
+    moments = [timing.readings(found.blocks, "read_at_s") for found in (ours, theirs)]
+    assert all(one < other for one, other in zip(*moments, strict=True))
+
+
+def test_methods_in_turn_are_heated_together() -> None:
+    script: Script = lambda time, _made: 1e-3 if time < 5 else 1.2e-3  # noqa: E731
+    ours, theirs = taken_in_turn(script, script, "sustained")
+    assert timing.of(ours).seconds.mid == timing.of(theirs).seconds.mid == pytest.approx(1.2e-3)
+    assert min(ours.heat_s, theirs.heat_s) >= PLAN.heat_s
+    assert SharedClock.shared[0] < 2 * PLAN.heat_s
+
+
+def test_what_was_not_taken_in_turn_has_no_paired_ratio() -> None:
+    apart = [measure(prepared(), FakeClock(steady(1e-3)), PLAN) for _ in range(2)]
+    with pytest.raises(ValueError, match="torch was not measured in turn with torch"):
+        timing.paired_ratio(*apart)
+
+
+def test_in_turn_a_fault_of_one_keeps_the_blocks_of_both() -> None:
+    SharedClock.shared = [0.0]
+    failing = failing_after(900, RuntimeError("CUDA error: an illegal memory access"))
+    both = [dataclasses.replace(prepared(), case=OURS), prepared(failing)]
+    clocks = [SharedClock(steady(1e-3)) for _ in both]
+    with pytest.raises(CutShort, match=r"stream \(torch\)") as caught:
+        measure_in_turn(both, clocks, PLAN)
+    assert [len(found.blocks) for found in caught.value.measurements] == [7, 6]
+    assert [clock.released for clock in clocks] == [1, 1]
+
+
+def test_whoever_watches_is_told_what_is_waited_for() -> None:
+    waited: list[Case] = []
+    taken_in_turn(steady(1e-3), steady(1e-3), awaiting=waited.append)
+    assert waited[0] == OURS
+    assert waited[-1] == TRIAD
+    assert len(waited) > 14
 
 
 def test_the_fake_is_a_clock() -> None:

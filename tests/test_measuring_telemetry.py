@@ -15,8 +15,10 @@ import pynvml
 import pytest
 
 from gpubench import catalogue
-from gpubench.measuring import telemetry
+from gpubench.measuring import nvlink, telemetry, timing
 from gpubench.measuring.telemetry import NullTelemetry, reason_names
+from gpubench.measuring.torch_telemetry import TorchTelemetry
+from gpubench.model import Block
 
 HERE = Path(__file__).parent
 SRC = HERE.parent / "src"
@@ -121,6 +123,10 @@ def test_a_card_tells_of_each_block(ask: Ask) -> None:
         "memory_temperature_c": 71,
         "clock_event_reasons": "",
         "clock_event_mask": 0,
+        "power_violation_s": 0,
+        "thermal_violation_s": 0,
+        "board_violation_s": 0,
+        "reliability_violation_s": 0,
         "other_processes": 0,
     }
     assert last["total_energy_j"] - first["total_energy_j"] == pytest.approx(6 * 61)
@@ -153,8 +159,14 @@ def test_a_card_tells_of_itself_once(ask: Ask) -> None:
         "pcie_width": 16,
         "max_pcie_generation": 5,
         "max_pcie_width": 16,
-        "nvlink_states": " ".join(["up"] * 7 + ["down"] + ["up"] * 10),
-        "nvlink_up": 17,
+        "nvlink_states": " ".join(["up"] * 18),
+        "nvlink_up": 18,
+        "nvlink_generation": 4,
+        "nvlink_rates": " ".join(["26562000000"] * 18),
+        "nvlink_ends": " ".join(["switch"] * 18),
+        "nvlink_errors": " ".join(["0"] * 18),
+        "fabric_state": "completed",
+        "numa_node": -1,
     }
 
 
@@ -167,6 +179,7 @@ def test_what_the_driver_refuses_is_a_reason_and_no_zero(ask: Ask) -> None:
     said = ask("refusing")
     refused = {"sm_clock_hz", "memory_clock_hz", "power_w", "total_energy_j"}
     refused |= {"memory_temperature_c", "clock_event_reasons"}
+    refused |= {f"{cause}_violation_s" for cause in telemetry._POLICIES}
     assert set(said["refused"]) == refused
     assert set(said["refused"].values()) == {"Not Supported"}
     assert set(said["reads"][0]) == {"temperature_c", "other_processes"}
@@ -190,6 +203,45 @@ def test_reasons_are_bits_the_power_cap_among_others(ask: Ask) -> None:
         read["clock_event_reasons"] == "power cap, software thermal slowdown, unknown 0x10000000000"
     )
     assert read["clock_event_mask"] & telemetry.THROTTLING
+
+
+def test_the_time_for_which_power_held_the_clocks_back_is_counted(ask: Ask) -> None:
+    reads = ask("throttled")["reads"]
+    assert reads[-1]["power_violation_s"] - reads[0]["power_violation_s"] == pytest.approx(0.18)
+    assert reads[-1]["thermal_violation_s"] == 0
+    # One round in 0.1 s: 30 ms of it.
+    blocks = [Block((1e-3,), {**r, "read_at_s": 0.1 * place}) for place, r in enumerate(reads)]
+    assert timing.held_back(blocks, "power") == pytest.approx(0.3)
+    assert timing.held_back(blocks, "thermal") == 0
+    assert timing.held_back(blocks[:1], "power") is None
+    assert timing.held_back([Block((1e-3,))] * 9, "power") is None
+
+
+class PlayedAmd:
+    """The part of torch.cuda that tells of an AMD card."""
+
+    def clock_rate(self, index: int) -> int:
+        assert index == 1
+        return 2100
+
+    def power_draw(self, index: int) -> int:
+        assert index == 1
+        return 0  # torch's word for N/A
+
+    def temperature(self, index: int) -> int:
+        assert index == 1
+        raise ModuleNotFoundError("amdsmi does not seem to be installed\nor is broken")
+
+
+def test_an_amd_card_tells_what_torch_passes_on_and_refuses_the_rest() -> None:
+    source: telemetry.Telemetry = TorchTelemetry(PlayedAmd(), 1)
+    found = source.read()
+    assert found.values == {"sm_clock_hz": 2.1e9}
+    assert found.refused["power_w"] == "amdsmi says N/A"
+    assert found.refused["temperature_c"] == "amdsmi does not seem to be installed"
+    assert found.refused["total_energy_j"] == "torch does not tell it of AMD cards"
+    assert source.card().values == {}
+    assert "power_limit_w" in source.card().refused
 
 
 def test_the_bits_are_numbered_as_in_the_bindings() -> None:
@@ -302,3 +354,54 @@ def test_every_reading_is_documented(ask: Ask) -> None:
 def test_every_slice_of_a_card_names_its_card() -> None:
     """The catalogue refuses a slice's own name, so peaks can only come from the card's."""
     assert catalogue.load().accelerator("NVIDIA H200").id == "nvidia-h200-sxm"
+
+
+# --------------------------------------------------------------------------- links
+
+
+def test_links_tell_state_generation_rate_far_end_and_errors(ask: Ask) -> None:
+    card = ask("normal")["card"]
+    assert card["nvlink_states"].split().count("up") == card["nvlink_up"] == 18
+    assert card["nvlink_generation"] == 4
+    assert set(card["nvlink_rates"].split()) == {"26562000000"}
+    assert set(card["nvlink_ends"].split()) == {"switch"}
+    assert set(card["nvlink_errors"].split()) == {"0"}
+    assert card["fabric_state"] == "completed"
+
+
+def test_a_dead_link_is_named(ask: Ask) -> None:
+    problems = {p["code"]: p["fact"] for p in ask("links")["problems"]}
+    assert problems["link-down"] == "NVLink 7 of 18 is down"
+    assert ask("links")["card"]["nvlink_rates"].split()[7] == "0"
+    assert ask("normal")["problems"] == []
+
+
+def test_slow_links_errors_and_a_fabric_that_is_not_ready_are_named(ask: Ask) -> None:
+    problems = {p["code"]: p["fact"] for p in ask("links")["problems"]}
+    assert problems["link-slow"] == "NVLink 3 at 13.3 of 26.6 GB/s"
+    assert problems["link-errors"] == "NVLink 9 had 17 errors since the driver was loaded"
+    assert problems["fabric-not-ready"] == "the switch fabric is in progress"
+
+
+def test_links_that_are_not_told_are_refused_and_no_problem(ask: Ask) -> None:
+    found = ask("refusing")
+    assert "nvlink_states" in found["card_refused"]
+    assert not any(p["code"].startswith("link") for p in found["problems"])
+
+
+@pytest.mark.parametrize(
+    ("up", "generation", "total"),
+    # data sheets: A100 600 GB/s, A800 400, H100 900, B200 1800, both directions
+    [(12, 3, 600e9), (8, 3, 400e9), (18, 4, 900e9), (18, 5, 1800e9)],
+)
+def test_what_is_up_adds_up_to_the_data_sheet(up: int, generation: int, total: float) -> None:
+    card = {"nvlink_up": up, "nvlink_generation": generation}
+    assert nvlink.bandwidth(card) == total
+    assert nvlink.bandwidth({"nvlink_up": up}) is None
+
+
+def test_a_part_with_fewer_links_by_design_has_no_dead_ones() -> None:
+    card = {"nvlink_states": "up " * 8 + "down " * 10, "nvlink_up": 8}
+    assert nvlink.problems(card, links=8) == ()
+    (told,) = nvlink.problems(card, links=18)
+    assert told.code == "link-down"

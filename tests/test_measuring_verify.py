@@ -134,6 +134,8 @@ def test_a_card_that_another_process_holds_is_told() -> None:
 
 
 def test_a_refused_launch_is_no_lost_device() -> None:
+    refused = "CUDA error: operation not supported when calling `cusparseLtMatmulPlanInit(…)`"
+    assert "refused a launch" in str(sentence(RuntimeError(refused)))
     found = sentence(RuntimeError("CUDA error: invalid configuration argument"))
     assert not isinstance(found, DeviceLost)
     assert "refused a launch" in str(found)

@@ -16,16 +16,24 @@ from typing import Any
 import pytest
 import torch
 
-from gpubench import campaign, measuring
-from gpubench import run as running
-from gpubench.benchmarks import _streams, bandwidth, host_copy, size_sweep
+from gpubench import beginning, benchmarks, campaign, catalogue, measuring
+from gpubench.benchmarks import (
+    _streams,
+    bandwidth,
+    gemm,
+    host_copy,
+    intensity,
+    size_sweep,
+    sparse_gemm,
+)
 from gpubench.errors import DeviceLost
 from gpubench.measuring import Device, Reading, sampling
+from gpubench.model import Measurement
 from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
-from gpubench.report import rates
+from gpubench.report import experiments, rates
 
-REHEARSED = ("bandwidth", "host_copy", "launch", "size_sweep")
+REHEARSED = ("bandwidth", "gemm", "host_copy", "intensity", "launch", "size_sweep", "sparse_gemm")
 INDEX = 1
 UNITS = 2
 EMPTY = torch.empty
@@ -148,6 +156,60 @@ def played_kernels(cuda: PlayedCuda) -> types.SimpleNamespace:
     )
 
 
+def played_products(cuda: PlayedCuda) -> types.SimpleNamespace:
+    """The module of matrix products, as torch calls; one configuration does not compile."""
+    slow, fast, broken = PlayedConfig("slow"), PlayedConfig("fast"), PlayedConfig("broken")
+
+    def multiply(
+        c: Any, a: Any, b: Any, *, programs: int, config: PlayedConfig, tf32: bool
+    ) -> None:
+        assert cuda.entered, "launched on another device than the one that is measured"
+        assert programs == UNITS
+        assert not tf32 or a.dtype is torch.float32
+        if config is broken:
+            raise RuntimeError("PassManager::run failed")
+        c.copy_((a.double() @ b.double()).to(c.dtype))
+
+    def configs(capability: str, out_bytes: int) -> tuple[PlayedConfig, ...]:
+        assert (capability, out_bytes in (2, 4)) == ("9.0", True)
+        return slow, fast, broken
+
+    search = played_kernels(cuda).search
+    return types.SimpleNamespace(multiply=multiply, configs=configs, search=search)
+
+
+def played_steps(cuda: PlayedCuda) -> types.SimpleNamespace:
+    """The module of the fused kernel, as torch calls."""
+
+    def apply(sums: Any, a: Any, s: float, t: float, *, steps: int, programs: int) -> None:
+        assert cuda.entered
+        v = a.clone()
+        for _ in range(steps):
+            v.mul_(s).add_(t)
+        sums.copy_(v.reshape(programs, -1).sum(1))
+
+    return types.SimpleNamespace(apply=apply, DEFAULT=PlayedConfig("default"))
+
+
+def play_cusparselt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls of torch's that lead to cuSPARSELt, carried out densely."""
+
+    def compress(a: Any) -> Any:
+        assert int((a.reshape(-1, 4).float() != 0).sum(1).max()) <= 2, "not pruned 2:4"
+        return a
+
+    def product(kept: Any, b: Any, out_dtype: Any = None, alg_id: int = 0) -> Any:
+        assert alg_id == 7
+        assert (out_dtype is None) == (kept.element_size() > 1)  # as torch asks for
+        return (kept.double() @ b.double()).to(out_dtype or kept.dtype)
+
+    played = types.SimpleNamespace(is_available=lambda: True, version=lambda: 702)
+    monkeypatch.setattr(torch.backends, "cusparselt", played)
+    monkeypatch.setattr(torch, "_cslt_compress", compress)
+    monkeypatch.setattr(torch, "_cslt_sparse_mm_search", lambda *_, **__: 7)
+    monkeypatch.setattr(torch, "_cslt_sparse_mm", product)
+
+
 class PlayedTelemetry:
     def read(self) -> Reading:
         return Reading({"sm_clock_hz": 1.98e9, "memory_clock_hz": 3.2e9, "power_w": 500.0})
@@ -160,6 +222,7 @@ DEVICE = Device(
     "cuda",
     "NVIDIA H200",
     INDEX,
+    capability="9.0",
     accelerator="nvidia-h200-sxm",
     memory_total=2**24,
     memory_free=2**24,
@@ -182,6 +245,18 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedCuda]:
     monkeypatch.setattr(torch, "empty", _empty(played))
     monkeypatch.setattr(Device, "torch_name", property(lambda _: "cpu"))
     monkeypatch.setattr(_streams, "_kernels", lambda: kernels)
+    products = played_products(played)
+    monkeypatch.setattr(gemm, "_kernels", lambda: products)
+    steps = played_steps(played)
+    monkeypatch.setattr(intensity, "_kernels", lambda: steps)
+    play_cusparselt(monkeypatch)
+    for module in (sparse_gemm, intensity):
+        monkeypatch.setattr(module, "_SIZE", 64)
+    small = {"quick": (64,), "standard": (32, 64, 96), "full": (32, 64, 96)}
+    monkeypatch.setattr(gemm, "_LADDER", small)
+    monkeypatch.setattr(gemm, "_REFERENCE_SIZE", 64)
+    monkeypatch.setattr(gemm, "_TILE", (16, 32))
+    monkeypatch.setattr(gemm, "_DEPTH", 64)
     monkeypatch.setattr(size_sweep, "_SMALLEST_BYTES", 2**18)
     monkeypatch.setattr(host_copy, "_BYTES", 2**20)
     monkeypatch.setattr(host_copy, "_QUICK_BYTES", 2**20)
@@ -207,7 +282,7 @@ def _empty(cuda: PlayedCuda) -> Callable[..., Any]:
     return empty
 
 
-@pytest.mark.parametrize("suite", ["quick", "standard"])
+@pytest.mark.parametrize("suite", ["quick", "standard", "full"])
 def test_a_whole_suite_runs_on_a_second_gpu(cuda: PlayedCuda, suite: str) -> None:
     saved: list[RunRecord] = []
     record = replace(RECORD, suite=suite)
@@ -222,6 +297,49 @@ def test_a_whole_suite_runs_on_a_second_gpu(cuda: PlayedCuda, suite: str) -> Non
     searched = [m.choices["search"] for m in done.measurements if "search" in m.choices]
     assert all([t["seconds"] is None for t in table] == [False, False, True] for table in searched)
     assert cuda.entered == 0
+    quantities = {benchmarks.figure(m.case) for m in done.measurements}
+    assert {"memory_bandwidth", "peak_fp16", "peak_bf16"} <= quantities
+    if suite == "full":
+        assert {f"peak_{p}" for p in ("fp8", "int8", "tf32", "fp32", "fp64_tensor")} <= quantities
+        assert {f"peak_{p}_sparse" for p in ("fp16", "bf16", "fp8", "int8")} <= quantities
+    for m in done.measurements:
+        twins = [o for o in done.measurements if (o.case, o.phase) != (m.case, m.phase)]
+        twins = [o for o in twins if o.case.parameters == m.case.parameters]
+        same = [o.case.method for o in twins if (o.case.benchmark, o.phase) == _what(m)]
+        assert list(m.in_turn_with) == same
+
+
+def _what(found: Measurement) -> tuple[str, str]:
+    return found.case.benchmark, found.phase
+
+
+def test_the_report_tells_what_was_found(cuda: PlayedCuda) -> None:
+    assert cuda
+    done = campaign.measure_all(
+        replace(RECORD, suite="full"), DEVICE, lambda _: None, only=("gemm", "intensity")
+    )
+    known = catalogue.load()
+    turns = experiments.in_turn_table(done)
+    assert len(turns.rows) == sum(m.case.method == "triton" for m in done.measurements) - 9
+    assert all(row[2].endswith(" %") for row in turns.rows)
+    data = experiments.data_table(done, known)
+    assert {row[1] for row in data.rows} == {"normal", "zeros", "ones", "signs"}
+    assert {row[4] for row in data.rows if row[1] == "normal"} == {"100.0 %"}
+    assert all(row[5:7] == ["1980 MHz", "500 W"] for row in data.rows)
+    heat = experiments.heat_table(done)
+    assert {row[2] for row in heat.rows} == {"burst", "sustained"}
+    assert {row[0] for row in heat.rows} > {"gemm fp8 64 × 64 × 64", "gemm fp16 64 × 64 × 64"}
+    assert {row[3] for row in heat.rows} == {"1980 to 1980, least 1980"}
+    assert {row[4] for row in heat.rows} == {"500 to 500, least 500"}
+    assert [row[:2] for row in experiments.roof_table(done, known).rows][1::2] == [
+        ["fused", "data sheet"],
+        ["product", "data sheet"],
+    ]
+    assert experiments.roof_table(done, known).rows[3][4] == "206 FLOP/B"
+    assert len(experiments.point_table(done).rows) == 18
+    absent = {row[0] for row in experiments.transfer_table(done, known).rows}
+    assert "NVIDIA H20 96GB" in absent
+    assert not any("H200 SXM" in name or "A100" in name for name in absent)
 
 
 def test_the_link_is_held_against_what_it_can_do_and_not_what_it_does_asleep() -> None:
@@ -246,30 +364,30 @@ def test_a_card_that_is_lost_is_told_though_its_memory_cannot_be_given_back(
         campaign.measure_all(
             replace(RECORD, suite="quick"), DEVICE, saved.append, only=["bandwidth"]
         )
-    assert len(saved[-1].measurements) == 1
+    assert len(saved[-1].measurements) == 2  # two methods in turn
 
 
 def test_arrays_of_one_size_go_before_those_of_the_next_come(cuda: PlayedCuda) -> None:
-    first = _streams._arrays("cpu", 1000, 0)
-    assert _streams._arrays("cpu", 1000, 0) is first
+    first = _streams.kept_arrays("cpu", 1000, 0)
+    assert _streams.kept_arrays("cpu", 1000, 0) is first
     before = cuda.emptied
-    _streams._arrays("cpu", 2000, 0)
+    _streams.kept_arrays("cpu", 2000, 0)
     assert (len(_streams._kept), cuda.emptied) == (1, before + 1)
 
 
 @pytest.mark.usefixtures("cuda")
 def test_the_memory_that_can_be_had_is_found_and_recorded() -> None:
     record = replace(RECORD, device_figures={"memory_capacity": 3.0 * 2**30})
-    figures = running._with_allocatable(record, DEVICE).device_figures
+    figures = beginning.with_allocatable(record, DEVICE).device_figures
     found = figures["allocatable_memory"]
     assert 0 <= 3 * 2**30 - 2**26 - found < 2**24
     assert "allocatable_memory" not in QUANTITIES  # no claim is judged by it
     shown = dict(rates.figure_table(replace(record, device_figures=figures)).rows)
     assert shown["allocatable memory"] == "3.15 GB"
     shared = replace(DEVICE, card={"other_processes": 2})
-    untold = running._with_allocatable(record, shared)
+    untold = beginning.with_allocatable(record, shared)
     assert "allocatable_memory" not in untold.device_figures
     assert [caution.code for caution in untold.cautions] == ["not-allocated"]
     assert "2 other processes" in untold.cautions[0].remedy
     asleep = replace(record, device_figures={})  # a slice, or a processor
-    assert running._with_allocatable(asleep, DEVICE) is asleep
+    assert beginning.with_allocatable(asleep, DEVICE) is asleep

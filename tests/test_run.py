@@ -48,7 +48,7 @@ def test_only_the_claims_asked_for_are_judged(load_claims: Load, shipped: Catalo
 
 
 def test_a_device_that_is_not_there_is_no_silent_choice(tmp_path: Path, shipped: Catalogue) -> None:
-    assert planned(Request(tmp_path / "claims.yaml", tmp_path, "none"), shipped) == ()
+    assert planned(Request(tmp_path / "claims.yaml", tmp_path, "none"), shipped) == ((), "")
     with pytest.raises(CannotMeasure, match=r"--device (none|cpu)"):
         planned(Request(tmp_path / "claims.yaml", tmp_path, "cuda:0"), shipped)
 

@@ -1,11 +1,15 @@
-"""Times many configurations of the matrix product beside torch.mm, in turn, on the GPU here.
+"""Times many configurations of the matrix product beside torch's, in turn, on the GPU here.
 
-    PYTHONPATH=src python tests/tune_gemm.py [--size 8192] [--precision fp16] [--rounds 5]
+    PYTHONPATH=src python tests/tune_gemm.py [--precisions fp16 bf16 fp8] [--minutes 8]
 
-One line a configuration as it is measured, then all of them, the fastest first: median TFLOPS, the
-ratio to torch.mm measured in the same rounds, and the difference from its answer. What wins belongs
-into CONFIGS of kernels/gemm.py. A kernel that hangs or crashes is named and skipped: configurations
-run in a process of their own, which is replaced after --patience seconds of silence.
+First all of them are compiled, in as many processes as there are cores, into Triton's cache. Then
+each is checked and timed; one line a configuration as it comes. Last comes a short table: for each
+precision the five fastest, with median TFLOPS, the ratio to torch measured in the same rounds, and
+the difference from its answer. What wins belongs into CONFIGS of kernels/gemm.py, first.
+
+Those of CONFIGS come first, so that a run whose minutes are over has tried what matters. A kernel
+that hangs or crashes is named and skipped: configurations run in a process of their own, which is
+replaced after --patience seconds of silence.
 """
 
 from __future__ import annotations
@@ -13,29 +17,55 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import queue
 import statistics
 import subprocess
 import sys
 import threading
-from dataclasses import asdict
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from gpubench.benchmarks import _matrices
 from gpubench.benchmarks import gemm as benchmark
 from gpubench.kernels import gemm
 from gpubench.measuring import DeviceClock, find
 from gpubench.measuring.verify import poison, relative_error
 
+PRECISIONS = ("fp16", "bf16", "fp8", "int8", "tf32")
 
-def candidates(family: str) -> list[gemm.Config]:
-    """What to try beyond CONFIGS of that family, which come first."""
-    found = list(gemm.CONFIGS[family])
-    tiles = [(128, 256), (256, 128), (128, 128)]
-    if family in ("hopper", "blackwell"):
-        for (m, n), group, stages in itertools.product(tiles, (4, 8, 16, 32), (3, 4)):
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration for one precision."""
+
+    precision: str
+    config: gemm.Config
+
+
+def trials(capability: str, precisions: list[str]) -> list[Trial]:
+    """Everything to try: what the search knows first, for each precision, then the rest."""
+    first, then = list[Trial](), list[Trial]()
+    for precision in precisions:
+        known = gemm.configs(capability, _matrices.PRECISIONS[precision].out_bytes)
+        rest = [config for config in beyond(capability) if config not in known]
+        first += [Trial(precision, config) for config in known]
+        then += [Trial(precision, config) for config in rest]
+    # All precisions have their turn, should the minutes be over.
+    then.sort(key=lambda trial: beyond(capability).index(trial.config))
+    return first + then
+
+
+def beyond(capability: str) -> list[gemm.Config]:
+    """What to try beside the known configurations."""
+    tiles, found = [(128, 256), (256, 128), (128, 128)], list[gemm.Config]()
+    if gemm.family(capability) in ("hopper", "blackwell"):
+        for stages, group, (m, n) in itertools.product((3, 4), (8, 16, 32, 4), tiles):
             found.append(gemm.Config(m, n, 128, 4, stages, group, specialize=True))
-        for (m, n), stages, subtiles, flatten in itertools.product(
-            tiles[:2], (3, 4), (1, 2), (False, True)
+        for stages, subtiles, flatten, (m, n) in itertools.product(
+            (4, 3), (1, 2), (True, False), tiles[:2]
         ):
             found.append(gemm.Config(m, n, 128, 8, stages, subtiles=subtiles, flatten=flatten))
     else:
@@ -44,35 +74,75 @@ def candidates(family: str) -> list[gemm.Config]:
     return list(dict.fromkeys(found))
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Times the configurations whose places are given, and prints a line of JSON for each."""
-    device = find("cuda")
-    assert device is not None
-    size = options.size
-    case = benchmark._case("triton", options.precision, size, size, size)
-    x = benchmark.Matrices(case, device, seed=0)
-    theirs, clock = benchmark._torch_call(x), DeviceClock(device.index)
-    clock.samples(theirs, 1, 50)
-    theirs()
-    reference = x.c.clone()
-    configs = candidates(gemm.family(device.capability))
-    for place in options.places:
-        said: dict[str, Any] = {"place": place, **asdict(configs[place])}
-        print(json.dumps({"trying": place}), flush=True)
+# --------------------------------------------------------------------------- in its own process
+
+
+class Compiling:
+    """Stands in for a kernel: compiles what a launch would run, and launches nothing."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+
+    def __getitem__(self, grid: Any) -> Any:
+        return lambda *arguments, **how: self.kernel.warmup(*arguments, grid=grid, **how)
+
+
+def compile_all(options: argparse.Namespace, places: list[int]) -> None:
+    """Compiles the trials of these places, on small matrices that specialise as large ones do."""
+    device, every = _device_and_trials(options)
+    gemm._persistent, gemm._one_tile = Compiling(gemm._persistent), Compiling(gemm._one_tile)
+    for place in places:
+        trial = every[place]
+        x = _matrices.Matrices(_case(trial.precision, 512), device, seed=0)
         try:
-            said |= _timed(x, theirs, reference, configs[place], device, clock, options.rounds)
+            _multiply(x, trial, device)()
+        except Exception as error:
+            print(f"{place}: {type(error).__name__}", flush=True)
+
+
+def measure(options: argparse.Namespace, places: list[int]) -> None:
+    """Times the trials of these places, and prints a line of JSON for each."""
+    device, every = _device_and_trials(options)
+    clock = DeviceClock(device.index)
+    ready: dict[str, tuple[Any, Any, Any]] = {}
+    for place in places:
+        trial = every[place]
+        print(json.dumps({"trying": place}), flush=True)
+        if trial.precision not in ready:
+            case = _case(trial.precision, options.size)
+            x = _matrices.Matrices(case, device, seed=0)
+            theirs = benchmark.torch_call(x, case)
+            clock.samples(theirs, 1, 30)
+            theirs()
+            ready[trial.precision] = x, theirs, x.c.clone()
+        x, theirs, reference = ready[trial.precision]
+        said: dict[str, Any] = {"place": place}
+        try:
+            said |= _timed(x, theirs, reference, _multiply(x, trial, device), clock, options.rounds)
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             said["failed"] = f"{type(error).__name__}: {lines[-1][:150]}"
         print(json.dumps(said), flush=True)
 
 
-def _timed(
-    x: Any, theirs: Any, reference: Any, config: Any, device: Any, clock: Any, rounds: int
-) -> dict[str, Any]:
-    def ours() -> None:
-        gemm.multiply(x.c, x.a, x.b, programs=device.units, config=config)
+def _device_and_trials(options: argparse.Namespace) -> tuple[Any, list[Trial]]:
+    device = find("cuda")
+    assert device is not None
+    return device, trials(device.capability, options.precisions)
 
+
+def _case(precision: str, size: int) -> Any:
+    return benchmark._case("triton", precision, size, size, size)
+
+
+def _multiply(x: Any, trial: Trial, device: Any) -> Any:
+    how = {"programs": device.units, "tf32": trial.precision == "tf32"}
+    return lambda: gemm.multiply(x.c, x.a, x.b, config=trial.config, **how)
+
+
+def _timed(
+    x: Any, theirs: Any, reference: Any, ours: Any, clock: Any, rounds: int
+) -> dict[str, Any]:
     poison(x.c)
     ours()
     error = relative_error(x.c, reference)
@@ -88,38 +158,48 @@ def _timed(
     return {"tflops": rate, "ratio": statistics.median(ratios), "error": error}
 
 
-def supervise(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every configuration's line; a process that dies or falls silent is replaced."""
-    device = find("cuda")
-    assert device is not None
-    configs = candidates(gemm.family(device.capability))
-    left, found = list(range(len(configs))), []
-    while left:
-        lines = _child(options, left)
+# --------------------------------------------------------------------------- the process above them
+
+
+def compile_in_parallel(options: argparse.Namespace, count: int) -> None:
+    """Fills Triton's cache; what does not compile is told when it is tried."""
+    workers = min(count, os.cpu_count() or 1)
+    shares = [list(range(first, count, workers)) for first in range(workers)]
+    processes = [
+        subprocess.Popen([*_again(options, share), "--compile"], stdout=subprocess.DEVNULL)
+        for share in shares
+    ]
+    deadline = time.monotonic() + options.minutes * 60 / 2
+    for process in processes:
+        try:
+            process.wait(timeout=max(1.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def supervise(options: argparse.Namespace, count: int, deadline: float) -> Iterator[dict[str, Any]]:
+    """Every trial's line; a process that dies or falls silent is replaced, till the time is up."""
+    left = list(range(count))
+    while left and time.monotonic() < deadline:
         trying = None
-        for line in lines:
+        for line in _lines(options, left, deadline):
             told = json.loads(line)
-            if "trying" in told:
-                trying = told["trying"]
-                continue
-            found.append(told)
-            left.remove(told["place"])
-            trying = None
-            print(_shown(told), flush=True)
+            trying = told.get("trying")
+            if trying is None:
+                left.remove(told["place"])
+                yield told
+        if time.monotonic() >= deadline:
+            return
         if left:
             lost = left[0] if trying is None else trying
-            found.append({"place": lost, **asdict(configs[lost]), "failed": "hung or crashed"})
             left.remove(lost)
-            print(_shown(found[-1]), flush=True)
-    return found
+            yield {"place": lost, "failed": "hung or crashed"}
 
 
-def _child(options: argparse.Namespace, places: list[int]) -> Any:
-    """The lines of a process of its own, until it ends or says nothing for too long."""
-    command = [sys.executable, __file__, "--size", str(options.size)]
-    command += ["--precision", options.precision, "--rounds", str(options.rounds)]
-    command += ["--places", *map(str, places)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def _lines(options: argparse.Namespace, places: list[int], deadline: float) -> Iterator[str]:
+    """What a process of its own prints, until it ends, says nothing for too long, or time is up."""
+    process = subprocess.Popen(_again(options, places), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     lines: queue.Queue[str | None] = queue.Queue()
     output = process.stdout
@@ -129,9 +209,13 @@ def _child(options: argparse.Namespace, places: list[int]) -> Any:
             lines.put(line)
         lines.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
     try:
-        while line := lines.get(timeout=options.patience):
+        while left := max(0.0, deadline - time.monotonic()):
+            line = lines.get(timeout=min(options.patience, left))
+            if line is None:
+                return
             if line.startswith("{"):
                 yield line
     except queue.Empty:
@@ -139,35 +223,71 @@ def _child(options: argparse.Namespace, places: list[int]) -> Any:
     finally:
         process.kill()
         process.wait()
+        reader.join()
+        output.close()
 
 
-def _shown(told: dict[str, Any]) -> str:
+def _again(options: argparse.Namespace, places: list[int]) -> list[str]:
+    """This script once more, for these places."""
+    command = [sys.executable, __file__, "--size", str(options.size)]
+    command += ["--precisions", *options.precisions, "--rounds", str(options.rounds)]
+    return [*command, "--places", *map(str, places)]
+
+
+def shown(trial: Trial, told: dict[str, Any]) -> str:
+    """One line: what was found, and for which configuration."""
+    c = trial.config
     how = (
-        f"{told['block_m']}x{told['block_n']}x{told['block_k_bytes']}B warps {told['num_warps']} "
-        f"stages {told['stages']} group {told['group']} subtiles {told['subtiles']}"
-        f"{' specialised' * told['specialize']}{' flat' * told['flatten']}"
-        f"{'' if told['descriptors'] else ' pointers'}"
+        f"{trial.precision} {c.block_m}x{c.block_n}x{c.block_k_bytes}B warps {c.num_warps} "
+        f"stages {c.stages} group {c.group} subtiles {c.subtiles}"
+        f"{' specialised' * c.specialize}{' flat' * c.flatten}{' pointers' * (not c.descriptors)}"
     )
     if "failed" in told:
         return f"{how}: {told['failed']}"
     return f"{told['tflops']:7.1f} TFLOPS {told['ratio']:.3f} error {told['error']:.1e}  {how}"
 
 
+def summary(found: list[tuple[Trial, dict[str, Any]]], precisions: list[str], best: int) -> str:
+    """The fastest of each precision by the ratio to torch, as a short table."""
+    lines = []
+    for precision in precisions:
+        ran = [(t, told) for t, told in found if t.precision == precision and "ratio" in told]
+        failed = sum(t.precision == precision and "failed" in told for t, told in found)
+        lines.append(f"{precision}: {len(ran)} ran, {failed} failed; ratio to torch in turn")
+        ran.sort(key=lambda one: -one[1]["ratio"])
+        lines += [shown(*one) for one in ran[:best]]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=8192)
-    parser.add_argument("--precision", choices=("fp16", "bf16"), default="fp16")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS[:3])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--patience", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--patience", type=float, default=30.0)
+    parser.add_argument("--best", type=int, default=5)
+    parser.add_argument("--out", help="a file for all that was found, as JSON")
     parser.add_argument("--places", type=int, nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--compile", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.precisions = list(options.precisions)
     if options.places is not None:
-        measure(options)
+        (compile_all if options.compile else measure)(options, options.places)
         return
-    ranked = [told for told in supervise(options) if "ratio" in told]
-    print(f"\n{options.precision} {options.size} cubed, the fastest first; ratio to torch.mm")
-    for told in sorted(ranked, key=lambda told: -told["ratio"]):
-        print(_shown(told))
+    deadline = time.monotonic() + options.minutes * 60
+    _, every = _device_and_trials(options)
+    compile_in_parallel(options, len(every))
+    found = []
+    for told in supervise(options, len(every), deadline):
+        found.append((every[told["place"]], told))
+        print(shown(*found[-1]), flush=True)
+    if options.out:
+        with open(options.out, "w", encoding="utf-8") as file:
+            rows = [{"precision": t.precision, **asdict(t.config), **told} for t, told in found]
+            json.dump(rows, file, indent=1)
+    print(f"\n{options.size} cubed, {len(found)} of {len(every)} tried")
+    print(summary(found, options.precisions, options.best))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Measure what a suite plans on a device, one case after the other, and save after each.
 
-Nothing that was measured is lost: a case that cannot be measured is noted with its reason and the
-next one follows; a run that is interrupted leaves all it had, and can be continued.
+Methods for the same work are measured in turn, block by block. Nothing that was measured is lost: a
+case that cannot be measured is noted with its reason and the next one follows; a run that is
+interrupted leaves all it had, and can be continued, and so does one whose device stops answering.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from gpubench import benchmarks
@@ -19,16 +21,26 @@ from gpubench.measuring import (
     Device,
     HostClock,
     Prepared,
+    Watchdog,
     clock_for,
     current,
     guards,
-    measure,
+    measure_in_turn,
 )
-from gpubench.model import Case, Measurement, Work
+from gpubench.model import Case, Caution, Measurement, Work
 from gpubench.records import RunRecord, case_key
 
 Save = Callable[[RunRecord], None]
 Say = Callable[[str], None]
+End = Callable[[str], None]
+"""Ends the process with a sentence; the thread that measures waits for the device and cannot."""
+
+PREPARING_S = 120.0
+"""Compiling and trying a dozen kernels takes less by far; one that hangs takes for ever."""
+PATIENCE, LEAST_PATIENCE_S = 5.0, 30.0
+"""How many times its time limit a case may wait for one answer, and how long at the least."""
+HUNG = "the device did not answer"
+"""How the reason begins why a case was left that hung the device; it is not tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +57,52 @@ def steps(device: Device, suite: str, only: Sequence[str] = ()) -> tuple[Step, .
     """Everything a suite measures on a device, in order; of the benchmarks in `only`, if any.
 
     Raises:
-        CannotMeasure: the device is too small for a benchmark.
+        CannotMeasure: the device is too small for a benchmark, or lacks all that was asked for.
         UnknownName: `only` names a benchmark that is not there.
     """
-    chosen = [(name, benchmarks.get(name)) for name in only or benchmarks.names()]
+    planned = [one for name in _chosen(only) for one in benchmarks.get(name).plan(device, suite)]
+    if only and not planned:
+        why = left_out(device, suite, only) or f"nothing of it in the {suite} suite"
+        raise CannotMeasure(
+            f"{', '.join(only)} on {device.name}: {why}; see `gpubench list benchmarks`"
+        )
+    return tuple(step for group in _twins(planned) for step in _timed(group, suite))
+
+
+def left_out(device: Device, suite: str, only: Sequence[str] = ()) -> str:
+    """What is not planned because the device lacks it, each with the reason; "" for nothing."""
+    found = dict[str, str]()
+    for name in _chosen(only):
+        benchmark = benchmarks.get(name)
+        if hasattr(benchmark, "left_out"):
+            found |= {f"{name} {what}": why for what, why in benchmark.left_out(device, suite)}
+    return "; ".join(f"{what}: {why}" for what, why in found.items())
+
+
+def _chosen(only: Sequence[str]) -> Sequence[str]:
+    return only or benchmarks.names()
+
+
+def _twins(planned: Sequence[Planned]) -> list[list[Planned]]:
+    """Neighbours that do the same work by different methods together, all others alone."""
+
+    def work(one: Planned) -> object:
+        return one.case.benchmark, sorted(one.case.parameters.items())
+
+    return [list(group) for _, group in groupby(planned, key=work)]
+
+
+def _timed(group: Sequence[Planned], suite: str) -> Iterator[Step]:
+    """The steps of twins, which are heated together."""
     plan = PLANS[suite]
-    found = []
-    for _, benchmark in chosen:
-        for planned in benchmark.plan(device, suite):
-            heat = plan.heat_s if "sustained" in planned.phases else 0.0
-            least = plan.warmup_s + (plan.least_blocks + 1) * plan.block_s
-            most = plan.warmup_limit_s + plan.limit_s
-            phases = len(planned.phases)
-            work = benchmark.work(planned.case.parameters)
-            found.append(Step(planned, work, least * phases + heat, most * phases + heat))
-    return tuple(found)
+    heated = sum("sustained" in one.phases for one in group)
+    for one in group:
+        heat = plan.heat_s / heated if "sustained" in one.phases else 0.0
+        least = plan.warmup_s + (plan.least_blocks + 1) * plan.block_s
+        most = plan.warmup_limit_s + plan.limit_s
+        work = benchmarks.get(one.case.benchmark).work(one.case.parameters)
+        phases = len(one.phases)
+        yield Step(one, work, least * phases + heat, most * phases + heat)
 
 
 def measure_all(
@@ -69,74 +112,155 @@ def measure_all(
     say: Say = lambda _: None,
     tick: Say | None = None,
     only: Sequence[str] = (),
+    end: End | None = None,
 ) -> RunRecord:
     """Measure what `record` does not hold yet, by its suite and seed; returns it complete.
 
-    `say` is told of each case, `tick` of each block.
+    `say` is told of each case, `tick` of each block. When the device stops answering for good, the
+    record is saved with that case's name and `end` is called from another thread.
 
     Raises:
         KeyboardInterrupt, DeviceLost: after saving what there is.
     """
-    plan = steps(device, record.suite, only)
-    before = ""
-    try:
-        for number, step in enumerate(plan, 1):
-            case = step.planned.case
-            if before and before != case.benchmark:
-                benchmarks.get(before).release()  # its memory is the next one's
-            before = case.benchmark
-            missing = [phase for phase in step.planned.phases if not _done(record, case, phase)]
-            say(f"{number}/{len(plan)} {case_key(case, '').strip()}")
-            with current(device):
-                for outcome in _measured(case, missing, device, record, tick):
-                    record = outcome
-                    save(record)
-    finally:
-        if before:
-            benchmarks.get(before).release()
+    plan = [step.planned for step in steps(device, record.suite, only)]
+    record = _with_left_out(record, left_out(device, record.suite, only))
+
+    def hung(case: Case, waited_s: float) -> None:
+        why = (
+            f"{HUNG} for {waited_s:.0f} s while it had {case.benchmark} ({case.method}) to do: a "
+            f"kernel that hangs there; the case is left out from now on"
+        )
+        phases = next(one.phases for one in plan if one.case == case)
+        save(_failed(record, case, [p for p in phases if not _done(record, case, p)], why))
+        if end:
+            end(f"{case_key(case, '').replace('  ', ' ')}: {why}")
+
+    before, number = "", 0
+    with Watchdog(hung) as watchdog:
+        awaiting = _Patience(watchdog, record.suite) if end and _may_hang(device) else None
+        try:
+            for group in _twins(plan):
+                benchmark = group[0].case.benchmark
+                if before and before != benchmark:
+                    benchmarks.get(before).release()  # its memory is the next one's
+                before = benchmark
+                for one in group:
+                    number += 1
+                    say(f"{number}/{len(plan)} {case_key(one.case, '').replace('  ', ' ')}")
+                with current(device):
+                    for outcome in _Measuring(device, record.suite, tick, awaiting).of(
+                        group, record
+                    ):
+                        record = outcome
+                        save(record)
+                watchdog.answered()
+        finally:
+            if before:
+                benchmarks.get(before).release()
     record = replace(record, measurements=_compared(record.measurements), complete=True)
     save(record)
     return record
 
 
-def _measured(
-    case: Case, phases: Sequence[str], device: Device, record: RunRecord, tick: Say | None
-) -> Iterator[RunRecord]:
-    """The record after each phase of a case; a case that cannot be measured becomes a failure."""
-    if not phases:
-        return
-    benchmark = benchmarks.get(case.benchmark)
-    try:
-        prepared = benchmark.prepare(case, device, record.seed)
-    except DeviceLost:
-        raise
-    except CannotMeasure as error:
-        failed = {case_key(case, phase): str(error) for phase in phases}
-        yield replace(record, failures={**record.failures, **failed})
-        return
-    for phase in phases:
+def _may_hang(device: Device) -> bool:
+    return device.kind != "cpu"
+
+
+def _with_left_out(record: RunRecord, told: str) -> RunRecord:
+    caution = Caution("left-out", told, "measure them on a part that has them")
+    if not told or caution in record.cautions:
+        return record
+    return replace(record, cautions=(*record.cautions, caution))
+
+
+def _failed(record: RunRecord, case: Case, phases: Sequence[str], why: str) -> RunRecord:
+    found = {case_key(case, phase): why for phase in phases}
+    return replace(record, failures={**record.failures, **found})
+
+
+@dataclass(frozen=True)
+class _Patience:
+    """How long a case may wait for the device: while it is prepared, and for each answer after."""
+
+    watchdog: Watchdog
+    suite: str
+
+    def preparing(self, case: Case) -> None:
+        self.watchdog.await_answer(case, PREPARING_S)
+
+    def __call__(self, case: Case) -> None:
+        plan = PLANS[self.suite]
+        limit = PATIENCE * (plan.warmup_limit_s + plan.limit_s)
+        self.watchdog.await_answer(case, max(LEAST_PATIENCE_S, limit))
+
+
+@dataclass(frozen=True)
+class _Measuring:
+    """How twins are prepared and measured; yields the record after each phase."""
+
+    device: Device
+    suite: str
+    tick: Say | None
+    awaiting: _Patience | None
+
+    def of(self, group: Sequence[Planned], record: RunRecord) -> Iterator[RunRecord]:
+        """What is missing of twins; a case that cannot be measured becomes a failure."""
+        ready: list[tuple[Prepared, list[str]]] = []
+        for one in group:
+            missing = [phase for phase in one.phases if not _done(record, one.case, phase)]
+            if not missing:
+                continue
+            if self.awaiting:
+                self.awaiting.preparing(one.case)
+            try:
+                benchmark = benchmarks.get(one.case.benchmark)
+                prepared = benchmark.prepare(one.case, self.device, record.seed)
+            except DeviceLost:
+                raise
+            except CannotMeasure as error:
+                record = _failed(record, one.case, missing, str(error))
+                yield record
+            else:
+                ready.append((prepared, missing))
+        for phase in ("burst", "sustained"):
+            if together := [prepared for prepared, missing in ready if phase in missing]:
+                for outcome in self._phase(together, phase, record):
+                    record = outcome
+                    yield record
+
+    def _phase(
+        self, together: Sequence[Prepared], phase: Any, record: RunRecord
+    ) -> Iterator[RunRecord]:
         try:
-            found = _one(prepared, phase, device, record.suite, benchmark, tick)
-            record = replace(record, measurements=(*record.measurements, found))
+            found = self._in_turn(together, phase)
         except CutShort as short:
-            yield replace(record, measurements=(*record.measurements, short.measurement))
+            yield replace(record, measurements=(*record.measurements, *short.measurements))
             raise short.cause from None
         except DeviceLost:
             raise
         except CannotMeasure as error:
-            failed = {case_key(case, phase): str(error)}
-            record = replace(record, failures={**record.failures, **failed})
-        yield record
+            if len(together) == 1:
+                yield _failed(record, together[0].case, [phase], str(error))
+                return
+            for one in together:  # each alone, which shows the one that fails
+                for outcome in self._phase([one], phase, record):
+                    record = outcome
+                    yield record
+        else:
+            yield replace(record, measurements=(*record.measurements, *found))
 
-
-def _one(
-    prepared: Prepared, phase: Any, device: Device, suite: str, benchmark: Any, tick: Say | None
-) -> Measurement:
-    plan = PLANS[suite]
-    clock = HostClock() if prepared.by_host else clock_for(device)
-    found = measure(prepared, clock, plan, device.telemetry, phase, tick)
-    limits = benchmark.ceilings(prepared.case, device)
-    return guards.cautioned(found, guards.inspect(found, limits, plan.target, device.card))
+    def _in_turn(self, together: Sequence[Prepared], phase: Any) -> Iterator[Measurement]:
+        plan = PLANS[self.suite]
+        clocks = [HostClock() if one.by_host else clock_for(self.device) for one in together]
+        taken = measure_in_turn(
+            together, clocks, plan, self.device.telemetry, phase, self.tick, self.awaiting
+        )
+        benchmark = benchmarks.get(together[0].case.benchmark)
+        limits = [benchmark.ceilings(found.case, self.device) for found in taken]
+        return (
+            guards.cautioned(found, guards.inspect(found, limit, plan.target, self.device.card))
+            for found, limit in zip(taken, limits, strict=True)
+        )
 
 
 def _done(record: RunRecord, case: Case, phase: str) -> bool:
@@ -155,14 +279,14 @@ def _compared(measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
     kept = [m for m in measurements if m.complete]
     for place, found in enumerate(kept):
         for other in kept:
-            if _twins(found, other):
+            if _same_work(found, other):
                 caution = guards.disagreement(found, other)
                 if caution and f"faster than {found.case.method}" in caution.fact:
                     kept[place] = guards.cautioned(found, [caution])
     return tuple(kept)
 
 
-def _twins(one: Measurement, other: Measurement) -> bool:
+def _same_work(one: Measurement, other: Measurement) -> bool:
     return (
         one.case.method != other.case.method
         and (one.case.benchmark, one.phase) == (other.case.benchmark, other.phase)

@@ -17,7 +17,7 @@ from gpubench.errors import MissingFigure
 from gpubench.measuring import timing
 from gpubench.model import Case, Claim, Evidence, Measurement
 from gpubench.quantities import QUANTITIES
-from gpubench.records import RunRecord
+from gpubench.records import IMPORTED, RunRecord
 from gpubench.roofline import calibration, ceilings
 from gpubench.units import Quantity, show
 
@@ -69,22 +69,26 @@ def _rates(
 ) -> Iterator[Evidence]:
     """What was measured, one piece of evidence for each kernel, method and phase."""
     matrices = "sparsity" in QUANTITIES[quantity].conditions
-    if matrices and claim.conditions.get("sparsity", "dense") != "dense":
-        return  # every product that is measured is dense
+    stated = claim.conditions.get("sparsity")
+    wanted = (stated,) if stated else claim.sweep.get("sparsity", ("dense",))
     for found in _measurements(record, quantity):
+        sparsity = benchmarks.sparsity(found.case)
+        if matrices and sparsity not in wanted:
+            continue
         rate = benchmarks.rate(found)
         faults = [c.fact for c in found.cautions if c.code == "implausible"]
         yield Evidence(
-            kind="measured",
+            kind="published" if record.suite == IMPORTED else "measured",
             conditions={
                 **where,
                 "rate": "sustained",
-                **({"sparsity": "dense"} if matrices else {}),
+                **({"sparsity": sparsity} if matrices else {}),
+                **({"direction": "both"} if quantity == "interconnect_bandwidth" else {}),
                 "kernel": _kernel(found.case),
                 "method": found.case.method,
                 "phase": found.phase,
             },
-            source=f"record {record.id}, {rate.count} blocks",
+            source=_source(record, rate.count),
             low=rate.low,
             mid=rate.mid,
             high=rate.high,
@@ -107,7 +111,7 @@ def _over_estimate(
         for found in _measurements(record, quantity)
         if not any(caution.code == "implausible" for caution in found.cautions)
     ]
-    if quantity != "memory_bandwidth" or not sound:
+    if record.suite == IMPORTED or quantity != "memory_bandwidth" or not sound:
         return
     best = max((timing.bandwidth(found) for found in sound), key=lambda rate: rate.mid)
     other = catalogue.accelerators[baseline]
@@ -135,10 +139,24 @@ def _over_estimate(
     )
 
 
+def _source(record: RunRecord, blocks: int) -> str:
+    """Where a rate comes from: a record of ours, or another tool's file."""
+    if record.suite != IMPORTED:
+        return f"record {record.id}, {blocks} blocks"
+    told = record.environment
+    return (
+        f"{told.get('imported_from', 'another tool')}, {told.get('imported_file', 'a file')} "
+        f"(SHA-256 {told.get('imported_sha256', '')[:12]}), record {record.id}"
+    )
+
+
 def _kernel(case: Case) -> str:
-    """What tells a case from the others of its method: a pattern, or the shape of a product."""
-    if "pattern" in case.parameters:
-        return str(case.parameters["pattern"])
+    """What tells a case from the others of its method: a pattern, two ends, or a shape."""
+    p = case.parameters
+    if "pattern" in p:
+        return str(p["pattern"])
+    if "source" in p:
+        return f"copies between ranks {p['source']} and {p['target']}"
     return " × ".join(str(case.parameters[name]) for name in "mnk")
 
 

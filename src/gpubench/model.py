@@ -298,7 +298,8 @@ class Measurement:
     `phase` is "burst" (from cool, the first seconds) or "sustained" (after `heat_s` seconds of the
     same work without a break). `complete` is false when the run was cut short: what had been
     sampled by then is kept. `resolution_s` is the clock's; `choices` holds what was chosen on the
-    way, such as a kernel's launch configuration with all that were tried.
+    way, such as a kernel's launch configuration with all that were tried. `in_turn_with` names the
+    methods whose blocks were taken in turn with these: block by block, in one loop.
     """
 
     case: Case
@@ -314,6 +315,7 @@ class Measurement:
     heat_s: float = 0.0
     resolution_s: float = 0.0
     choices: Mapping[str, Any] = field(default_factory=dict)
+    in_turn_with: tuple[str, ...] = ()
 
 
 # --------------------------------------------------------------------------- claims and verdicts

@@ -17,6 +17,7 @@ from gpubench.errors import MissingFigure
 from gpubench.measuring import timing
 from gpubench.model import Measurement
 from gpubench.records import RunRecord
+from gpubench.roofline.transfer import Rates
 from gpubench.stats import MedianInterval
 
 REFERENCE = "nvidia-h100-sxm5"
@@ -60,21 +61,41 @@ def rates(record: RunRecord, catalogue: Catalogue) -> tuple[Normalised, ...]:
 
 def normalise(found: Measurement, record: RunRecord, catalogue: Catalogue) -> Normalised:
     """One measurement against the peaks. Raises ValueError when its work states no such rate."""
-    rate, quantity = benchmarks.rate(found), benchmarks.quantity(found.case)
-    device = _device_peak(quantity, record, catalogue)
+    rate, figure = benchmarks.rate(found), benchmarks.figure(found.case)
+    device = _device_peak(figure, record, catalogue)
     observed = device * _clock_share(found, record) if device else None
     watts = timing.power(found)
     return Normalised(
         measurement=found,
         unit=benchmarks.unit(found.case),
         rate=rate,
-        of_datasheet=_share(rate.mid, _datasheet(record.accelerator, quantity, catalogue)),
+        of_datasheet=_share(rate.mid, _datasheet(record.accelerator, figure, catalogue)),
         of_device=_share(rate.mid, device),
         of_observed=_share(rate.mid, observed),
         watts=watts,
         per_joule=rate.mid / watts if watts else None,
-        reference=_share(rate.mid, _datasheet(REFERENCE, quantity, catalogue)),
+        reference=_share(rate.mid, _datasheet(REFERENCE, figure, catalogue)),
     )
+
+
+def sustained_rates(record: RunRecord) -> Rates:
+    """The best rate of memory, and of dense products by precision; heated ones go before cool ones.
+
+    Matrix units slow down with heat, so only where nothing was heated does a burst count.
+    """
+    best: dict[str, dict[str, float]] = {"sustained": {}, "burst": {}}
+    for found in record.measurements:
+        sound = found.blocks and not any(c.code == "implausible" for c in found.cautions)
+        if sound and benchmarks.is_evidence(found.case):
+            name, known = benchmarks.figure(found.case), best[found.phase]
+            known[name] = max(known.get(name, 0.0), benchmarks.rate(found).mid)
+    rates = {**best["burst"], **best["sustained"]}
+    matrix = {
+        name.removeprefix("peak_"): rate
+        for name, rate in rates.items()
+        if name.startswith("peak_") and not name.endswith("_sparse")
+    }
+    return Rates(rates.get("memory_bandwidth"), matrix)
 
 
 def shortfall(record: RunRecord, catalogue: Catalogue, pattern: str) -> tuple[Loss, ...]:
@@ -113,9 +134,9 @@ def compute_shortfall(
     what remains. Empty when no peak is known.
     """
     case = found.measurement.case
-    quantity = benchmarks.quantity(case)
-    sheet = _datasheet(record.accelerator, quantity, catalogue)
-    device = _device_peak(quantity, record, catalogue)
+    figure = benchmarks.figure(case)
+    sheet = _datasheet(record.accelerator, figure, catalogue)
+    device = _device_peak(figure, record, catalogue)
     if not sheet or not device or not found.of_datasheet:
         return ()
     losses = (
@@ -137,17 +158,17 @@ def _last_wave(found: Measurement, record: RunRecord) -> float:
     return float(tiles / (math.ceil(tiles / units) * units))
 
 
-def _device_peak(quantity: str, record: RunRecord, catalogue: Catalogue) -> float | None:
+def _device_peak(figure: str, record: RunRecord, catalogue: Catalogue) -> float | None:
     """What this device's clock gives: with its bus width, or with its units and their width."""
     figures = record.device_figures
-    if quantity == "memory_bandwidth":
-        return figures.get(quantity)
+    if figure == "memory_bandwidth":
+        return figures.get(figure)
     part = catalogue.accelerators.get(record.accelerator)
     clock, units = figures.get("max_clock"), figures.get("compute_units")
     if not part or not clock or not units:
         return None
     try:
-        return units * clock * derived.flop_per_clock(part, quantity.removeprefix("peak_"))
+        return units * clock * derived.flop_per_clock(part, figure.removeprefix("peak_"))
     except MissingFigure:
         return None
 
@@ -167,10 +188,10 @@ def _clock_share(found: Measurement, record: RunRecord) -> float:
     return min(1.0, observed / largest) if observed and largest else 1.0
 
 
-def _datasheet(accelerator: str, quantity: str, catalogue: Catalogue) -> float | None:
+def _datasheet(accelerator: str, figure: str, catalogue: Catalogue) -> float | None:
     part = catalogue.accelerators.get(accelerator)
     try:
-        return part.value(quantity) if part else None
+        return part.value(figure) if part else None
     except MissingFigure:
         return None
 

@@ -27,6 +27,8 @@ from gpubench.model import Case, Caution, Measurement
 
 SCHEMA = 2
 NO_ACCELERATOR = "no-accelerator"
+IMPORTED = "imported"
+"""The suite of a record that holds another tool's results."""
 
 
 @dataclass(frozen=True)
@@ -240,12 +242,15 @@ def find(results: Path, name: str) -> Path:
 
 
 def latest(results: Path) -> tuple[RunRecord, ...]:
-    """The newest complete record with measurements for each accelerator."""
-    newest: dict[str, RunRecord] = {}
+    """The newest complete record with measurements for each accelerator, and beside it the newest
+    that was imported from each tool.
+    """
+    newest: dict[tuple[str, str], RunRecord] = {}
     for path in list_records(results):
         record = read(path)
-        if _measured(record):
-            newest[record.accelerator] = record
+        if record.complete and record.measurements:
+            tool = record.environment.get("imported_from", "")
+            newest[record.accelerator, tool] = record
     return tuple(newest.values())
 
 
@@ -263,7 +268,7 @@ def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:
 
 
 def _measured(record: RunRecord) -> bool:
-    return record.complete and bool(record.measurements)
+    return record.complete and bool(record.measurements) and record.suite != IMPORTED
 
 
 def list_records(results: Path) -> list[Path]:

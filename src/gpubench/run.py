@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gpubench import campaign, claims, judgement, measuring, records
+from gpubench import beginning, campaign, claims, joining, judgement, linking, records
+from gpubench.beginning import Request
+from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
-from gpubench.errors import CannotMeasure, DeviceLost, RecordError
+from gpubench.claims import ClaimsFile
+from gpubench.errors import CannotMeasure, RecordError
 from gpubench.judgement import Judgement
-from gpubench.measuring import Device, provenance
-from gpubench.model import Caution
+from gpubench.measuring import Device, group
 from gpubench.records import RunRecord
 
-
-@dataclass(frozen=True)
-class Request:
-    """What a run is asked to do.
-
-    `device` is "auto", "none", "cpu" or "cuda[:N]"; `suite` names a plan of `measuring.PLANS`;
-    `only` names claims to judge and `benchmarks` what to measure, all of them if empty; `resume` is
-    the id of a record that was cut short, or its beginning.
-    """
-
-    claims: Path
-    results: Path
-    device: str = "auto"
-    suite: str = "standard"
-    only: tuple[str, ...] = ()
-    seed: int = 0
-    redact: bool = False
-    resume: str = ""
-    benchmarks: tuple[str, ...] = ()
+__all__ = ["Request", "RunResult", "execute", "planned"]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left behind."""
+    """What a run left behind: its record, or those of all hosts, the first one's beside it."""
 
     record: RunRecord
     record_path: Path
     judgement: Judgement
+    others: tuple[Path, ...] = ()
+    hosts: tuple[RunRecord, ...] = ()
 
 
 Say = Callable[[str], None]
@@ -53,10 +38,14 @@ def execute(
     catalogue: Catalogue,
     say: Say = lambda _: None,
     tick: Say | None = None,
-) -> RunResult:
+    end: Say | None = None,
+) -> RunResult | None:
     """Measure on the device, if there is one, judge the claims file, and save the record.
 
-    `say` is told of each case that is measured, `tick` of its progress.
+    Of ranks that were started together only the first has a result.
+
+    `say` is told of each case that is measured, `tick` of its progress. `end` is to end the process
+    when the device never answers again; it is called from another thread, with a sentence.
 
     Raises:
         CannotMeasure: a device is named that cannot be measured, or it was lost on the way.
@@ -65,112 +54,76 @@ def execute(
     """
     file = claims.load(request.claims, catalogue)
     judgement.check_names(file, request.only)
-    record, device = _begun(request, catalogue)
+    where = group.place() if request.device != "none" else None
+    if where:
+        found = joining.measured(request, where, catalogue, say, tick)
+        return _kept(found, file, request, catalogue) if found else None
+    record, device = beginning.begun(request, catalogue)
     records.check_writable(request.results / record.accelerator)
     if device:
-        record = _measured(_with_allocatable(record, device), device, request, say, tick)
-    judged = judgement.judge_all(file, catalogue, request.only, [record])
-    record = replace(
-        record,
-        claims_file=request.claims.name,
-        claims_sha256=file.sha256,
-        verdicts={
-            v.claim: f"{v.outcome} ({v.basis})" if v.basis else v.outcome for v in judged.verdicts
-        },
+        record = _measured(
+            beginning.with_allocatable(record, device), device, request, say, tick, end
+        )
+    return _kept((record,), file, request, catalogue)
+
+
+def _kept(
+    found: tuple[RunRecord, ...], file: ClaimsFile, request: Request, catalogue: Catalogue
+) -> RunResult:
+    """The records, judged together and saved."""
+    judged = judgement.judge_all(file, catalogue, request.only, found)
+    verdicts = {
+        v.claim: f"{v.outcome} ({v.basis})" if v.basis else v.outcome for v in judged.verdicts
+    }
+    named = tuple(
+        replace(
+            record,
+            claims_file=request.claims.name,
+            claims_sha256=file.sha256,
+            verdicts=verdicts,
+        )
+        for record in found
     )
-    return RunResult(record, records.write(record, request.results), judged)
+    first, *others = [records.write(record, request.results) for record in named]
+    return RunResult(named[0], first, judged, tuple(others), named)
 
 
-def planned(request: Request, catalogue: Catalogue) -> tuple[campaign.Step, ...]:
-    """What a run would measure; empty without a device.
+def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step, ...], str]:
+    """What a run would measure, and what it leaves out and why; both empty without a device.
 
     Raises:
         CannotMeasure: a device is named that cannot be measured.
     """
-    record, device = _begun(request, catalogue)
-    return campaign.steps(device, record.suite, request.benchmarks) if device else ()
-
-
-def _begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | None]:
-    """A new record for this device, or the one to continue."""
-    device = measuring.find(request.device, catalogue.accelerator)
-    if request.resume:
-        return _resumed(request, device), device
-    record = RunRecord(
-        id=records.new_id(),
-        created=records.now(),
-        accelerator=_folder(device),
-        environment=records.environment(),
-        device=device.name if device else "none",
-        seed=request.seed,
-        complete=not device,
-    )
+    record, device = beginning.begun(request, catalogue)
     if device is None:
-        return record, None
-    told = provenance.facts(device, request.seed, request.redact)
-    return replace(
-        record,
-        environment={**record.environment, **told},
-        suite=request.suite,
-        cautions=device.problems,
-        device_figures=_figures(device),
-    ), device
+        return (), ""
+    own, suite = _own(request), record.suite
+    steps: tuple[campaign.Step, ...] = ()
+    if own or not request.benchmarks:
+        steps = campaign.steps(device, suite, own)
+    left_out = campaign.left_out(device, suite, own)
+    if linking.wanted(request, device):
+        count = linking.ranks(request, device)
+        if count > 1:
+            joined = collectives.prospect(device, count)
+            steps += campaign.steps(joined, suite, (linking.NAME,))
+        else:
+            left_out = "; ".join(filter(None, (left_out, collectives.NEEDS_TWO)))
+    return steps, left_out
 
 
-def _resumed(request: Request, device: Device | None) -> RunRecord:
-    path = records.find(request.results, request.resume)
-    record = records.read(path)
-    if record.complete and not record.failures:
-        raise RecordError(f"{path} is complete: there is nothing to continue")
-    if device is None or device.name != record.device:
-        here = device.name if device else "no device"
-        raise CannotMeasure(
-            f"{path} was measured on {record.device}, and here is {here}: "
-            "continue on that device, or start a new run without --resume"
-        )
-    for name, before in record.environment.items():
-        if name in _SAME and before not in (known := _known(name, device)):
-            raise CannotMeasure(
-                f"{path} was measured with {name.replace('_', ' ')} {before}, and here it is "
-                f"{known[0] or 'not told'}: continue there, or start a new run without --resume"
-            )
-    return replace(record, failures={}, complete=False)  # what failed is tried again
-
-
-# What the two halves of one record must have in common.
-_SAME = ("gpubench", "torch", "triton", "driver", "gpu_uuid")
-
-
-def _known(name: str, device: Device) -> tuple[str, ...]:
-    """A fact of this machine, as it stands and as redacted."""
-    if name == "gpubench":
-        return (records.environment()[name],)
-    return tuple(provenance.facts(device, redact=hide).get(name, "") for hide in (False, True))
-
-
-def _with_allocatable(record: RunRecord, device: Device) -> RunRecord:
-    """The record with the memory that can be allocated there, unless it has it or nobody may try.
-
-    Raises DeviceLost.
-    """
-    figures = record.device_figures
-    if "memory_capacity" not in figures or _ALLOCATABLE in figures:
-        return record
-    try:
-        found = measuring.allocatable_bytes(device)
-    except DeviceLost:
-        raise
-    except CannotMeasure as error:
-        untried = Caution("not-allocated", "how much memory can be had is not known", str(error))
-        return replace(record, cautions=(*record.cautions, untried))
-    return replace(record, device_figures={**figures, _ALLOCATABLE: float(found)})
-
-
-_ALLOCATABLE = "allocatable_memory"
+def _own(request: Request) -> tuple[str, ...]:
+    """The benchmarks asked for that one process measures on one device."""
+    return tuple(name for name in request.benchmarks if name != linking.NAME)
 
 
 def _measured(
-    record: RunRecord, device: Device, request: Request, say: Say, tick: Say | None
+    record: RunRecord,
+    device: Device,
+    request: Request,
+    say: Say,
+    tick: Say | None,
+    end: Say | None,
 ) -> RunRecord:
     """The record with every case of its suite; a run cut short says how to go on."""
     saved = bool(record.measurements)
@@ -183,40 +136,20 @@ def _measured(
             raise CannotMeasure(f"{error}; the run ends here") from None
         saved = True
 
+    def end_with_remedy(why: str) -> None:
+        if end:
+            end(f"{why}; continue with --resume {record.id}")
+
+    leave = end_with_remedy if end else None
+    own = _own(request)
     try:
-        return campaign.measure_all(record, device, save, say, tick, request.benchmarks)
+        if own or not request.benchmarks:
+            record = campaign.measure_all(record, device, save, say, tick, own, leave)
+        record = linking.with_links(record, device, request, say)
+        record = replace(record, complete=True)
+        save(record)
+        return record
     except (KeyboardInterrupt, SystemExit, CannotMeasure):
         if saved:
             say(f"what was measured is kept; continue with --resume {record.id}")
         raise
-
-
-def _folder(device: Device | None) -> str:
-    """The folder of a record: the accelerator's id, or the device's name made safe for a path."""
-    if device is None:
-        return records.NO_ACCELERATOR
-    if device.accelerator:
-        return device.accelerator
-    return re.sub(r"[^a-z0-9]+", "-", f"{device.kind} {device.name}".lower()).strip("-")
-
-
-def _figures(device: Device) -> dict[str, float]:
-    """What the driver says of the whole card, by quantity, in SI; nothing of a slice of one."""
-    if device.kind == "cpu" or (device.memory_share, device.compute_share) != (1.0, 1.0):
-        return {}
-    card = device.card
-    told = {
-        "memory_capacity": card.get("board_memory_bytes", device.memory_total),
-        "memory_bandwidth": device.peak_bandwidth,
-        "max_memory_clock": device.max_memory_clock_hz,
-        "max_clock": device.max_sm_clock_hz,
-        "compute_units": device.units,
-        "board_power": card.get("default_power_limit_w"),
-        "interconnect_links": card.get("nvlink_up"),
-        "pcie_generation": card.get("max_pcie_generation"),
-    }
-    return {
-        name: float(value)
-        for name, value in told.items()
-        if isinstance(value, int | float) and value
-    }

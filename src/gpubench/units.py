@@ -271,6 +271,7 @@ _SHOWN: dict[str, list[tuple[float, str]]] = {
     "OP/s": _ladder("OPS", _RATES),
     "FLOP/B": [(1.0, "FLOP/B")],
     "FLOP/J": _ladder("FLOP", _RATES, "/J"),
+    "OP/J": _ladder("OP", _RATES, "/J"),
     "B/J": _ladder("B", _RATES, "/J"),
     "J/s": _ladder("W", {"G": 1e9, "M": 1e6, "k": 1e3, "": 1.0}),
     "J": _ladder("J", {**_RATES, "m": 1e-3, "µ": 1e-6}),

@@ -97,7 +97,9 @@ def _against_peak(
     """
     assert item.low is not None
     assert item.high is not None
-    known = ACHIEVABLE.get(_quantity_of(claim, item))
+    # How near a sparse product comes to twice the dense rate is not known.
+    sparse = item.conditions.get("sparsity") == "sparse"
+    known = None if sparse else ACHIEVABLE.get(_quantity_of(claim, item))
     achievable = Interval(
         accepted.low * (known.floor if known else 0), accepted.high * PEAK_CEILING
     )
@@ -139,7 +141,8 @@ def _held_against_peak(claim: Claim, item: Evidence) -> bool:
 
 
 def _peak_key(claim: Claim, item: Evidence) -> object:
-    return item.kind, item.conditions.get("subject"), _quantity_of(claim, item)
+    conditions = item.conditions.get("subject"), item.conditions.get("sparsity")
+    return item.kind, *conditions, _quantity_of(claim, item)
 
 
 def _best_of_peaks(claim: Claim, evidence: Sequence[Evidence]) -> dict[object, Evidence]:

@@ -15,6 +15,8 @@ and, where its cases differ in that,
 
     quantity(case)                    what this case finds, instead of QUANTITY
     is_evidence(case)                 whether it may speak for a claim; otherwise all may
+    SPARSITY                          "sparse" where products skip half of A; otherwise "dense"
+    left_out(device, suite)           (what, why) of all that the device lacks and is not planned
 
 torch and the kernels are imported inside `prepare`, so that listing and planning need neither.
 """
@@ -99,6 +101,17 @@ def is_evidence(case: Case) -> bool:
     return bool(benchmark.is_evidence(case)) if hasattr(benchmark, "is_evidence") else True
 
 
+def sparsity(case: Case) -> str:
+    """ "sparse" where a product skips half of A, as the condition of that name has it."""
+    known = case.benchmark in names()
+    return str(getattr(get(case.benchmark), "SPARSITY", "dense")) if known else "dense"
+
+
+def figure(case: Case) -> str:
+    """The catalogue's figure that a case is held against: "peak_fp16", "peak_fp16_sparse"."""
+    return quantity(case) + ("_sparse" if sparsity(case) == "sparse" else "")
+
+
 def unit(case: Case) -> str:
     """Of the rate that a case is told by: that of its quantity, or B/s."""
     found = quantity(case)
@@ -107,4 +120,6 @@ def unit(case: Case) -> str:
 
 def rate(found: Measurement) -> MedianInterval:
     """Operations or bytes a second, in `unit`. Raises ValueError when the work states none."""
+    if found.work.wire_bytes and not found.work.bytes:
+        return timing.wire_rate(found)
     return timing.bandwidth(found) if unit(found.case) == "B/s" else timing.throughput(found)

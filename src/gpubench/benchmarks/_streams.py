@@ -55,7 +55,7 @@ def prepare(case: Case, version: int, device: Device, seed: int, tuned: bool) ->
     pattern, n = case.parameters["pattern"], case.parameters["n"]
     choices: dict[str, Any] = {}
     with told(f"preparing {pattern} of {n * ELEMENT_BYTES / 1e9:.2g} GB"):
-        arrays = _arrays(device.torch_name, n, seed)
+        arrays = kept_arrays(device.torch_name, n, seed)
         if case.method == "torch":
             call, sums = _torch_call(pattern, arrays)
         else:
@@ -93,7 +93,7 @@ class Arrays:
 _kept: dict[tuple[str, int, int], Arrays] = {}
 
 
-def _arrays(device: str, n: int, seed: int) -> Arrays:
+def kept_arrays(device: str, n: int, seed: int) -> Arrays:
     """The arrays of that size; those of another go first, since memory may not hold both."""
     wanted = (device, n, seed)
     if wanted not in _kept:
@@ -182,7 +182,7 @@ def _check(pattern: str, call: Callable[[], None], x: Arrays, sums: Any) -> str:
         poison(sums)
         call()
         found = sums.double().sum().reshape(1)
-        return verify(found, _sum_of(pattern, x), _SUM_TOLERANCE, what)
+        return verify(found, sum_of(pattern, x), _SUM_TOLERANCE, what)
     poison(x.c)
     call()
 
@@ -199,7 +199,7 @@ def _check(pattern: str, call: Callable[[], None], x: Arrays, sums: Any) -> str:
     return verify(x.c, reference, _MAP_TOLERANCE, what)
 
 
-def _sum_of(pattern: str, x: Arrays) -> Any:
+def sum_of(pattern: str, x: Arrays) -> Any:
     """The sum in float64, piece by piece."""
     total = x.torch.zeros(1, dtype=x.torch.float64, device=x.a.device)
     for start in range(0, x.n, 2**24):

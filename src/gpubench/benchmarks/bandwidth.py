@@ -15,7 +15,7 @@ QUANTITY = "memory_bandwidth"
 VERSION = 1
 
 _QUICK = ("read", "copy", "triad")
-_SUSTAINED = ("read", "copy", "triad")
+_SUSTAINED = {"standard": ("triad",), "full": ("read", "triad")}
 
 # 4 GiB where four of them fit; elsewhere the largest power of two of which four would fit.
 _GPU_ARRAY_BYTES = 2**32
@@ -24,7 +24,7 @@ _LEAST_CACHES = 4
 
 
 def plan(device: Device, suite: str) -> tuple[Planned, ...]:
-    """Each pattern by each method; three patterns in the quick suite, three of them sustained."""
+    """Each pattern by each method, beside each other; some patterns sustained, by our kernel."""
     size = array_bytes(device)
     methods = ("triton", "torch") if device.kind == "cuda" else ("torch",)
     patterns = _QUICK if suite == "quick" else tuple(PATTERNS)
@@ -32,7 +32,7 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
         Planned(
             Case("bandwidth", method, {"pattern": pattern, "n": size // ELEMENT_BYTES}),
             ("burst", "sustained")
-            if suite != "quick" and pattern in _SUSTAINED and method == methods[0]
+            if pattern in _SUSTAINED.get(suite, ()) and method == methods[0]
             else ("burst",),
         )
         for pattern in patterns

@@ -1,8 +1,9 @@
 """Dense matrix products: what a device's matrix units reach, by the vendor's library and by Triton.
 
 C = A · B with random normal A and B, B stored by columns as the weights of a linear layer are. On
-NVIDIA torch.mm is cuBLAS. A ladder of cubes compares machines; the other shapes search for the best
-rate: their tiles fill every multiprocessor of this device in each wave.
+NVIDIA torch.mm and its kin are cuBLAS. A ladder of cubes compares machines; other shapes search for
+the best rate: their tiles fill every multiprocessor of this device in each wave. A precision that
+the device lacks is not planned, and `left_out` says why.
 
 Data matters: equal operands toggle fewer wires, the card draws less power and clocks higher. Cases
 with anything but random normal data show how much, and are evidence for nothing.
@@ -10,48 +11,52 @@ with anything but random normal data show how much, and are evidence for nothing
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib
 import itertools
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from functools import lru_cache
 from typing import Any
 
-from gpubench import catalogue
-from gpubench.benchmarks import Planned
-from gpubench.catalogue import derived
-from gpubench.errors import CannotMeasure, DeviceLost, MissingFigure, WrongResult
-from gpubench.measuring import Ceilings, Device, DeviceClock, Prepared, faults, import_torch, told
-from gpubench.measuring.verify import poison, unwritten, verify
+from gpubench.benchmarks import Planned, _hardware
+from gpubench.benchmarks._matrices import (
+    DATA,
+    PRECISIONS,
+    Matrices,
+    check,
+    check_whole,
+    precision,
+    release,
+    round_float32,
+    said,
+)
+from gpubench.errors import CannotMeasure, DeviceLost
+from gpubench.measuring import Ceilings, Device, DeviceClock, Prepared, faults, told
 from gpubench.model import Case, Work
 
+__all__ = ["ceilings", "left_out", "plan", "prepare", "release", "work"]
+
 DESCRIPTION = (
-    "dense matrix products in FP16 and BF16: a ladder of cubes, the best shape, other data"
+    "dense matrix products from FP64 to FP8 and INT8: a ladder of cubes, the best shape, other data"
 )
 QUANTITY = "peak_fp16"
 VERSION = 1
 
-# torch's name of each precision, bytes an element, and how far a result may be from float64:
-# ‖C − reference‖ / ‖reference‖ is about half the type's rounding step; a few times that is allowed.
-PRECISIONS = {
-    "fp16": ("float16", 2, 1e-3),
-    "bf16": ("bfloat16", 2, 8e-3),
-    "fp32": ("float32", 4, 1e-5),
+_LADDER = {
+    "quick": (8192,),
+    "standard": (4096, 8192, 16384),
+    "full": (1024, 2048, 4096, 8192, 16384),
 }
-DATA = ("normal", "zeros", "ones", "signs")
-
-_LADDER = (1024, 2048, 4096, 8192, 16384)
 _REFERENCE_SIZE = 8192
+_SMALL_SIZE = 4096  # of FP64 where only few units have it: 8192 would take a second a call
 _HOST_LADDER = (512, 1024, 2048)
 _HOST_SIZE = 1024
 # Tiles of the best known kernels for Hopper; shapes that fill waves of them.
 _TILE = (128, 256)
-_WAVES = {"standard": (4, 8, 16), "full": (4, 8, 16, 32)}
-_DEPTHS = {"standard": (8192,), "full": (8192, 16384)}
+_WAVES = {"standard": (8,), "full": (8, 16)}
+_DEPTH = 8192
+# What each suite measures at the reference size beside FP16 and BF16.
+_OTHERS = {"standard": ("fp8", "int8", "tf32"), "full": ("fp8", "int8", "tf32", "fp32", "fp64")}
 
 
 def quantity(case: Case) -> str:
@@ -65,18 +70,28 @@ def is_evidence(case: Case) -> bool:
 
 
 def plan(device: Device, suite: str) -> tuple[Planned, ...]:
-    """The ladder by each method, the search, and in the full suite what other data does."""
+    """The ladder by each method, the search, other precisions, and in the full suite other data."""
     if device.kind == "cpu":
         return tuple(_host_plan(suite))
     fitting = (planned for planned in _gpu_plan(device, suite) if _fits(planned.case, device))
     return tuple(fitting)
 
 
+def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
+    """(precision, why) for each that the suite would measure and the device lacks."""
+    if device.kind == "cpu":
+        return ()
+    names = ("fp16", "bf16", *_OTHERS.get(suite, ()))
+    reasons = [(name.upper(), _hardware.lacking(device, name)) for name in names]
+    return tuple((name, why) for name, why in reasons if why)
+
+
 def work(parameters: Mapping[str, Any]) -> Work:
     """A product and a sum for each element of A and column of B; each matrix moved once."""
     m, n, k = (parameters[name] for name in "mnk")
-    element = PRECISIONS[parameters["precision"]][1]
-    return Work(flops=2.0 * m * n * k, bytes=float(element * (m * k + k * n + m * n)))
+    kind = PRECISIONS[parameters["precision"]]
+    moved = kind.element_bytes * (m * k + k * n) + kind.out_bytes * m * n
+    return Work(flops=2.0 * m * n * k, bytes=float(moved))
 
 
 def prepare(case: Case, device: Device, seed: int) -> Prepared:
@@ -87,131 +102,145 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         WrongResult: the answer is not right.
     """
     choices: dict[str, Any] = {}
-    with told(f"preparing {_said(case)}"):
+    with told(f"preparing {said(case)}"):
         matrices = Matrices(case, device, seed)
         if case.method == "torch":
-            call = _torch_call(matrices)
+            call = torch_call(matrices, case)
         else:
             call, choices = _triton_call(matrices, device, case, seed)
-        verification = _check(call, matrices, case, seed)
+        verification = check(call, matrices, case, seed)
     return Prepared(case, VERSION, work(case.parameters), call, verification, choices=choices)
 
 
 def ceilings(case: Case, device: Device) -> Ceilings:
     """Units times FLOP a clock times the largest clock; none where the catalogue does not tell."""
-    flop = _flop_per_clock(device.accelerator, case.parameters["precision"])
-    return Ceilings(compute=device.peak_compute(flop) if flop else None)
-
-
-def release() -> None:
-    """Each case allocates its own matrices; what torch keeps of them goes back."""
-    gc.collect()  # the traceback of an allocation that failed may hold the one before it
-    if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
-        with contextlib.suppress(RuntimeError):  # a lost device gives nothing back
-            torch.cuda.empty_cache()
+    return _hardware.ceiling(device, case.parameters["precision"])
 
 
 # --------------------------------------------------------------------------- the plan
+
+_BOTH = ("burst", "sustained")
+_METHODS = ("torch", "triton")
 
 
 def _host_plan(suite: str) -> Iterator[Planned]:
     sizes = (_HOST_SIZE,) if suite == "quick" else _HOST_LADDER
     precisions = ("fp32", "bf16") if suite == "quick" else ("fp32", "bf16", "fp16")
-    for size, precision in itertools.product(sizes, precisions):
-        yield Planned(_case("torch", precision, size, size, size))
+    for size, name in itertools.product(sizes, precisions):
+        yield Planned(_case("torch", name, size, size, size))
 
 
 def _gpu_plan(device: Device, suite: str) -> Iterator[Planned]:
-    """Methods in turn at each shape, so that both meet the card in the same state."""
-    both, methods = ("burst", "sustained"), ("torch", "triton")
-    ladder = (_REFERENCE_SIZE,) if suite == "quick" else _LADDER
-    for precision, size, method in itertools.product(("fp16", "bf16"), ladder, methods):
-        heated = suite != "quick" and size == _REFERENCE_SIZE
-        phases = both if heated else both[:1]
-        yield Planned(_case(method, precision, size, size, size), phases)
-    for precision, shape, method in itertools.product(
-        ("fp16", "bf16"), filling_shapes(device.units, suite), methods
-    ):
-        yield Planned(_case(method, precision, *shape))
+    """Methods beside each other at each shape, so that they are measured in turn."""
+    pair = [name for name in ("fp16", "bf16") if not _hardware.lacking(device, name)]
+    for name in pair:
+        # The standard suite has time for one ladder and one heated case; BF16 is seldom apart.
+        brief = suite == "standard" and name == "bf16"
+        for size in (_REFERENCE_SIZE,) if brief else _LADDER[suite]:
+            heated = suite != "quick" and size == _REFERENCE_SIZE and not brief
+            yield from _each(name, (size,) * 3, _METHODS, _BOTH if heated else _BOTH[:1])
+    for name, shape in itertools.product(pair, filling_shapes(device.units, suite)):
+        yield from _each(name, shape, _METHODS)
+    for name in _OTHERS.get(suite, ()):
+        if not _hardware.lacking(device, name):
+            yield from _other(device, suite, name)
     if suite == "full":
-        cube = (_REFERENCE_SIZE,) * 3
-        for precision, data in itertools.product(("fp16", "bf16"), DATA[1:]):
-            phases = both if precision == "fp16" else both[:1]
-            yield Planned(_case("torch", precision, *cube, data=data), phases)
+        for name, data in itertools.product(pair, DATA[1:]):
+            phases = _BOTH if (name, data) == ("fp16", "zeros") else _BOTH[:1]
+            yield from _each(name, (_REFERENCE_SIZE,) * 3, _METHODS[:1], phases, data)
+
+
+def _other(device: Device, suite: str, name: str) -> Iterator[Planned]:
+    """A precision beside FP16 and BF16: one cube, and more of FP8."""
+    cube, full = (_REFERENCE_SIZE,) * 3, suite == "full"
+    if name == "fp64":
+        name = _hardware.double_name(device)
+        cube = cube if name == "fp64_tensor" else (_SMALL_SIZE,) * 3
+    ours = name == "fp8" or (full and name in ("int8", "tf32") and _multiplies(device, name))
+    methods = _METHODS if ours else _METHODS[:1]
+    yield from _each(name, cube, methods, _BOTH if full and name == "fp8" else _BOTH[:1])
+    if full and name == "fp8":
+        yield from _each(name, (2 * _REFERENCE_SIZE,) * 3, methods)
+        for shape in filling_shapes(device.units, suite)[:1]:
+            yield from _each(name, shape, methods)
+
+
+def _multiplies(device: Device, name: str) -> bool:
+    """Whether our kernel uses the matrix units: Triton gives INT8 none of Blackwell's."""
+    return name != "int8" or not device.capability.startswith("10.")
+
+
+def _each(
+    name: str,
+    shape: tuple[int, int, int],
+    methods: tuple[str, ...],
+    phases: tuple[str, ...] = ("burst",),
+    data: str = "normal",
+) -> Iterator[Planned]:
+    for method in methods:
+        yield Planned(_case(method, name, *shape, data=data), phases)
 
 
 def filling_shapes(units: int, suite: str) -> tuple[tuple[int, int, int], ...]:
     """(m, n, k) whose tiles make whole waves on so many multiprocessors, as square as they come."""
     found = []
-    for waves, k in itertools.product(_WAVES.get(suite, ()), _DEPTHS.get(suite, ())):
+    for waves in _WAVES.get(suite, ()):
         tiles = waves * units
         pairs = [(rows, tiles // rows) for rows in range(1, tiles + 1) if tiles % rows == 0]
         shapes = [(rows * _TILE[0], columns * _TILE[1]) for rows, columns in pairs]
         m, n = min(shapes, key=lambda shape: abs(math.log(shape[0] / shape[1])))
-        found.append((m, n, k))
+        found.append((m, n, _DEPTH))
     return tuple(found)
 
 
-def _case(method: str, precision: str, m: int, n: int, k: int, data: str = "normal") -> Case:
-    parameters = {"precision": precision, "m": m, "n": n, "k": k, "data": data}
-    return Case("gemm", method, parameters)
+def _case(method: str, name: str, m: int, n: int, k: int, data: str = "normal") -> Case:
+    return Case("gemm", method, {"precision": name, "m": m, "n": n, "k": k, "data": data})
 
 
 def _fits(case: Case, device: Device) -> bool:
-    """Whether half the free memory holds the matrices; the rest is for checking the answer."""
-    return 2 * work(case.parameters).bytes <= device.memory_free
+    """Whether a quarter of the free memory holds the matrices.
 
-
-def _said(case: Case) -> str:
-    p = case.parameters
-    return f"{p['precision']} {p['m']} × {p['n']} × {p['k']}"
+    Both methods have their own, and half of the memory is for checking the answers.
+    """
+    return 4 * work(case.parameters).bytes <= device.memory_free
 
 
 # --------------------------------------------------------------------------- the calls
 
 
-class Matrices:
-    """A (m, k) by rows, B (k, n) by columns and C (m, n) by rows on the device."""
-
-    def __init__(self, case: Case, device: Device, seed: int) -> None:
-        torch = import_torch()
-        m, n, k = (case.parameters[name] for name in "mnk")
-        dtype = getattr(torch, PRECISIONS[case.parameters["precision"]][0])
-        where = device.torch_name
-        generator = torch.Generator(where).manual_seed(seed)
-
-        def filled(rows: int, columns: int) -> Any:
-            matrix = torch.empty(rows, columns, dtype=dtype, device=where)
-            return fill(matrix, case.parameters["data"], generator)
-
-        self.torch = torch
-        self.a, self.b = filled(m, k), filled(n, k).T
-        self.c = torch.empty(m, n, dtype=dtype, device=where)
-
-
-def fill(matrix: Any, data: str, generator: Any) -> Any:
-    """The matrix, filled: "normal", "zeros", "ones", or "signs", which are −1 or 1 at random."""
-    if data == "zeros":
-        return matrix.zero_()
-    if data == "ones":
-        return matrix.fill_(1.0)
-    matrix.normal_(generator=generator)
-    return matrix.sign_() if data == "signs" else matrix
-
-
-def _torch_call(x: Matrices) -> Callable[[], None]:
+def torch_call(x: Matrices, case: Case) -> Callable[[], None]:
+    """C = A · B by torch. Raises CannotMeasure when it has no product for it here."""
     torch, a, b, c = x.torch, x.a, x.b, x.c
+    name = case.parameters["precision"]
+    if name == "fp8":
+        one = torch.ones((), dtype=torch.float32, device=a.device)
 
-    def call() -> None:
-        torch.mm(a, b, out=c)
+        def call() -> None:
+            # Sums as the matrix units keep them, as Triton's are and as inference uses them.
+            torch._scaled_mm(a, b, one, one, out_dtype=c.dtype, use_fast_accum=True, out=c)
+
+    elif name == "int8":
+
+        def call() -> None:
+            torch._int_mm(a, b, out=c)
+
+    else:
+        round_float32(case)
+
+        def call() -> None:
+            torch.mm(a, b, out=c)
 
     try:
         call()
     except RuntimeError as error:
-        if "not implemented for" not in str(error):
+        if not any(words in str(error) for words in _NO_PRODUCT):
             raise
-        raise CannotMeasure(f"this torch has no product for it here ({error})") from error
+        why = str(error).splitlines()[0]
+        raise CannotMeasure(f"this torch has no product for it here ({why})") from error
     return call
+
+
+_NO_PRODUCT = ("not implemented for", "only supported on", "not supported on")
 
 
 def _triton_call(
@@ -221,14 +250,15 @@ def _triton_call(
     gemm = _kernels()
     clock = DeviceClock(device.index)
     failed: dict[Any, str] = {}
+    how = {"programs": device.units, "tf32": case.parameters["precision"] == "tf32"}
 
     def bound(config: Any) -> Callable[[], None]:
-        return lambda: gemm.multiply(x.c, x.a, x.b, programs=device.units, config=config)
+        return lambda: gemm.multiply(x.c, x.a, x.b, config=config, **how)
 
     def seconds(config: Any) -> float | None:
         call = bound(config)
         try:
-            _check_whole(call, x, case, seed)  # compiles too, which must not hold up what is timed
+            check_whole(call, x, case, seed)  # compiles too, which must not hold up what is timed
             return min(clock.samples(call, 1, _SEARCH_SAMPLES))
         except Exception as error:
             # One configuration that does not compile or is wrong here leaves the others.
@@ -238,10 +268,12 @@ def _triton_call(
             failed[config] = str(sentence)
             return None
 
-    waking = _torch_call(x)
+    waking = torch_call(x, case)
     clock.samples(waking, 1, _WAKING_SAMPLES)  # else the first one is timed on an idle clock
     try:
-        best, table = gemm.search(seconds, gemm.CONFIGS[gemm.family(device.capability)])
+        best, table = gemm.search(
+            seconds, gemm.configs(device.capability, precision(case).out_bytes)
+        )
     except ValueError as error:
         raise CannotMeasure(f"{error}: {'; '.join(dict.fromkeys(failed.values()))}") from None
     finally:
@@ -268,87 +300,3 @@ def _kernels() -> Any:
     if gemm._INTERPRETED:
         raise CannotMeasure("TRITON_INTERPRET is set, which runs kernels on the host: unset it")
     return gemm
-
-
-# --------------------------------------------------------------------------- the answer
-
-_SAMPLED = 16  # rows, and columns; the first and the last are always among them
-_PIECE = 2048  # rows or columns of a matrix that are in float64 at once
-
-
-def _check(call: Callable[[], None], x: Matrices, case: Case, seed: int) -> str:
-    """Compare all of C with float64 in projection, and rows and columns drawn at random element by
-    element. Raises WrongResult.
-    """
-    _check_whole(call, x, case, seed)
-    rows, columns = _drawn(x.c.shape[0], seed + 1), _drawn(x.c.shape[1], seed + 2)
-    found = x.torch.cat([x.c[rows].reshape(-1), x.c[:, columns].reshape(-1)])
-    reference = x.torch.cat([_rows(x, rows).reshape(-1), _columns(x, columns).reshape(-1)])
-    said = verify(found, reference, _tolerance(case), _said(case))
-    return f"a random projection, {len(rows)} rows and {len(columns)} columns: {said}"
-
-
-def _check_whole(call: Callable[[], None], x: Matrices, case: Case, seed: int) -> None:
-    """Poison C, make the call once, and compare C in projection. Raises WrongResult."""
-    poison(x.c)
-    call()
-    if missing := unwritten(x.c):
-        raise WrongResult(
-            f"{_said(case)} leaves {missing} elements that are no number, so it is not timed: try "
-            f"another version of triton or torch, and report this"
-        )
-    found, reference = _projected(x, seed)
-    verify(found, reference, _tolerance(case), _said(case))
-
-
-def _tolerance(case: Case) -> float:
-    return PRECISIONS[case.parameters["precision"]][2]
-
-
-def _projected(x: Matrices, seed: int) -> tuple[Any, Any]:
-    """C · v and A · (B · v) in float64 for a random v of −1 and 1: one wrong tile anywhere shows.
-
-    After Freivalds, "Probabilistic machines can use less running time" (IFIP 1977).
-    """
-    n, where = x.c.shape[1], x.c.device
-    generator = x.torch.Generator(where).manual_seed(seed)
-    v = x.torch.empty(n, dtype=x.torch.float64, device=where)
-    fill(v, "signs", generator)
-    through = x.torch.cat([piece.double() @ v for piece in x.b.split(_PIECE, dim=0)])
-    found = x.torch.cat([piece.double() @ v for piece in x.c.split(_PIECE, dim=0)])
-    return found, x.torch.cat([piece.double() @ through for piece in x.a.split(_PIECE, dim=0)])
-
-
-def _drawn(size: int, seed: int) -> list[int]:
-    """The first, the last and other places below `size`, in order; the same for the same seed."""
-    torch = import_torch()
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(size, (_SAMPLED - 2,), generator=generator).tolist()
-    return sorted({0, size - 1, *drawn})
-
-
-def _rows(x: Matrices, rows: list[int]) -> Any:
-    """Those rows of A · B in float64, piece by piece."""
-    a = x.a[rows].double()
-    pieces = x.b.split(_PIECE, dim=1)
-    return x.torch.cat([a @ piece.double() for piece in pieces], dim=1)
-
-
-def _columns(x: Matrices, columns: list[int]) -> Any:
-    """Those columns of A · B in float64, piece by piece."""
-    b = x.b[:, columns].double()
-    return x.torch.cat([piece.double() @ b for piece in x.a.split(_PIECE, dim=0)])
-
-
-# --------------------------------------------------------------------------- the ceiling
-
-_catalogue = lru_cache(maxsize=1)(catalogue.load)
-
-
-def _flop_per_clock(accelerator: str | None, precision: str) -> float | None:
-    """Dense FLOP a clock and unit, by the catalogue's entry; None where it does not tell."""
-    part = _catalogue().accelerators.get(accelerator or "")
-    try:
-        return derived.flop_per_clock(part, precision) if part else None
-    except MissingFigure:
-        return None

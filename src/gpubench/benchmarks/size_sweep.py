@@ -17,7 +17,7 @@ _SMALLEST_BYTES = 2**16
 # Of a set eight times the cache an eighth may still be there when it comes round again, which lifts
 # a rate by less than what separates the best one from its ceiling.
 _UNCACHED = 8
-_STEP = 4  # between sizes in the standard suite; the full one takes every doubling
+_STEP = 8  # between sizes in the standard suite; the full one takes every doubling
 
 
 def plan(device: Device, suite: str) -> tuple[Planned, ...]:

@@ -23,7 +23,9 @@ COMMANDS = {
     "run": "Measure this machine's GPU, judge every claim; write a record and a report.",
     "check": "Judge claims from catalogue, model and newest records; measure and write nothing.",
     "estimate": "Estimate how fast a language model runs on an accelerator.",
+    "sweep": "Estimate one accelerator over another under many conditions.",
     "compare": "Compare two records, case by case.",
+    "import": "Keep another tool's results as a record.",
     "validate": "Hold the performance model against a table of published results.",
     "calibrate": "Fit the model's parameters to a table of published results.",
     "list": "List what gpubench knows.",
@@ -33,8 +35,11 @@ COMMANDS = {
 }
 """Each command with its line in the help. `gpubench.cli.NAME` holds it as `command`."""
 
-_MODULES = {"list": "listing"}
-# A submodule named `list` would hide the builtin from this file.
+HIDDEN = ("rank",)
+"""What gpubench calls itself, and nobody else."""
+
+_MODULES = {"list": "listing", "import": "importing"}
+# A submodule named `list` would hide the builtin from this file, and `import` is no name at all.
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 2, 130, 141
 
@@ -50,7 +55,7 @@ class _LazyGroup(click.Group):
         ctx: click.Context,
         cmd_name: str,
     ) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
         command: click.Command = import_module(
             f"gpubench.cli.{_MODULES.get(cmd_name, cmd_name)}"
@@ -70,7 +75,7 @@ class _LazyGroup(click.Group):
         ctx: click.Context,
         args: list[str],
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in (*COMMANDS, *HIDDEN) and not args[0].startswith("-"):
             from gpubench.errors import near_matches
 
             near = near_matches(args[0], COMMANDS)

@@ -51,18 +51,25 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
 
 def show_measured(record: RunRecord, catalogue: Catalogue) -> None:
     """Print what a record measured, beside the peaks, and on stderr what weakens it."""
-    from gpubench.report import rates
+    from gpubench.report import experiments, links, rates
 
-    click.echo(f"Measured on {shown(record.device)}, record {record.id}:\n")
+    click.echo(f"{shown(rates.title(record))}:\n")
     for table in (
         rates.rate_table(record, catalogue),
         rates.shortfall_table(record, catalogue),
+        experiments.in_turn_table(record),
+        experiments.roof_table(record, catalogue),
         rates.time_table(record),
+        links.collective_table(record),
         rates.figure_table(record),
     ):
         if table.rows:
             printing.table(table)
             click.echo()
+    for title, table in links.pair_tables(record):
+        click.echo(f"{title}:\n")
+        printing.table(table)
+        click.echo()
     for line in rates.warnings(record):
         printing.aside(shown(line))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +50,13 @@ def _device(text: str) -> str:
     metavar="NAME",
     help="Measure only this benchmark; may be given several times.",
 )
+@click.option(
+    "--ranks",
+    type=click.IntRange(1, 1024),
+    default=None,
+    metavar="N",
+    help="Processes that measure collectives; by default one on each GPU of the host.",
+)
 @options.only
 @options.results
 @options.json_target
@@ -62,6 +72,7 @@ def command(
     device: str,
     suite: str,
     benchmarks: tuple[str, ...],
+    ranks: int | None,
     only: tuple[str, ...],
     results: Path,
     json_target: str | None,
@@ -84,31 +95,37 @@ def command(
     _end_cleanly_when_told_to(ctx)
     known = catalogue.load()
     path = claims_path or claims.default_path()
-    request = run.Request(path, results, device, suite, only, seed, redact, resume, benchmarks)
+    request = run.Request(
+        path, results, device, suite, only, seed, redact, resume, benchmarks, ranks or 0
+    )
     if dry_run:
-        _tell_plan(run.planned(request, known))
+        _tell_plan(*run.planned(request, known))
         return
     _tell_why_nothing(device)
-    result = run.execute(request, known, printing.aside, printing.ticker())
+    result = run.execute(request, known, printing.aside, printing.ticker(), _end_at_once)
+    if result is None:  # of ranks started together the first one speaks
+        return
     record = result.record
-    measured = (record,) if record.measurements or record.failures else ()
+    measured = tuple(host for host in result.hosts if host.measurements or host.failures)
     on = record.device if record.device != "none" else judging.NO_DEVICE
     made = Made(record.created, record.environment["gpubench"], on)
     findings = Findings(made, result.judgement, known.articles, known, measured)
     report_path = result.record_path.with_suffix(".md")
     records.write_text(report_path, markdown.render(findings))
     judging.show(findings, record.environment, json_target)
-    closing = shown(f"\nRecord: {result.record_path}\nReport: {report_path}")
+    others = "".join(f"\nRecord: {path}" for path in result.others)
+    closing = shown(f"\nRecord: {result.record_path}{others}\nReport: {report_path}")
     if json_target == judging.STDOUT:
         printing.aside(closing)
     else:
         click.echo(closing)
     judging.exit_if_failed(ctx, findings, fail_on)
-    if record.failures:
-        failed, every = len(record.failures), len(record.failures) + len(record.measurements)
+    failures = [why for host in result.hosts for why in host.failures.values()]
+    if failures:
+        every = len(failures) + sum(len(host.measurements) for host in result.hosts)
+        again = "" if result.others else f"; --resume {record.id} tries again"
         printing.aside(
-            f"{failed} of {every} cases could not be measured "
-            f"({next(iter(record.failures.values()))}); --resume {record.id} tries again"
+            f"{len(failures)} of {every} cases could not be measured ({failures[0]}){again}"
         )
         ctx.exit(NOT_MEASURED)
 
@@ -116,8 +133,16 @@ def command(
 NOT_MEASURED = 3
 
 
-def _tell_plan(steps: Sequence[Step]) -> None:
-    """What a run would measure: bytes, operations and the time it takes."""
+def _end_at_once(why: str) -> None:
+    """Leave from whatever thread, though another waits for the device and will never return."""
+    with contextlib.suppress(OSError):  # nobody may be listening any more
+        click.echo(f"Error: {why}", err=True)
+        sys.stderr.flush()
+    os._exit(NOT_MEASURED)
+
+
+def _tell_plan(steps: Sequence[Step], left_out: str) -> None:
+    """What a run would measure: bytes, operations and the time it takes; and what it leaves out."""
     from gpubench.records import case_key
     from gpubench.report.table import Table
     from gpubench.units import Quantity, show
@@ -137,6 +162,8 @@ def _tell_plan(steps: Sequence[Step]) -> None:
     printing.table(Table(("case", "bytes a call", "operations a call", "time"), rows))
     least, most = sum(step.least_s for step in steps), sum(step.most_s for step in steps)
     click.echo(f"\nIn all {least:.0f} to {most:.0f} s, and what filling and checking takes.")
+    if left_out:
+        click.echo(f"Left out: {left_out}.")
 
 
 def _tell_why_nothing(device: str) -> None:

@@ -7,7 +7,7 @@
 `clock` measures time and nothing else in gpubench does; `sampling` is the engine; `timing` is what
 its samples say; `telemetry`, `device`, `variant` and `provenance` are what the machine says of
 itself, and `allocatable` what memory it can really have; `guards`, `verify` and `faults` are what
-can be wrong; `buffers` keeps caches out of it.
+can be wrong, and `watchdog` notices a device that never answers; `buffers` keeps caches out of it.
 """
 
 from gpubench.measuring.allocatable import allocatable_bytes
@@ -15,9 +15,10 @@ from gpubench.measuring.clock import Clock, DeviceClock, HostClock
 from gpubench.measuring.device import Device, clock_for, current, find, import_torch, why_no_gpu
 from gpubench.measuring.faults import told
 from gpubench.measuring.guards import Ceilings
-from gpubench.measuring.sampling import PLANS, CutShort, Plan, Prepared, measure
+from gpubench.measuring.sampling import PLANS, CutShort, Plan, Prepared, measure, measure_in_turn
 from gpubench.measuring.telemetry import NullTelemetry, Reading, Telemetry
 from gpubench.measuring.timing import Timing
+from gpubench.measuring.watchdog import Watchdog
 
 __all__ = [
     "PLANS",
@@ -33,12 +34,14 @@ __all__ = [
     "Reading",
     "Telemetry",
     "Timing",
+    "Watchdog",
     "allocatable_bytes",
     "clock_for",
     "current",
     "find",
     "import_torch",
     "measure",
+    "measure_in_turn",
     "told",
     "why_no_gpu",
 ]

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gpubench.errors import CannotMeasure, UnknownName
-from gpubench.measuring import telemetry
+from gpubench.measuring import nvlink, telemetry
 from gpubench.measuring.clock import Clock, DeviceClock, HostClock
+from gpubench.measuring.group import EventClock, Group, GroupClock, Prospect
 from gpubench.measuring.telemetry import NullTelemetry, Telemetry, Value
+from gpubench.measuring.torch_telemetry import TorchTelemetry
 from gpubench.measuring.variant import Facts, Identify, standing
 from gpubench.model import Caution
 
@@ -48,6 +50,9 @@ class Device:
     card: Mapping[str, Value] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     telemetry: Telemetry = field(default_factory=NullTelemetry, compare=False, repr=False)
+    group: Group | Prospect | None = field(
+        default=None, compare=False, repr=False
+    )  # of ranks, one of them
 
     @property
     def torch_name(self) -> str:
@@ -108,8 +113,11 @@ def why_no_gpu() -> str:
 
 
 def clock_for(device: Device) -> Clock:
-    """The clock that times work on this device."""
-    return HostClock() if device.kind == "cpu" else DeviceClock(device.index)
+    """The clock that times work on this device, or on all devices of its group together."""
+    if not isinstance(device.group, Group):
+        return HostClock() if device.kind == "cpu" else DeviceClock(device.index)
+    each = HostClock() if device.kind == "cpu" else EventClock(import_torch().cuda)
+    return GroupClock(device.group, each)
 
 
 @contextmanager
@@ -158,7 +166,7 @@ def _gpu(index: int, identify: Identify | None) -> Device:
             f"cuda:{index} does not answer ({_first_line(error)}): another process may hold it "
             f"alone, or it needs a reset"
         ) from error
-    source = _telemetry(properties, hip)
+    source = _telemetry(torch, index, properties, hip)
     card = source.card()
     units = int(properties.multi_processor_count)
     stands = standing(Facts(properties.name, units, total, card.values), identify)
@@ -178,7 +186,7 @@ def _gpu(index: int, identify: Identify | None) -> Device:
         max_memory_clock_hz=0.0 if hip else _told(card.values, "max_memory_clock_hz", properties),
         memory_share=stands.memory_share,
         compute_share=stands.compute_share,
-        problems=stands.problems,
+        problems=(*stands.problems, *nvlink.problems(card.values, stands.links)),
         card=card.values,
         refused=card.refused,
         telemetry=source,
@@ -210,9 +218,9 @@ def _why_unavailable(torch: Any) -> str:
     return "the driver lists no device"
 
 
-def _telemetry(properties: Any, hip: str | None) -> Telemetry:
+def _telemetry(torch: Any, index: int, properties: Any, hip: str | None) -> Telemetry:
     if hip:
-        return NullTelemetry("the telemetry of AMD cards is not read by this version")
+        return TorchTelemetry(torch.cuda, index)
     uuid = str(getattr(properties, "uuid", ""))
     bus_id = ""
     if hasattr(properties, "pci_bus_id"):

@@ -24,6 +24,8 @@ _HARMLESS = (
     *("invalid argument", "invalid configuration", "too many resources requested"),
     *("no kernel image", "kernel image is invalid", "unsupported toolchain"),
     *("CUBLAS_STATUS_NOT_SUPPORTED", "CUBLAS_STATUS_INVALID_VALUE"),
+    # What cusparseGetErrorString says of a call that cuSPARSE or cuSPARSELt does not take.
+    *("operation not supported", "invalid value", "architecture mismatch"),
 )
 
 

@@ -36,9 +36,18 @@ CODES: dict[str, str] = {
     "host-bound": "the device may have waited for the host",
     "another-variant": "the device is not the part of that name",
     "unknown-card": "not in the catalogue",
+    "left-out": "what this part lacks was not measured",
     "mig-slice": "a slice of a card",
     "not-allocated": "the memory that can be had was not looked for",
     "power-limited": "a power limit below the card's default",
+    "link-down": "a link between devices is dead",
+    "link-slow": "a link between devices runs slower than the others",
+    "link-errors": "links had errors",
+    "fabric-not-ready": "the switches between devices are not ready",
+    "one-gpu": "links take two devices",
+    "slow": "slower than its like in the same fleet",
+    "imported": "another tool's figure, without samples",
+    "unchecked": "another tool's answers were not checked",
 }
 """Every caution's code, and what it says."""
 
@@ -185,6 +194,7 @@ _REMEDIES = {
     0x040: "let the card cool, or improve its cooling",
     0x080: "check the power supply of the machine",
 }
+_CAUSES = {"power": "power", "heat": "thermal", "board": "board", "reliability": "reliability"}
 _MOST_CLOCK_FALL = 0.05
 
 
@@ -202,17 +212,23 @@ def _of_blocks(blocks: Sequence[Block]) -> Iterator[Caution]:
 
 def _throttled(blocks: Sequence[Block]) -> Iterator[Caution]:
     masks = [mask for b in blocks if isinstance(mask := b.telemetry.get("clock_event_mask"), int)]
-    held = [mask & THROTTLING for mask in masks if mask & THROTTLING]
-    if not held:
+    holding = [mask & THROTTLING for mask in masks if mask & THROTTLING]
+    if not holding:
         return
     every = 0
-    for mask in held:
+    for mask in holding:
         every |= mask
+    shares = [
+        f"{share:.0%} of the time by {cause}"
+        for cause, name in _CAUSES.items()
+        if (share := timing.held_back(blocks, name))
+    ]
     remedies = [remedy for bit, remedy in _REMEDIES.items() if every & bit]
+    how_long = f" ({', '.join(shares)})" if shares else ""
     yield Caution(
         "throttled",
-        f"the card held itself back in {len(held)} of {len(masks)} blocks: "
-        f"{', '.join(reason_names(every))}",
+        f"the card held itself back in {len(holding)} of {len(masks)} blocks: "
+        f"{', '.join(reason_names(every))}{how_long}",
         "; ".join(dict.fromkeys(remedies)) or "see the reason in nvidia-smi -q -d PERFORMANCE",
     )
 

@@ -27,6 +27,12 @@ _FROM_CARD = {
     "pcie_generation": "pcie_generation",
     "pcie_width": "pcie_width",
     "nvlink_up": "nvlink_up",
+    "nvlink_generation": "nvlink_generation",
+    "nvlink_ends": "nvlink_ends",
+    "nvlink_rates": "nvlink_rates",
+    "nvlink_errors": "nvlink_errors",
+    "fabric_state": "fabric_state",
+    "numa_node": "numa_node",
 }
 
 

@@ -3,6 +3,12 @@
     prepared = Prepared(case, version=1, work=work(case), call=copy)
     found = measure(prepared, HostClock(), PLANS["quick"])
 
+    ours, theirs = measure_in_turn([ours, theirs], [clock_of_ours, clock_of_theirs], PLANS["full"])
+
+Methods that are compared are measured in turn, block by block in one loop, so that the card is as
+warm and as fast for one as for the other; the ratio of their blocks, pair by pair, is then free of
+what drifts.
+
 It stops on precision, not on a count: when the interval of the block medians is narrow enough twice
 in a row, or when the time is up. (Stopping at the first narrow interval would favour lucky ones: in
 simulation its coverage fell to 92 %, and asking twice holds 94 to 98 %.)
@@ -13,7 +19,7 @@ What had been measured when a run is interrupted travels in the exception, for t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -26,6 +32,8 @@ from gpubench.model import Block, Case, Caution, Measurement, Work
 
 Phase = Literal["burst", "sustained"]
 Progress = Callable[[str], None]
+Awaiting = Callable[[Case], None]
+"""Told of each call that waits for the device, before it is made, and whose it is."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +74,9 @@ class Plan:
 
 
 PLANS: dict[str, Plan] = {
-    "quick": Plan("quick", limit_s=1.5, block_s=0.05),
-    "standard": Plan("standard", limit_s=4.0, heat_s=5.0),
-    "full": Plan("full", limit_s=20.0, heat_s=30.0),
+    "quick": Plan("quick", limit_s=1.5, block_s=0.05, warmup_limit_s=1.0),
+    "standard": Plan("standard", limit_s=1.6, heat_s=5.0, warmup_limit_s=1.0),
+    "full": Plan("full", limit_s=8.0, heat_s=30.0),
 }
 """The suites' plans, by name."""
 
@@ -93,17 +101,20 @@ class Prepared:
 
 
 class CutShort(CannotMeasure):
-    """A measurement ended before its time; `measurement` holds what it had, marked incomplete.
+    """Measuring ended before its time; `measurements` holds what there was, marked incomplete.
 
-    `cause` is the KeyboardInterrupt or the CannotMeasure that ended it: save the measurement, then
+    `cause` is the KeyboardInterrupt or the CannotMeasure that ended it: save the measurements, then
     raise the cause.
     """
 
-    def __init__(self, measurement: Measurement, cause: KeyboardInterrupt | CannotMeasure) -> None:
-        self.measurement, self.cause = measurement, cause
+    def __init__(
+        self, measurements: Sequence[Measurement], cause: KeyboardInterrupt | CannotMeasure
+    ) -> None:
+        self.measurements, self.cause = tuple(measurements), cause
         self.exit_code = 130 if isinstance(cause, KeyboardInterrupt) else cause.exit_code
         why = "interrupted" if isinstance(cause, KeyboardInterrupt) else str(cause)
-        super().__init__(f"{why}; {len(measurement.blocks)} blocks measured so far are kept")
+        blocks = sum(len(found.blocks) for found in self.measurements)
+        super().__init__(f"{why}; {blocks} blocks measured so far are kept")
 
 
 def measure(
@@ -116,28 +127,67 @@ def measure(
 ) -> Measurement:
     """Measure one prepared case in one phase, with the cautions that the engine itself can give.
 
+    Raises as `measure_in_turn` does.
+    """
+    return measure_in_turn([prepared], [clock], plan, telemetry, phase, progress)[0]
+
+
+def measure_in_turn(
+    cases: Sequence[Prepared],
+    clocks: Sequence[Clock],
+    plan: Plan,
+    telemetry: Telemetry | None = None,
+    phase: Phase = "burst",
+    progress: Progress | None = None,
+    awaiting: Awaiting | None = None,
+) -> tuple[Measurement, ...]:
+    """Measure prepared cases in one phase, a block of each in turn, each with a clock of its own.
+
+    The plan's limits hold for each of them; they stop together, so that every block has its pair.
+
     Raises:
         CutShort: interrupted, or the device failed, after at least one block.
         CannotMeasure: the device failed before that (DeviceLost, out of memory, a kernel that does
             not compile …).
         KeyboardInterrupt: interrupted before the first block.
     """
-    taking = _Taking(prepared, clock, plan, telemetry or NullTelemetry(), phase, progress)
+    source = telemetry or NullTelemetry()
+    takings = [
+        _Taking(prepared, clock, plan, source, phase, progress, awaiting, others)
+        for prepared, clock, others in zip(cases, clocks, _others(cases), strict=True)
+    ]
+    at = takings[0]
     try:
-        taking.warm_up()
-        if phase == "sustained":
-            taking.heat()
-        taking.sample()
+        for at in takings:
+            at.warm_up()
+        while phase == "sustained" and any(taking.cool for taking in takings):
+            for at in takings:
+                at.heat()
+        now = clocks[0].now
+        start, longest, late = now(), 0.0, False
+        while not late and not all(taking.narrow >= 2 for taking in takings):
+            began = now()
+            for at in takings:
+                at.sample(start)
+            longest = max(longest, now() - began)
+            late = now() + longest - start > plan.limit_s * len(takings)
     except (Exception, KeyboardInterrupt) as error:
-        cause = error if isinstance(error, KeyboardInterrupt) else taking.told(error)
-        if cause is None or (isinstance(cause, KeyboardInterrupt) and not taking.blocks):
+        cause = error if isinstance(error, KeyboardInterrupt) else at.told(error)
+        kept = [taking.result(complete=False) for taking in takings if taking.blocks]
+        if cause is None or (isinstance(cause, KeyboardInterrupt) and not kept):
             raise
-        if not taking.blocks:
+        if not kept:
             raise cause from error
-        raise CutShort(taking.result(complete=False), cause) from error
+        raise CutShort(kept, cause) from error
     finally:
-        clock.release()
-    return taking.result(complete=True)
+        for clock in clocks:
+            clock.release()
+    return tuple(taking.result(complete=True) for taking in takings)
+
+
+def _others(cases: Sequence[Prepared]) -> list[tuple[str, ...]]:
+    """For each case the methods of all the others."""
+    return [tuple(o.case.method for o in cases if o is not one) for one in cases]
 
 
 @dataclass
@@ -150,11 +200,15 @@ class _Taking:
     telemetry: Telemetry
     phase: Phase
     progress: Progress | None
+    awaiting: Awaiting | None
+    others: tuple[str, ...]
     blocks: list[Block] = field(default_factory=list)
     calls: int = 1
     call_s: float = 0.0
     warmup_s: float = 0.0
     heat_s: float = 0.0
+    heated_since: float | None = None
+    narrow: int = 0  # times in a row that the interval was narrow enough
     host_bound: float = 0.0
     cautions: list[Caution] = field(default_factory=list)
 
@@ -162,7 +216,7 @@ class _Taking:
         """Call until the running median stands still, or until the limit."""
         self._say("warming up")
         start = self.clock.now()
-        self.clock.samples(self.prepared.call, 1, 1)  # compiles, loads, allocates
+        self._samples(1, 1)  # compiles, loads, allocates
         self._choose_calls()
         medians: list[float] = []
         while not (self._steady(medians) and self.clock.now() - start >= self.plan.warmup_s):
@@ -173,28 +227,26 @@ class _Taking:
         self.warmup_s = self.clock.now() - start
         self._choose_calls()
 
-    def heat(self) -> None:
-        """Do the work without a break for the plan's time, as it would run for hours."""
-        start = self.clock.now()
-        while (self.heat_s) < self.plan.heat_s:
-            self._say(f"heating, {self.heat_s:.0f} of {self.plan.heat_s:g} s")
-            self._chunk(self.plan.block_s)
-            self.heat_s = self.clock.now() - start
+    @property
+    def cool(self) -> bool:
+        """Whether a sustained measurement still has to heat."""
+        return self.heat_s < self.plan.heat_s
 
-    def sample(self) -> None:
-        """Take blocks until their median is known well enough twice in a row, or time is up."""
-        start = self.clock.now()
-        narrow, longest = 0, 0.0
-        while narrow < 2:
-            began = self.clock.now()
-            if self.blocks and began + longest - start > self.plan.limit_s:
-                break
-            self.blocks.append(self._block(start))
-            longest = max(longest, self.clock.now() - began)
-            found = stats.median_interval(timing.block_medians(self.blocks))
-            ready = found.enough and len(self.blocks) >= self.plan.least_blocks
-            narrow = narrow + 1 if ready and found.half_width <= self.plan.target else 0
-            self._say(f"block {len(self.blocks)}, ±{100 * found.half_width:.2f} %")
+    def heat(self) -> None:
+        """Do a block's worth of the work, which without a break would run for hours."""
+        if self.heated_since is None:
+            self.heated_since = self.clock.now()
+        self._say(f"heating, {self.heat_s:.0f} of {self.plan.heat_s:g} s")
+        self._chunk(self.plan.block_s)
+        self.heat_s = self.clock.now() - self.heated_since
+
+    def sample(self, start: float) -> None:
+        """Take a block, and see whether the median of blocks is known well enough."""
+        self.blocks.append(self._block(start))
+        found = stats.median_interval(timing.block_medians(self.blocks))
+        ready = found.enough and len(self.blocks) >= self.plan.least_blocks
+        self.narrow = self.narrow + 1 if ready and found.half_width <= self.plan.target else 0
+        self._say(f"block {len(self.blocks)}, ±{100 * found.half_width:.2f} %")
 
     def result(self, complete: bool) -> Measurement:
         """The measurement as far as it was taken."""
@@ -214,7 +266,8 @@ class _Taking:
             complete=complete,
             heat_s=self.heat_s,
             resolution_s=self.clock.resolution_s,
-            choices=self.prepared.choices,
+            choices={**self.prepared.choices, **getattr(self.clock, "findings", dict)()},
+            in_turn_with=self.others,
         )
         return guards.cautioned(measurement, guards.precision(measurement, self.plan.target))
 
@@ -231,9 +284,7 @@ class _Taking:
             moments.append(self.clock.now() - start)
             readings.append(self.telemetry.read())
 
-        seconds = self.clock.samples(
-            self.prepared.call, self.calls, self._count(self.plan.block_s), read
-        )
+        seconds = self._samples(self.calls, self._count(self.plan.block_s), read)
         before = self.host_bound * len(self.blocks)
         self.host_bound = (before + self.clock.host_bound) / (len(self.blocks) + 1)
         values = {"read_at_s": moments[0], **readings[0].values}
@@ -241,20 +292,27 @@ class _Taking:
 
     def _chunk(self, seconds: float) -> float:
         """The median of about so many seconds of samples that are not kept."""
-        times = self.clock.samples(self.prepared.call, self.calls, self._count(seconds))
+        times = self._samples(self.calls, self._count(seconds))
         self.call_s = stats.median(times)
         return self.call_s
 
     def _choose_calls(self) -> None:
         """Put so many calls into a sample that the clock's resolution and overhead vanish."""
         while True:
-            self.call_s = stats.median(self.clock.samples(self.prepared.call, self.calls, 3))
+            self.call_s = stats.median(self._samples(self.calls, 3))
             wanted = self._wanted_calls()
             # A second look for every leap: the time of one short call is mostly overhead.
             if wanted <= self.calls * 1.5:
                 break
             self.calls = min(wanted, self.calls * 32)
         self.calls = wanted
+
+    def _samples(
+        self, calls: int, count: int, meanwhile: Callable[[], None] | None = None
+    ) -> list[float]:
+        if self.awaiting:
+            self.awaiting(self.prepared.case)
+        return self.clock.samples(self.prepared.call, calls, count, meanwhile)
 
     def _wanted_calls(self) -> int:
         least = max(self.plan.sample_s, _RESOLUTIONS * self.clock.resolution_s)

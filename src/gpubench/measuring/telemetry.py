@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from gpubench.errors import DeviceLost
+from gpubench.measuring import nvlink
 
 Value = float | int | str
 
@@ -126,6 +128,8 @@ class NvmlTelemetry:
         ask.one("temperature_c", lambda: n.nvmlDeviceGetTemperature(board, n.NVML_TEMPERATURE_GPU))
         ask.one("memory_temperature_c", lambda: self._field(n.NVML_FI_DEV_MEMORY_TEMP))
         ask.many("clock_event_reasons", self._reasons)
+        for cause, policy in _POLICIES.items():
+            ask.one(f"{cause}_violation_s", partial(self._violation, policy))
         ask.one("other_processes", self._other_processes)
         return ask.answer()
 
@@ -187,7 +191,7 @@ class NvmlTelemetry:
         ask.one("pcie_width", lambda: n.nvmlDeviceGetCurrPcieLinkWidth(board))
         ask.one("max_pcie_generation", lambda: n.nvmlDeviceGetMaxPcieLinkGeneration(board))
         ask.one("max_pcie_width", lambda: n.nvmlDeviceGetMaxPcieLinkWidth(board))
-        ask.many("nvlink_states", self._links)
+        nvlink.ask(ask, n, board, _gone(n))
 
     def _power(self) -> float:
         """Watts now; older drivers know only one power, which newer cards average over a second."""
@@ -212,26 +216,16 @@ class NvmlTelemetry:
             "clock_event_mask": mask,
         }
 
+    def _violation(self, policy: str) -> float:
+        """Seconds, counted by the driver, for which the clocks were held back by one policy."""
+        number = getattr(self._nvml, f"NVML_PERF_POLICY_{policy}")
+        found = self._nvml.nvmlDeviceGetViolationStatus(self._board, number)
+        return float(found.violationTime) * 1e-9
+
     def _ecc_errors(self, kind: int) -> int:
         """Memory errors of a kind since the driver was loaded."""
         n = self._nvml
         return int(n.nvmlDeviceGetTotalEccErrors(self._board, kind, n.NVML_VOLATILE_ECC))
-
-    def _links(self) -> dict[str, Value]:
-        """The state of each NVLink, in order. Raises NVMLError when the first is refused."""
-        n, states = self._nvml, list[str]()
-        for link in range(n.NVML_NVLINK_MAX_LINKS):
-            try:
-                state = n.nvmlDeviceGetNvLinkState(self._board, link)
-            except n.NVMLError as error:
-                if link == 0 or error.value in _gone(n):
-                    raise
-                if error.value == n.NVML_ERROR_INVALID_ARGUMENT:
-                    break  # beyond the last link of this card
-                states.append("refused")
-            else:
-                states.append("up" if state else "down")
-        return {"nvlink_states": " ".join(states), "nvlink_up": states.count("up")}
 
     def _other_processes(self) -> int:
         """How many compute processes there are beside this one.
@@ -301,6 +295,13 @@ _FIELD_MEMBERS = {
     4: "sllVal",
     5: "siVal",
     6: "usVal",
+}
+# nvmlPerfPolicyType_t: what may hold clocks back, and the driver counts for how long.
+_POLICIES = {
+    "power": "POWER",
+    "thermal": "THERMAL",
+    "board": "BOARD_LIMIT",
+    "reliability": "RELIABILITY",
 }
 _VIRTUALIZATION = {0: "none", 1: "passthrough", 2: "vgpu", 3: "vgpu host", 4: "vsga host"}
 _ON_OFF = {0: "off", 1: "on"}

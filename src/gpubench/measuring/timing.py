@@ -103,6 +103,20 @@ def rate(measurement: Measurement, amount: float, what: str) -> MedianInterval:
     )
 
 
+def paired_ratio(ours: Measurement, theirs: Measurement) -> MedianInterval:
+    """How many times as fast as `theirs` ours is, by the median ratio of blocks taken in turn.
+
+    What drifts, such as the clock with heat, is the same in both blocks of a pair and cancels.
+
+    Raises:
+        ValueError: the two were not measured in turn, or do not do the same work.
+    """
+    if theirs.case.method not in ours.in_turn_with or ours.work != theirs.work:
+        raise ValueError(f"{ours.case.method} was not measured in turn with {theirs.case.method}")
+    pairs = zip(block_medians(theirs.blocks), block_medians(ours.blocks), strict=False)
+    return stats.median_interval([slow / fast for slow, fast in pairs])
+
+
 def energy_per_call(measurement: Measurement) -> float | None:
     """Joules a call by the card's energy counter, or None when the driver gave no counter.
 
@@ -146,6 +160,18 @@ def readings(blocks: Iterable[Block], name: str) -> list[float]:
     """A numeric telemetry reading of each block that has it, in order."""
     values = (block.telemetry.get(name) for block in blocks)
     return [float(value) for value in values if isinstance(value, int | float)]
+
+
+def held_back(blocks: Sequence[Block], name: str) -> float | None:
+    """The share of the time for which the card was held back, by a counter of such seconds.
+
+    `name` is "power", "thermal", "board" or "reliability"; None when the driver has no counter.
+    """
+    counted = readings(blocks, f"{name}_violation_s")
+    moments = readings(blocks, "read_at_s")
+    if len(counted) < 2 or len(counted) != len(moments) or moments[-1] <= moments[0]:
+        return None
+    return min(1.0, (counted[-1] - counted[0]) / (moments[-1] - moments[0]))
 
 
 # The counter moves in steps of up to a tenth of a second; over less the quotient means little.

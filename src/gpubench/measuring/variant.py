@@ -30,12 +30,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Standing:
-    """The entry to hold a device against, or None; the shares of its peaks; what to know of it."""
+    """The entry to hold a device against, or None; the shares of its peaks; what to know of it.
+
+    `links` is how many scale-up links the entry has, 0 where it does not say.
+    """
 
     accelerator: str | None
     memory_share: float
     compute_share: float
     problems: tuple[Caution, ...]
+    links: int = 0
 
 
 def standing(facts: Facts, identify: Identify | None) -> Standing:
@@ -53,7 +57,10 @@ def standing(facts: Facts, identify: Identify | None) -> Standing:
         return _slice_standing(facts, entry, problems)
     if entry is not None and (other := _another_variant(facts, entry)):
         return Standing(None, 1.0, 1.0, (*problems, other))
-    return Standing(entry.id if entry else None, 1.0, 1.0, tuple(problems))
+    links = 0
+    if entry is not None and "interconnect_links" in entry.figures:
+        links = int(entry.value("interconnect_links"))
+    return Standing(entry.id if entry else None, 1.0, 1.0, tuple(problems), links)
 
 
 def is_slice(name: str) -> bool:

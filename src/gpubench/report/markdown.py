@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gpubench.model import KINDS, OUTCOMES, Article, Citation, Claim, Evidence, OutOfScope, Verdict
 from gpubench.reasons import condition
-from gpubench.report import rates, wording
+from gpubench.report import experiments, links, rates, wording
 from gpubench.report.table import escape, link, markdown_cells
 from gpubench.report.table import markdown as markdown_table
 
@@ -99,16 +99,26 @@ def _measured(findings: Findings) -> Iterator[str]:
     if findings.catalogue is None:
         return
     for record in findings.measured:
-        yield f"## Measured on {escape(record.device)}, record {record.id}"
+        yield f"## {escape(rates.title(record))}"
         for told in (
             rates.rate_table(record, findings.catalogue),
             rates.shortfall_table(record, findings.catalogue),
             rates.compute_shortfall_table(record, findings.catalogue),
+            experiments.in_turn_table(record),
+            experiments.heat_table(record),
+            experiments.data_table(record, findings.catalogue),
+            experiments.roof_table(record, findings.catalogue),
+            experiments.point_table(record),
+            experiments.transfer_table(record, findings.catalogue),
             rates.time_table(record),
+            links.collective_table(record),
             rates.figure_table(record),
         ):
             if told.rows:
                 yield markdown_table(told)
+        for title, told in links.pair_tables(record):
+            yield escape(title)
+            yield markdown_table(told)
         if noted := rates.warnings(record):
             yield "\n".join(f"- {escape(line)}" for line in noted)
 

@@ -11,7 +11,7 @@ from gpubench.measuring import timing
 from gpubench.model import Case, Caution, Measurement
 from gpubench.normalised import Normalised
 from gpubench.quantities import QUANTITIES
-from gpubench.records import RunRecord
+from gpubench.records import IMPORTED, RunRecord
 from gpubench.report.table import Table
 from gpubench.units import Quantity, show
 
@@ -20,7 +20,16 @@ def rate_table(record: RunRecord, catalogue: Catalogue) -> Table:
     """Every measured rate of device memory and matrix units, and its shares of the peaks."""
     rows = [_row(found) for found in normalised.rates(record, catalogue)]
     head = ("kernel", "method", "phase", "rate", "±", "data sheet", "device", "at clock")
-    return Table((*head, "per joule", "cautions"), rows)
+    return Table((*head, "clock", "power", "per joule", "cautions"), rows)
+
+
+def title(record: RunRecord) -> str:
+    """Where a record's figures come from: measured on a device, or another tool's."""
+    told = record.environment
+    if record.suite == IMPORTED:
+        tool = f"{told.get('imported_from')} ({told.get('imported_file')})"
+        return f"Imported from {tool}, {record.device or 'no device named'}, record {record.id}"
+    return f"Measured on {record.device}, record {record.id}"
 
 
 def figure_table(record: RunRecord) -> Table:
@@ -45,7 +54,9 @@ def time_table(record: RunRecord) -> Table:
     rows = [
         _timed(found)
         for found in record.measurements
-        if found.blocks and not benchmarks.quantity(found.case)
+        if found.blocks
+        and not benchmarks.quantity(found.case)
+        and found.case.benchmark != "collectives"  # which have tables of their own
     ]
     return Table(("benchmark", "case", "time", "rate", "±", "cautions"), rows)
 
@@ -60,7 +71,7 @@ def shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
     budgets = {name: normalised.shortfall(record, catalogue, name) for name in patterns}
     names = next(([loss.name for loss in budget] for budget in budgets.values() if budget), [])
     rows = [
-        [name, *(_percent(loss.factor) for loss in budget)]
+        [name, *(percent(loss.factor) for loss in budget)]
         for name, budget in budgets.items()
         if budget
     ]
@@ -74,7 +85,7 @@ def compute_shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
         case, phase = found.measurement.case, found.measurement.phase
         if found.unit == "B/s" or not benchmarks.is_evidence(case):
             continue
-        key = benchmarks.quantity(case), case.method, phase
+        key = benchmarks.figure(case), case.method, phase
         if key not in best or found.rate.mid > best[key].rate.mid:
             best[key] = found
     budgets = [
@@ -83,10 +94,10 @@ def compute_shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
     names = next(([loss.name for loss in budget] for _, budget in budgets if budget), [])
     rows = [
         [
-            _kernel(found.measurement.case),
+            kernel(found.measurement.case),
             found.measurement.case.method,
             found.measurement.phase,
-            *(_percent(loss.factor) for loss in budget),
+            *(percent(loss.factor) for loss in budget),
         ]
         for found, budget in budgets
         if budget
@@ -134,26 +145,38 @@ def warnings(record: RunRecord) -> list[str]:
 def _row(found: Normalised) -> list[str]:
     case, per_joule = found.measurement.case, found.unit.replace("/s", "/J")
     return [
-        _kernel(case),
+        kernel(case),
         case.method,
         found.measurement.phase,
         show(Quantity(found.rate.mid, found.unit)),
         f"{100 * found.rate.half_width:.2f} %",
-        _percent(found.of_datasheet),
-        _percent(found.of_device),
-        _percent(found.of_observed),
+        percent(found.of_datasheet),
+        percent(found.of_device),
+        percent(found.of_observed),
+        _clock(found),
+        show(Quantity(found.watts, "J/s")) if found.watts else "",
         show(Quantity(found.per_joule, per_joule)) if found.per_joule else "",
         _codes(found.measurement),
     ]
 
 
-def _kernel(case: Case) -> str:
+def kernel(case: Case) -> str:
     """A pattern, or the precision, shape and data of a product."""
     p = case.parameters
     if "pattern" in p:
         return str(p["pattern"])
+    if "source" in p:
+        return f"copies both ways between ranks {p['source']} and {p['target']}"
+    sparse = "2:4 sparse " if benchmarks.sparsity(case) == "sparse" else ""
     data = "" if p["data"] == "normal" else f" of {p['data']}"
-    return f"{p['precision']} {p['m']} × {p['n']} × {p['k']}{data}"
+    return f"{sparse}{p['precision']} {p['m']} × {p['n']} × {p['k']}{data}"
+
+
+def _clock(found: Normalised) -> str:
+    """The clock that sets the rate, as it was observed: of the memory, or of the units."""
+    of = "memory" if found.unit == "B/s" else "sm"
+    seen = timing.reading(found.measurement.blocks, f"{of}_clock_hz")
+    return f"{seen / 1e6:.0f} MHz" if seen else ""
 
 
 def _timed(found: Measurement) -> list[str]:
@@ -175,5 +198,6 @@ def _codes(found: Measurement) -> str:
     return ", ".join(caution.code for caution in found.cautions)
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """A share as a cell of a table; empty where it is not known."""
     return "" if share is None else f"{100 * share:.1f} %"

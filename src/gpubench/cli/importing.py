@@ -1,0 +1,56 @@
+"""`gpubench import`: another tool's results become a record that claims can use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpubench.cli import options, printing
+
+_TOOLS = ("nccl-tests", "nvbandwidth", "babelstream", "pytest-benchmark")
+
+
+@click.command("import")
+@click.argument("tool", type=click.Choice(_TOOLS))
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "--accelerator",
+    metavar="G",
+    help="What it was measured on: id, alias or driver name. Otherwise as the file says.",
+)
+@options.results
+@options.json_flag
+def command(tool: str, path: Path, accelerator: str | None, results: Path, as_json: bool) -> None:
+    """Keep another tool's results as a record.
+
+    Reads nccl-tests and rccl-tests (their table, or the JSON of -J), nvbandwidth (-j), BabelStream
+    (--csv) and pytest-benchmark (--benchmark-json). The record names the tool and the file's
+    SHA-256; what it holds counts as published by others, never as measured here.
+    """
+    from gpubench import catalogue, importing, records
+    from gpubench.errors import UnknownName
+    from gpubench.report import links, rates
+
+    known = catalogue.load()
+
+    def identify(name: str) -> str | None:
+        try:
+            return known.accelerator(name).id
+        except UnknownName:
+            return None
+
+    part = known.accelerator(accelerator).id if accelerator else ""
+    record = importing.read(tool, path, identify, part)
+    records.check_writable(results / record.accelerator)
+    saved = records.write(record, results)
+    if as_json:
+        printing.document({"record": str(saved), "measurements": records.measurements(record)})
+        return
+    printing.table(links.imported_table(record))
+    for warning in rates.warnings(record):
+        click.echo(f"- {warning}")
+    if record.accelerator == importing.UNKNOWN:
+        named = f"'{record.device}' is no accelerator of the catalogue" if record.device else ""
+        printing.aside(f"{named or 'The file names no device'}: give one with --accelerator")
+    click.echo(f"\nRecord: {saved}")

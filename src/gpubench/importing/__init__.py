@@ -1,0 +1,104 @@
+"""Results of other tools as records: one file a tool, and here what they share.
+
+A file becomes a record that says where it came from, by the tool's name and the file's hash. Its
+figures are another's measurements: they are evidence of the kind "published", never "measured".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpubench import records
+from gpubench.errors import RecordError
+from gpubench.model import Block, Case, Caution, Measurement, Work
+from gpubench.records import IMPORTED, RunRecord
+
+TOOLS: Mapping[str, str] = {
+    "nccl-tests": "nccl_tests",
+    "nvbandwidth": "nvbandwidth",
+    "babelstream": "babelstream",
+    "pytest-benchmark": "pytest_benchmark",
+}
+"""Each tool with the module here that reads it. A module has `read(text) -> Found`."""
+
+UNKNOWN = "unknown-accelerator"
+"""The folder of results whose device the catalogue does not know; no claim can use them."""
+
+_MOST_BYTES = 256 * 2**20
+
+Identify = Callable[[str], str | None]
+"""Gives the catalogue's id of a device's name, or None."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file holds. `device` is the name it gives, `facts` what else a reader should know."""
+
+    measurements: tuple[Measurement, ...]
+    device: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[Caution, ...] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(tool: str, path: Path, identify: Identify, accelerator: str = "") -> RunRecord:
+    """A file of that tool as a record.
+
+    Args:
+        accelerator: the catalogue's id, where the file names no device or another's name.
+
+    Raises:
+        RecordError: the file cannot be read, is none of that tool's, or was cut off.
+    """
+    try:
+        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
+    if not data.strip():
+        raise RecordError(f"{path} is empty or far too large to be a file of {tool}")
+    module = importlib.import_module(f"gpubench.importing.{TOOLS[tool]}")
+    try:
+        found: Found = module.read(data.decode("utf-8", errors="replace"))
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from None
+    part = accelerator or (identify(found.device) if found.device else None) or ""
+    return RunRecord(
+        id=records.new_id(),
+        created=records.now(),
+        accelerator=part or UNKNOWN,
+        environment={
+            **records.environment(),
+            "imported_from": tool,
+            "imported_file": path.name,
+            "imported_sha256": hashlib.sha256(data).hexdigest(),
+            **found.facts,
+        },
+        device=found.device or part,
+        suite=IMPORTED,
+        cautions=found.cautions,
+        measurements=found.measurements,
+        failures=found.failures,
+    )
+
+
+def measurement(
+    case: Case, work: Work, seconds: tuple[float, ...], calls: int, said: str = ""
+) -> Measurement:
+    """A figure of another tool: `seconds` of one call each, averaged by that tool over `calls`."""
+    return Measurement(
+        case=case,
+        version=0,
+        work=work,
+        blocks=tuple(Block((each,)) for each in seconds),
+        calls_per_sample=max(1, calls),
+        warmup_s=0.0,
+        verification=said,
+        cautions=(_NO_SAMPLES,) if len(seconds) == 1 else (),
+    )
+
+
+_NO_SAMPLES = Caution("imported", "one figure without its samples, so without an interval")

@@ -1,0 +1,255 @@
+"""nccl-tests and rccl-tests: the table they print, and the JSON that `-J` writes.
+
+Both are read by the names they give, since columns came and went over the years: the last column
+was an error once and is a count now, and rows may be cut in pieces by the library's own messages or
+carry the tags of mpirun and srun. Only the in-place or out-of-place halves with a time are taken.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpubench.benchmarks import collectives
+from gpubench.errors import RecordError
+from gpubench.importing import Found, measurement
+from gpubench.model import Case, Caution, Measurement
+
+_COLLECTIVES = {
+    "all_reduce": "all_reduce",
+    "all_gather": "all_gather",
+    "reduce_scatter": "reduce_scatter",
+    "alltoall": "all_to_all",
+    "broadcast": "broadcast",
+    "sendrecv": collectives.PAIR,
+}
+_TYPES = {
+    "float": "fp32",
+    "half": "fp16",
+    "bfloat16": "bf16",
+    "double": "fp64",
+    "f8e4m3": "fp8",
+    "f8e5m2": "fp8",
+}
+
+_TAGS = re.compile(r"\[\d+,\d+\]<\w+>:|^\s*\d+: |^\[\d+\] |\x1b\[[0-9;]*m")
+# A message of the library glued to a row, the row's last word perhaps stuck to its hostname.
+_MESSAGE = re.compile(r"(?P<word>-1|0|N/A)?[\w.-]*:\d+:\d+ \[\d+\] NCCL \w+.*$")
+_RANK = re.compile(r"^#\s+Rank\s+(\d+) .*? on\s+(\S+) device\s+\d+ \[[^\]]*\]\s*(.*)$")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$")
+_FAILURE = re.compile(r"Test (CUDA|NCCL|HIP|RCCL) failure.*|Test failure.*|Test timeout.*")
+_START = re.compile(r"^\s*\d+\s+\d+\s+[a-z]\w*")
+
+
+def read(text: str) -> Found:
+    """The figures of a file. Raises RecordError when it holds none, or ends before its time."""
+    return _of_json(text) if text.lstrip().startswith("{") else _of_table(text)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One size, in one place ("in" or "out"). Seconds, bytes; `wrong` None when not checked."""
+
+    size: int
+    dtype: str
+    place: str
+    seconds: float
+    wrong: float | None
+
+
+def _found(
+    rows: Sequence[_Row],
+    name: str,
+    ranks: int,
+    hosts: int,
+    calls: int,
+    device: str,
+    facts: Mapping[str, str],
+) -> Found:
+    if not rows:
+        raise RecordError("it holds no row with a time: the run failed, or the file was cut off")
+    if ranks < 2:
+        raise RecordError("it was run on one device, which moves nothing over links")
+    wrong = [row for row in rows if row.wrong]
+    kept = [_measurement(row, name, ranks, hosts, calls) for row in rows if not row.wrong]
+    failures = {
+        f"{name} {row.dtype} {row.size} B {row.place} of place": f"{row.wrong:g} wrong numbers"
+        for row in wrong
+    }
+    return Found(tuple(kept), device, facts, _cautions(rows), failures)
+
+
+def _measurement(row: _Row, name: str, ranks: int, hosts: int, calls: int) -> Measurement:
+    parameters = {
+        "collective": name,
+        "bytes": row.size,
+        "dtype": row.dtype,
+        "ranks": ranks,
+        "hosts": hosts,
+        "place": row.place,
+    }
+    said = "not checked by the tool" if row.wrong is None else "no wrong number, by the tool"
+    case = Case("collectives", "nccl-tests", parameters)
+    return measurement(case, collectives.work(parameters), (row.seconds,), calls, said)
+
+
+def _cautions(rows: Sequence[_Row]) -> tuple[Caution, ...]:
+    if any(row.wrong is None for row in rows):
+        fact = "some answers were not checked"
+        return (Caution("unchecked", fact, "run nccl-tests with -c 1"),)
+    return ()
+
+
+def _collective(program: str) -> str:
+    """Ours for a name such as all_reduce_perf_mpi. Raises RecordError."""
+    name = re.sub(r"(_perf)?(_mpi)?$", "", program.rsplit("/", 1)[-1])
+    if name not in _COLLECTIVES:
+        raise RecordError(f"'{program}' is none of {', '.join(_COLLECTIVES)}")
+    return _COLLECTIVES[name]
+
+
+# --------------------------------------------------------------------------- the table
+
+
+def _of_table(text: str) -> Found:
+    lines = [_TAGS.sub("", line) for line in text.splitlines()]
+    columns = _columns(lines)
+    rows = [row for cells in _rows(lines, columns) for row in _halves(cells, columns)]
+    if not any("Avg bus bandwidth" in line for line in lines):
+        raise RecordError("it was cut off: the line with the average bus bandwidth is missing")
+    named = [found for line in lines if (found := _RANK.match(line))]
+    ranks = max((int(found[1]) + 1 for found in named), default=0) or _ranks(rows, columns, lines)
+    device = next((found[3].strip() for found in named), "")
+    timed = re.search(r"(?<!warmup )(?<!agg )\biters: (\d+)", text)
+    calls = int(timed[1]) if timed else 1
+    facts = {"nccl": found[1]} if (found := re.search(r"NCCL version (\S+)", text)) else {}
+    name = _named(lines, columns)
+    hosts = len({found[2] for found in named}) or 1
+    return _found(rows, name, ranks, hosts, calls, device, facts)
+
+
+def _columns(lines: Sequence[str]) -> list[str]:
+    for line in lines:
+        words = line.replace("#wrong", "wrong").lstrip("# ").split()
+        if words[:2] == ["size", "count"] and "algbw" in words:
+            return words
+    for line in lines:
+        if found := _FAILURE.search(line):
+            raise RecordError(f"the run failed before its table: {found[0].strip()}")
+    raise RecordError("it has no line of column names (size, count, type … algbw, busbw)")
+
+
+def _rows(lines: Sequence[str], columns: Sequence[str]) -> Iterator[list[str]]:
+    """The cells of each row; pieces that messages have torn apart are put together."""
+    wanted = len(columns) + columns.count("timestamp")  # a date and a time
+    cells: list[str] = []
+    for line in lines:
+        rest = _MESSAGE.sub(lambda found: f" {found['word'] or ''}", line)
+        if _START.match(rest):
+            if cells:
+                yield cells
+            cells = rest.split()
+        elif cells and all(_NUMBER.match(word) or word == "N/A" for word in rest.split()):
+            cells += rest.split()
+        if len(cells) >= wanted:
+            yield cells
+            cells = []
+    if cells:
+        yield cells
+
+
+def _halves(cells: Sequence[str], columns: Sequence[str]) -> Iterator[_Row]:
+    """The row out of place and in place; a half that is missing is left out."""
+    first = columns.index("algbw") - 1
+    width = (len(columns) - columns.count("timestamp") - first) // 2
+    size, kind = int(cells[0]), cells[2]
+    for number, place in enumerate(("out", "in")):
+        half = cells[first + number * width : first + (number + 1) * width]
+        if len(half) < width or size == 0:
+            continue
+        if not _NUMBER.match(half[0]) or not float(half[0]) > 0:
+            continue
+        wrong = half[3] if len(half) > 3 else "N/A"
+        counted = "wrong" in columns and _NUMBER.match(wrong)
+        yield _Row(
+            size,
+            _TYPES.get(kind, kind),
+            place,
+            float(half[0]) * 1e-6,
+            float(wrong) if counted else None,
+        )
+
+
+def _named(lines: Sequence[str], columns: Sequence[str]) -> str:
+    """The collective: the tool says it since 2025, a command line before the table, or busbw."""
+    for line in lines:
+        if found := re.search(r"([a-z_]+_perf)(_mpi)?\b", line):
+            return _collective(found[0])
+    if "redop" in columns:
+        return "all_reduce"  # with rank lines, the factor is checked below
+    raise RecordError("it does not say which collective it measured")
+
+
+def _ranks(rows: Sequence[_Row], columns: Sequence[str], lines: Sequence[str]) -> int:
+    """By the quotient of bus and algorithm bandwidth, 2(n-1)/n, where no rank is listed."""
+    at = columns.index("algbw")
+    best = 0.0
+    for cells in _rows(lines, columns):
+        if len(cells) > at + 1 and float(cells[at]) > best:
+            best, bus = float(cells[at]), float(cells[at + 1])
+    if not rows or not best:
+        return 0
+    return round(2 / (2 - bus / best)) if bus < 2 * best else 0
+
+
+# --------------------------------------------------------------------------- JSON
+
+
+def _of_json(text: str) -> Found:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        raise RecordError("it is no whole JSON document: it was cut off") from None
+    if not isinstance(content, dict) or not isinstance(content.get("results"), list):
+        raise RecordError("it is no JSON of nccl-tests: it has no results")
+    if not content.get("average_bus_bandwidth", content.get("average_bus_bandwidith")):
+        raise RecordError("it was cut off: the average bus bandwidth is missing")
+    config = content.get("config") or {}
+    rows = [row for entry in content["results"] for row in _places(entry)]
+    devices = config.get("devices") or [{}]
+    # Only the first device of a process is listed, so ranks are counted by what was launched.
+    processes = len({(d.get("hostname"), d.get("pid")) for d in devices})
+    ranks = processes * int(config.get("nthreads", 1)) * int(config.get("ngpus", 1))
+    hosts = len({d.get("hostname") for d in devices}) or 1
+    # The environment beside it is never looked at: it may hold secrets.
+    facts = {"nccl": _version(content["nccl_version"])} if content.get("nccl_version") else {}
+    program = (content.get("args") or [""])[0]
+    calls = int(config.get("iterations", 1))
+    name = _collective(str(program))
+    return _found(rows, name, ranks, hosts, calls, str(devices[0].get("device_info", "")), facts)
+
+
+def _places(entry: Mapping[str, Any]) -> Iterator[_Row]:
+    for place in ("out", "in"):
+        half = entry.get("out_of_place" if place == "out" else "in_place")
+        if not isinstance(half, dict):
+            continue
+        seconds = half.get("time", half.get("cpu_time"))
+        if not isinstance(seconds, int | float) or not seconds > 0 or not entry.get("size"):
+            continue
+        wrong = half.get("nwrong")
+        yield _Row(
+            int(entry["size"]),
+            _TYPES.get(entry.get("type", ""), str(entry.get("type", ""))),
+            place,
+            seconds * 1e-6,
+            float(wrong) if isinstance(wrong, int | float) else None,
+        )
+
+
+def _version(code: int) -> str:
+    """22902 is 2.29.2."""
+    return f"{code // 10000}.{code // 100 % 100}.{code % 100}"

@@ -1,0 +1,106 @@
+"""nvbandwidth, the JSON that `-j` prints: copies between host and device, and between devices.
+
+Cells are text, "N/A" on the diagonal. A test in both directions stacks three matrices (read, write
+or the two readings, and their total) under one name: the last one is the total.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gpubench.benchmarks import collectives
+from gpubench.errors import RecordError
+from gpubench.importing import Found, measurement
+from gpubench.model import Case, Measurement, Work
+
+_HOST = re.compile(r"(host_to_device|device_to_host)_memcpy_(ce|sm)$")
+_PAIR = re.compile(r"device_to_device_(bidirectional_)?memcpy_(read|write)_(ce|sm)$")
+_DIRECTIONS = {"host_to_device": "to device", "device_to_host": "to host"}
+
+BYTES = 512 * 2**20
+"""What nvbandwidth copies unless told otherwise (its README, option bufferSize). The file does not
+say, and only rates are taken from it."""
+
+
+def read(text: str) -> Found:
+    """The figures of a file. Raises RecordError when it is none of nvbandwidth's."""
+    start = text.find("{")
+    try:
+        content = json.loads(text[start:]) if start >= 0 else None
+    except ValueError:
+        raise RecordError(
+            "it is no whole JSON document: it was cut off, or is the text form"
+        ) from (None)
+    whole = (content or {}).get("nvbandwidth") if isinstance(content, dict) else None
+    if not isinstance(whole, dict):
+        raise RecordError("it is no JSON of nvbandwidth: run it with -j")
+    tests = [test for test in whole.get("testcases") or () if isinstance(test, dict)]
+    found = tuple(one for test in tests for one in _measurements(test))
+    failures = {
+        f"nvbandwidth {test.get('name')}": f"status {test.get('status')}"
+        for test in tests
+        if test.get("status") not in ("Passed", "Waived")
+    }
+    if whole.get("error"):
+        failures["nvbandwidth"] = str(whole["error"])
+    if not found:
+        why = next(iter(failures.values()), "no test was passed that gpubench knows")
+        raise RecordError(f"it holds no figure that can be used: {why}")
+    facts = {"nvbandwidth": str(whole.get("version", ""))}
+    if whole.get("Driver Version"):
+        facts["driver"] = str(whole["Driver Version"])
+    return Found(found, _device(whole.get("GPU Device list") or ()), facts, failures=failures)
+
+
+def _device(listed: Sequence[Any]) -> str:
+    """ "0: NVIDIA H100 80GB HBM3 (00000000:1b:00): (host)" names the card."""
+    found = re.match(r"\d+: (.*?) \(", str(listed[0])) if listed else None
+    return found[1] if found else ""
+
+
+def _measurements(test: Mapping[str, Any]) -> Iterator[Measurement]:
+    name, rows = str(test.get("name", "")), test.get("bandwidth_matrix")
+    if test.get("status") != "Passed" or not isinstance(rows, list) or not rows:
+        return
+    if "GB/s" not in str(test.get("bandwidth_description", "")):
+        return
+    if host := _HOST.match(name):
+        for gpu, cell in enumerate(rows[0]):
+            parameters = {"direction": _DIRECTIONS[host[1]], "bytes": BYTES, "gpu": gpu}
+            yield from _one("host_copy", name, parameters, cell, 1)
+    elif pair := _PAIR.match(name):
+        directions = 2 if pair[1] else 1
+        total = rows[-len(rows[0]) :]
+        for one, row in enumerate(total):
+            for other, cell in enumerate(row):
+                parameters = _ends(one, other, directions, len(row))
+                yield from _one("collectives", name, parameters, cell, directions)
+
+
+def _ends(one: int, other: int, directions: int, ranks: int) -> dict[str, Any]:
+    return {
+        "collective": collectives.PAIR,
+        "bytes": BYTES,
+        "ranks": ranks,
+        "hosts": 1,
+        "source": one,
+        "target": other,
+        "directions": directions,
+    }
+
+
+def _one(
+    benchmark: str, test: str, parameters: dict[str, Any], cell: Any, directions: int
+) -> Iterator[Measurement]:
+    """The figure of a cell; none where the tool had none."""
+    try:
+        rate = float(cell) * 1e9
+    except (TypeError, ValueError):
+        return
+    if rate > 0:
+        case = Case(benchmark, "nvbandwidth", {**parameters, "test": test})
+        moved = float(directions * BYTES)
+        yield measurement(case, Work(wire_bytes=moved), (moved / rate,), 1)

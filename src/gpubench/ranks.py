@@ -1,0 +1,81 @@
+"""What a rank does: meet the others, measure with them; the first one keeps the record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from gpubench import campaign, catalogue, measuring, records
+from gpubench.benchmarks import collectives
+from gpubench.errors import CannotMeasure
+from gpubench.launching import RECORD
+from gpubench.measuring import Device, group
+from gpubench.measuring.group import Group, Place
+from gpubench.records import RunRecord
+
+Say = Callable[[str], None]
+
+
+def join(where: Place, kind: str) -> tuple[Device, Group]:
+    """This rank's device, and the group it has joined; the device does not hold the group.
+
+    Args:
+        kind: "cpu", or "cuda" for the GPU with the rank's number on its host.
+
+    Raises:
+        CannotMeasure: no such device, or the others do not come, differ, or share a device.
+    """
+    torch = measuring.import_torch()
+    if kind == "cuda" and where.local_rank >= torch.cuda.device_count():
+        raise CannotMeasure(
+            f"rank {where.rank} is number {where.local_rank} on a host with "
+            f"{torch.cuda.device_count()} GPUs: start one rank a GPU"
+        )
+    found = measuring.find(
+        "cpu" if kind == "cpu" else f"cuda:{where.local_rank}", catalogue.load().accelerator
+    )
+    assert found is not None
+    if kind == "cuda":
+        torch.cuda.set_device(found.index)
+    return found, group.join(where, found.index if kind == "cuda" else None, torch)
+
+
+def measure(
+    where: Place, kind: str, suite: str, seed: int, folder: Path, once: bool, say: Say
+) -> None:
+    """Measure the collectives of a suite; rank 0 leaves the record in the folder.
+
+    Args:
+        once: run each collective once and time nothing, for the library to say how it goes about.
+
+    Raises:
+        CannotMeasure: of a class that says why; in all ranks alike, or where a rank is gone.
+    """
+    device, joined = join(where, kind)
+    device = replace(device, group=joined)
+    record = RunRecord(
+        id=records.new_id(),
+        created=records.now(),
+        accelerator=device.accelerator or "",
+        environment={},
+        suite=suite,
+        seed=seed,
+        complete=False,
+    )
+
+    def save(state: RunRecord) -> None:
+        if where.rank == 0:
+            records.write_text(folder / RECORD, records.text(state))
+
+    def tell(text: str) -> None:
+        if where.rank == 0:
+            say(text)
+
+    if once:
+        for planned in collectives.plan(device, suite):
+            collectives.prepare(planned.case, device, seed)
+        save(replace(record, complete=True))
+    else:
+        campaign.measure_all(record, device, save, tell, only=("collectives",))
+    joined.leave()

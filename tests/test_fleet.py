@@ -1,0 +1,104 @@
+"""Many GPUs: one record a host, and a rule that names the slow ones and nobody else."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gpubench import fleet
+from gpubench.benchmarks import collectives
+from gpubench.model import Block, Case, Caution, Measurement, Work
+from gpubench.records import RunRecord
+
+
+def measurement(rate: float, benchmark: str = "bandwidth", **parameters: Any) -> Measurement:
+    """Of a call that moves a gigabyte."""
+    seconds = 1e9 / rate
+    pair = parameters.get("collective") == collectives.PAIR
+    work = Work(wire_bytes=1e9) if pair else Work(bytes=1e9)
+    case = Case(benchmark, "triton", parameters)
+    return Measurement(case, 1, work, (Block((seconds,) * 3),) * 6, 1, 0.0)
+
+
+def record(name: str, *measurements: Measurement) -> RunRecord:
+    return RunRecord(f"id-{name}", "2026", "a", {"hostname": name}, measurements=measurements)
+
+
+def host(name: str, rates: list[float]) -> RunRecord:
+    of_gpus = [(0, gpu, record(name, measurement(rate))) for gpu, rate in enumerate(rates)]
+    return fleet.merged(of_gpus)[0]
+
+
+def test_the_ranks_of_a_host_become_one_record() -> None:
+    broken = replace(record("b"), failures={"gemm": "no"}, cautions=(Caution("mig-slice", "half"),))
+    ranks = [
+        (1, 0, record("b", measurement(1e12))),
+        (0, 1, record("a", measurement(2e12))),
+        (0, 0, record("a", measurement(1e12))),
+        (1, 1, broken),
+    ]
+    a, b = fleet.merged(ranks)
+    assert [found.case.parameters for found in a.measurements] == [{"gpu": 0}, {"gpu": 1}]
+    assert [found.case.parameters for found in b.measurements] == [{"gpu": 0}]
+    assert b.failures == {"gemm gpu=1": "no"}
+    assert b.cautions == broken.cautions
+    assert (a.id, b.id) == ("id-a", "id-b")
+
+
+def test_a_host_with_one_rank_keeps_its_record() -> None:
+    alone = record("a", measurement(1e12))
+    assert fleet.merged([(0, 0, alone)]) == (alone,)
+
+
+def test_one_slow_gpu_is_named_with_its_host_and_share() -> None:
+    hosts = [host("a", [4.1e12, 4.12e12]), host("b", [4.11e12, 3.2e12])]
+    (found,) = fleet.slow(hosts)
+    assert (found.record, found.what) == ("id-b", "GPU 1")
+    assert found.of_median == pytest.approx(3.2 / 4.105, rel=1e-3)
+    assert "GPU 1 of b is slow: 3.2 TB/s" in found.fact
+    marked = fleet.marked(hosts)
+    assert [caution.code for caution in marked[1].cautions] == ["slow"]
+    assert marked[0].cautions == ()
+
+
+def test_a_fleet_that_is_all_but_equal_has_nobody_slow() -> None:
+    # The last is far from the median in units of a tiny spread, but within a tenth of the best.
+    assert fleet.slow([host("a", [4.100e12, 4.101e12, 4.102e12, 3.9e12])]) == ()
+
+
+def test_a_fleet_that_varies_anyway_has_nobody_slow() -> None:
+    # More than a tenth below the best, but no further from the median than others.
+    assert fleet.slow([host("a", [1.0e12, 1.2e12, 1.4e12, 1.6e12, 1.8e12])]) == ()
+
+
+def test_two_devices_cannot_tell_which_is_slow() -> None:
+    assert fleet.slow([host("a", [4e12, 2e12])]) == ()
+
+
+def test_of_a_thousand_normal_gpus_hardly_any_is_called_slow() -> None:
+    chance = random.Random(1)
+    rates = [chance.gauss(4e12, 0.02e12) for _ in range(1000)]
+    assert len(fleet.slow([host("a", rates)])) == 0
+    rates[17] = 3.4e12
+    assert [one.what for one in fleet.slow([host("a", rates)])] == ["GPU 17"]
+
+
+def test_cases_are_compared_with_their_like_alone() -> None:
+    each = [measurement(4e12, pattern="read"), measurement(3e12, pattern="copy")]
+    ranks = [(0, gpu, record("a", *each)) for gpu in range(4)]
+    assert fleet.slow(fleet.merged(ranks)) == ()
+
+
+def test_a_slow_link_between_two_ranks_is_named() -> None:
+    def pair(source: int, target: int) -> Measurement:
+        rate = 0.2e12 if (source, target) == (1, 3) else 0.4e12
+        ends = {"source": source, "target": target, "directions": 1, "bytes": 2**30}
+        return measurement(rate, "collectives", collective=collectives.PAIR, dtype="bf16", **ends)
+
+    pairs = [pair(source, target) for source in range(4) for target in range(source + 1, 4)]
+    (found,) = fleet.slow([record("a", *pairs)])
+    assert "the link between ranks 1 and 3 of a is slow" in found.fact
+    assert "in one direction" in found.fact

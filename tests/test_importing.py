@@ -1,0 +1,408 @@
+"""Results of nccl-tests, nvbandwidth, BabelStream and pytest-benchmark, as these print them.
+
+The layouts were read in the sources of the tools; figures of real runs are named where they stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gpubench import catalogue, cli, importing, records
+from gpubench.errors import RecordError, UnknownName
+from gpubench.measuring import timing
+from gpubench.records import RunRecord
+
+KNOWN = catalogue.load()
+Read = Callable[..., RunRecord]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def identify(name: str) -> str | None:
+        try:
+            return KNOWN.accelerator(name).id
+        except UnknownName:
+            return None
+
+    def _read(tool: str, text: str, accelerator: str = "") -> RunRecord:
+        path = tmp_path / "theirs"
+        path.write_text(text, encoding="utf-8")
+        return importing.read(tool, path, identify, accelerator)
+
+    return _read
+
+
+def rates(record: RunRecord) -> list[float]:
+    return [timing.wire_rate(found).mid / 1e9 for found in record.measurements]
+
+
+# --------------------------------------------------------------------------- nccl-tests, the table
+
+DEVICES = "\n".join(
+    f"#  Rank  {n} Group  0 Pid    144 on e49901c75833 device  {n} [0000:4{n}:00] "
+    "NVIDIA H100 80GB HBM3"
+    for n in range(4)
+)
+PROLOGUE = "# nThread 1 nGpus 4 minBytes 8 maxBytes 64 step: 2(factor) warmup iters: 5 iters: 50"
+COLUMNS = "#  size count type redop root time algbw busbw #wrong time algbw busbw #wrong"
+# 4x H100, all-reduce of 8 GiB: github.com/waynehacking8/nccl-collectives-bench at 38c093e,
+# results/quiet/all_reduce.txt.
+LARGE = "  8589934592 2147483648 float sum -1 35187.6 244.12 366.18 0 35210.4 243.96 365.94 0"
+SMALL = "  8 2 float sum -1 23.30 0.00 0.00 0 23.35 0.00 0.00 0"
+END = "# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 124.846 \n#"
+
+
+def table(*rows: str, columns: str = COLUMNS, devices: str = DEVICES, end: str = END) -> str:
+    start = "# Collective test starting: all_reduce_perf\nNCCL version 2.29.2+cuda13.0"
+    return "\n".join((start, PROLOGUE, "# Using devices", devices, columns, *rows, end))
+
+
+def test_a_table_gives_both_places_of_each_size(read: Read) -> None:
+    record = read("nccl-tests", table(SMALL, LARGE))
+    assert record.accelerator == "nvidia-h100-sxm5"
+    assert [m.case.parameters["place"] for m in record.measurements] == ["out", "in"] * 2
+    assert rates(record)[2:] == pytest.approx([366.18, 365.94], rel=1e-4)
+    found = record.measurements[-1]
+    assert found.case.parameters["ranks"] == 4
+    assert found.case.parameters["dtype"] == "fp32"
+    assert found.calls_per_sample == 50
+    assert found.verification == "no wrong number, by the tool"
+    assert record.environment["nccl"] == "2.29.2+cuda13.0"
+
+
+def test_tags_of_mpirun_and_messages_in_a_row_are_taken_out(read: Read) -> None:
+    tag = "[1,0]<stdout>:"
+    torn = [
+        f"{tag}  8589934592 2147483648 float sum      -138dcf168f605:1417:1417 [0] NCCL INFO x",
+        f"{tag} 35187.6 244.12 366.18 {tag} 0 35210.4 243.96 365.94 0",
+    ]
+    text = table(*torn).replace("\n#", f"\n{tag}#")
+    assert rates(read("nccl-tests", text)) == pytest.approx([366.18, 365.94], rel=1e-4)
+
+
+def test_the_oldest_layout_has_an_error_in_place_of_a_count(read: Read) -> None:
+    columns = "#  size count type redop time algbw busbw error time algbw busbw error"
+    row = (
+        "  8589934592 2147483648 float sum 35187.6 244.12 366.18 4e-07 35210.4 243.96 365.94 4e-07"
+    )
+    record = read("nccl-tests", table(row, columns=columns))
+    assert rates(record) == pytest.approx([366.18, 365.94], rel=1e-4)
+    assert record.measurements[0].verification == "not checked by the tool"
+    assert [caution.code for caution in record.cautions] == ["unchecked"]
+
+
+def test_ranks_follow_from_the_quotient_of_rates_where_no_device_is_listed(read: Read) -> None:
+    record = read("nccl-tests", table(LARGE, devices="#"), "nvidia-h100-sxm5")
+    assert record.measurements[0].case.parameters["ranks"] == 4
+    assert record.accelerator == "nvidia-h100-sxm5"
+
+
+def test_hosts_are_counted_by_their_names(read: Read) -> None:
+    two = DEVICES.replace("e49901c75833 device  2", "b device  0").replace(
+        "e49901c75833 device  3", "b device  1"
+    )
+    assert (
+        read("nccl-tests", table(LARGE, devices=two)).measurements[0].case.parameters["hosts"] == 2
+    )
+
+
+def test_wrong_sums_are_failures_and_no_rates(read: Read) -> None:
+    wrong = LARGE.replace(" 366.18 0 ", " 366.18 237858 ")
+    record = read("nccl-tests", table(wrong))
+    assert rates(record) == pytest.approx([365.94], rel=1e-4)
+    assert list(record.failures.values()) == ["237858 wrong numbers"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (table(SMALL, LARGE, end=""), "cut off: the line with the average bus bandwidth"),
+        (table(), "holds no row with a time"),
+        ("hello\n", "no line of column names"),
+        (
+            "x: Test CUDA failure common.cu:893 'no CUDA-capable device is detected'",
+            "the run failed before its table: Test CUDA failure common.cu:893 'no CUDA-capable",
+        ),
+        (" \n", "is empty"),
+    ],
+)
+def test_a_table_that_is_none_or_cut_off_is_refused(read: Read, text: str, why: str) -> None:
+    with pytest.raises(RecordError, match=why):
+        read("nccl-tests", text)
+
+
+# --------------------------------------------------------------------------- nccl-tests, JSON
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    half = {"time": 35187.6, "alg_bw": 244.12, "bus_bw": 366.18, "nwrong": 0.0}
+    return {
+        "version": 2,
+        "args": ["./build/all_reduce_perf", "-J", "out.json"],
+        "env": ["SECRET=hunter2"],
+        "nccl_version": 22902,
+        "config": {
+            "nthreads": 1,
+            "ngpus": 4,
+            "iterations": 50,
+            "devices": [
+                {"rank": 0, "hostname": "a", "pid": 1, "device_info": "NVIDIA H100 80GB HBM3"}
+            ],
+        },
+        "results": [
+            {
+                "size": 2**33,
+                "type": "float",
+                "out_of_place": half,
+                "in_place": {**half, "nwrong": None},
+            }
+        ],
+        "average_bus_bandwidth": {"bandwidth": 366.18, "okay": "true"},
+        **changes,
+    }
+
+
+def test_json_gives_what_the_table_gives_and_no_secret(read: Read) -> None:
+    record = read("nccl-tests", json.dumps(document()))
+    assert rates(record) == pytest.approx([366.18, 366.18], rel=1e-4)
+    assert record.measurements[0].case.parameters["ranks"] == 4
+    assert record.environment["nccl"] == "2.29.2"
+    assert record.accelerator == "nvidia-h100-sxm5"
+    assert "hunter2" not in records.text(record)
+    assert [m.verification for m in record.measurements] == [
+        "no wrong number, by the tool",
+        "not checked by the tool",
+    ]
+
+
+def test_the_misspelt_average_of_older_releases_is_one_too(read: Read) -> None:
+    content = document(average_bus_bandwidith={"bandwidith": 1})
+    del content["average_bus_bandwidth"]
+    assert len(read("nccl-tests", json.dumps(content)).measurements) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (json.dumps(document())[:-40], "no whole JSON document"),
+        (json.dumps(document(average_bus_bandwidth=None)), "cut off: the average bus bandwidth"),
+        (json.dumps({"a": 1}), "no JSON of nccl-tests"),
+        (json.dumps(document(args=["./gather_perf"])), "'./gather_perf' is none of"),
+        (json.dumps(document(results=[])), "no row with a time"),
+    ],
+)
+def test_json_that_is_none_or_cut_off_is_refused(read: Read, text: str, why: str) -> None:
+    with pytest.raises(RecordError, match=why):
+        read("nccl-tests", text)
+
+
+# --------------------------------------------------------------------------- nvbandwidth
+
+
+def bandwidth(*tests: dict[str, Any], **more: Any) -> str:
+    listed = ["0: NVIDIA H100 80GB HBM3 (00000000:1b:00): (host)"]
+    whole = {"version": "v0.8", "GPU Device list": listed, "testcases": list(tests), **more}
+    return json.dumps({"nvbandwidth": whole})
+
+
+def case(name: str, *matrix: list[str], status: str = "Passed") -> dict[str, Any]:
+    said = "memcpy CE GPU(row) <- GPU(column) bandwidth (GB/s)"
+    return {
+        "name": name,
+        "status": status,
+        "bandwidth_description": said,
+        "bandwidth_matrix": list(matrix),
+    }
+
+
+def test_copies_between_devices_leave_out_the_diagonal(read: Read) -> None:
+    # 276.07 GB/s: the matrix in the README of github.com/NVIDIA/nvbandwidth.
+    name = "device_to_device_memcpy_write_ce"
+    record = read("nvbandwidth", bandwidth(case(name, ["N/A", "276.07"], ["276.19", "N/A"])))
+    assert rates(record) == pytest.approx([276.07, 276.19])
+    ends = [(m.case.parameters["source"], m.case.parameters["target"]) for m in record.measurements]
+    assert ends == [(0, 1), (1, 0)]
+    assert record.accelerator == "nvidia-h100-sxm5"
+
+
+def test_of_a_test_in_both_directions_the_total_counts(read: Read) -> None:
+    name = "device_to_device_bidirectional_memcpy_read_ce"
+    rows = [["N/A", "1"], ["2", "N/A"], ["N/A", "3"], ["4", "N/A"], ["N/A", "5"], ["6", "N/A"]]
+    record = read("nvbandwidth", bandwidth(case(name, *rows)))
+    assert rates(record) == pytest.approx([5, 6])
+    assert {m.case.parameters["directions"] for m in record.measurements} == {2}
+
+
+def test_copies_to_the_host_are_told_by_device(read: Read) -> None:
+    record = read("nvbandwidth", bandwidth(case("device_to_host_memcpy_ce", ["55.2", "55.4"])))
+    assert [m.case.parameters["direction"] for m in record.measurements] == ["to host"] * 2
+    assert [m.case.parameters["gpu"] for m in record.measurements] == [0, 1]
+
+
+def test_a_test_that_did_not_pass_is_a_failure(read: Read) -> None:
+    name = "device_to_device_memcpy_write_ce"
+    good = case("host_to_device_memcpy_ce", ["55.2"])
+    record = read("nvbandwidth", bandwidth(good, case(name, status="Running")))
+    assert record.failures == {f"nvbandwidth {name}": "status Running"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (bandwidth(case("host_to_device_memcpy_ce", ["55.2"]))[:-9], "no whole JSON document"),
+        ("Running device_to_device_memcpy_write_ce.", "run it with -j"),
+        (bandwidth(), "no figure that can be used: no test was passed"),
+        (bandwidth(error="CUDA_ERROR_NO_DEVICE"), "no figure that can be used: CUDA_ERROR"),
+    ],
+)
+def test_what_is_no_nvbandwidth_is_refused(read: Read, text: str, why: str) -> None:
+    with pytest.raises(RecordError, match=why):
+        read("nvbandwidth", text)
+
+
+# --------------------------------------------------------------------------- BabelStream
+
+STREAM = """\
+Using CUDA device NVIDIA H200
+Driver: 12040
+function,num_times,n_elements,sizeof,{column},min_runtime,max_runtime,avg_runtime
+Copy,100,33554432,8,{copy},0.000133,0.000135,0.000134
+Mul,100,33554432,8,{copy},0.000133,0.000135,0.000134
+Add,100,33554432,8,{triad},0.000193,0.000195,0.000194
+Triad,100,33554432,8,{triad},0.000193,0.000195,0.000194
+Dot,100,33554432,8,{copy},0.000133,0.000135,0.000134
+"""
+
+
+@pytest.mark.parametrize(
+    ("column", "copy", "triad"),
+    [
+        ("max_mbytes_per_sec", "4.01e+06", "4.15e+06"),
+        ("max_MB_per_sec", "4.01e+06", "4.15e+06"),
+        ("max_TB_per_sec", "4.01", "4.15"),
+        ("max_GiB_per_sec", f"{4010 / 1.073741824:.6g}", f"{4150 / 1.073741824:.6g}"),
+    ],
+)
+def test_rates_come_out_as_printed_whatever_their_unit(
+    read: Read, column: str, copy: str, triad: str
+) -> None:
+    # 4.01 and 4.15 TB/s on an H200: Azure/AI-benchmarking-guide, ND_H200_v5.
+    text = STREAM.format(column=column, copy=copy, triad=triad)
+    record = read("babelstream", text)
+    found = {m.case.parameters["pattern"]: timing.bandwidth(m).mid for m in record.measurements}
+    assert found["copy"] == pytest.approx(4.01e12, rel=1e-5)
+    assert found["triad"] == pytest.approx(4.15e12, rel=1e-5)
+    assert len(found) == 5
+    assert record.device == "NVIDIA H200"
+    assert record.measurements[0].work.bytes == 2 * 8 * 33554432
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Copy 433182.244", "run BabelStream with --csv"),
+        ("function,num_times\n", "no column num_times|no column function"),
+        (STREAM.format(column="a", copy="1", triad="1"), "no column of rates"),
+        (
+            STREAM.format(column="max_mbytes_per_sec", copy="1", triad="1").split("Mul")[0],
+            "cut off: add, dot, mul, triad are missing",
+        ),
+        (
+            STREAM.format(column="max_mbytes_per_sec", copy="1", triad="x"),
+            "the row of Add was cut off",
+        ),
+    ],
+)
+def test_what_is_no_babelstream_is_refused(read: Read, text: str, why: str) -> None:
+    with pytest.raises(RecordError, match=why):
+        read("babelstream", text)
+
+
+# --------------------------------------------------------------------------- pytest-benchmark
+
+
+def test_what_pytest_benchmark_writes_is_read(read: Read, tmp_path: Path) -> None:
+    story = tmp_path / "test_theirs.py"
+    story.write_text("def test_sum(benchmark):\n    benchmark(sum, range(100))\n")
+    out = tmp_path / "out.json"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(story)]
+    command += [f"--rootdir={tmp_path}", f"--benchmark-json={out}", "--benchmark-max-time=0.05"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    record = read("pytest-benchmark", out.read_text("utf-8"))
+    (found,) = record.measurements
+    assert found.case.parameters["name"].endswith("test_sum")
+    told = json.loads(out.read_text("utf-8"))["benchmarks"][0]["stats"]
+    assert timing.of(found).seconds.mid == pytest.approx(told["median"])
+
+
+def test_what_is_no_pytest_benchmark_is_refused(read: Read) -> None:
+    with pytest.raises(RecordError, match="it has no benchmarks"):
+        read("pytest-benchmark", "{}")
+    with pytest.raises(RecordError, match="one of its benchmarks has no 'stats'"):
+        read("pytest-benchmark", '{"benchmarks": [{"fullname": "a"}]}')
+
+
+# --------------------------------------------------------------------------- the command
+
+
+def test_an_import_leaves_a_record_that_names_the_file_by_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.txt"
+    path.write_text(table(LARGE))
+    results = tmp_path / "results"
+    words = ["import", "nccl-tests", str(path), "--results", str(results)]
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 0, result.output
+    (saved,) = records.list_records(results)
+    record = records.read(saved)
+    assert saved.parent.name == "nvidia-h100-sxm5"
+    assert record.suite == "imported"
+    assert record.environment["imported_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert str(saved) in result.output
+    assert "366" in result.output
+    assert records.latest(results) == (record,)
+
+
+def test_a_file_that_is_cut_off_exits_with_2_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.txt"
+    path.write_text(table(LARGE, end=""))
+    words = ["import", "nccl-tests", str(path), "--results", str(tmp_path / "results")]
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 2
+    assert "cut off" in result.stderr
+    assert not (tmp_path / "results").exists()
+    assert CliRunner().invoke(cli.main, ["import", "iperf", str(path)]).exit_code == 2
+
+
+def test_a_device_nobody_knows_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.csv"
+    path.write_text(
+        STREAM.format(column="max_mbytes_per_sec", copy="1", triad="1").split("\n", 2)[2]
+    )
+    words = ["import", "babelstream", str(path), "--results", str(tmp_path / "results")]
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 0
+    assert "The file names no device: give one with --accelerator" in result.stderr
+
+
+def test_a_claim_uses_what_was_imported_as_published(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.csv"
+    path.write_text(STREAM.format(column="max_TB_per_sec", copy="4.01", triad="4.15"))
+    results = tmp_path / "results"
+    words = ["import", "babelstream", str(path), "--results", str(results)]
+    assert CliRunner().invoke(cli.main, words).exit_code == 0
+    only = ["--only", "h200-memory-bandwidth", "--results", str(results), "--json", "-"]
+    document = json.loads(CliRunner().invoke(cli.main, ["check", *only]).stdout)
+    (verdict,) = document["verdicts"]
+    own = [each for each in verdict["evidence"] if "babelstream, theirs.csv" in each["source"]]
+    assert {each["kind"] for each in own} == {"published"}
+    assert max(each["high"] for each in own) == pytest.approx(4.15e12, rel=1e-5)
+    assert hashlib.sha256(path.read_bytes()).hexdigest()[:12] in own[0]["source"]

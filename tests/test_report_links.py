@@ -1,0 +1,62 @@
+"""Links as tables: the conventions' two rates, who was measured, and pairs as a matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpubench.benchmarks import collectives
+from gpubench.model import Block, Case, Measurement
+from gpubench.records import IMPORTED, RunRecord
+from gpubench.report import links, rates
+
+
+def measured(seconds: float, method: str = "nccl", **parameters: Any) -> Measurement:
+    case = Case("collectives", method, {"dtype": "bf16", "ranks": 8, "hosts": 1, **parameters})
+    told = {"algorithm": "NVLS", "protocol": "SIMPLE"} if method == "nccl" else {}
+    work = collectives.work(case.parameters)
+    return Measurement(case, 1, work, (Block((seconds,) * 3),) * 6, 1, 0.0, choices=told)
+
+
+def record(*found: Measurement, **more: Any) -> RunRecord:
+    return RunRecord("id", "2026", "nvidia-h200-sxm", {}, measurements=found, **more)
+
+
+def test_an_all_reduce_shows_both_rates_and_how_it_went() -> None:
+    # 17.18 GB in 62.45 ms are 275 GB/s of message, and 481 of the bus over eight ranks.
+    found = measured(62.45e-3, collective="all_reduce", bytes=16 * 2**30, place="in")
+    ((*cells, by, cautions),) = links.collective_table(record(found)).rows
+    assert cells[0] == "all-reduce"
+    assert (cells[6], cells[7]) == ("275 GB/s", "481 GB/s")
+    assert by == "nccl NVLS SIMPLE"
+    assert cautions == ""
+
+
+def test_a_copy_first_and_other_hosts_are_said() -> None:
+    found = measured(1e-3, collective="all_reduce", bytes=2**20, place="out", hosts=2, ranks=16)
+    (row,) = links.collective_table(record(found)).rows
+    assert row[0] == "all-reduce (copied)"
+    assert row[3] == "16 on 2"
+
+
+def test_pairs_stand_in_a_matrix_of_their_direction() -> None:
+    ends = [(0, 1, 4e-3), (1, 2, 2e-3)]
+    pairs = [
+        measured(
+            seconds, collective=collectives.PAIR, bytes=2**30, source=a, target=b, directions=1
+        )
+        for a, b, seconds in ends
+    ]
+    ((title, table),) = links.pair_tables(record(*pairs))
+    assert title == "Copies of 1.07 GB between ranks, one direction"
+    assert list(table.columns) == ["from \\ to", "0", "1", "2"]
+    assert list(table.rows[0]) == ["0", "", "268 GB/s", ""]
+    assert list(table.rows[1]) == ["1", "", "", "537 GB/s"]
+    assert links.collective_table(record(*pairs)).rows == []
+
+
+def test_what_was_imported_is_not_called_measured() -> None:
+    ours = record(device="NVIDIA H200")
+    assert rates.title(ours) == "Measured on NVIDIA H200, record id"
+    told = {"imported_from": "nccl-tests", "imported_file": "a.txt"}
+    theirs = RunRecord("id", "2026", "a", told, device="NVIDIA H200", suite=IMPORTED)
+    assert rates.title(theirs) == "Imported from nccl-tests (a.txt), NVIDIA H200, record id"

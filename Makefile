@@ -11,13 +11,16 @@ TORCH ?= torch==2.13.0 triton==3.7.1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test gpu lint check bench schema clean
+.PHONY: help run report test gpu lint check bench docs schema clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed  ## install, judge every claim, name the report (ARGS="--only ID" …)
 	@$(BIN)/gpubench run $(ARGS)
+
+report: $(VENV)/.installed  ## the page by the newest records: build/report.html (ARGS="--lang zh" …)
+	@$(BIN)/gpubench report -o build/report.html $(ARGS)
 
 test: $(VENV)/.installed-dev  ## install with the test tools and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
@@ -42,7 +45,13 @@ check: lint test  ## all that continuous integration runs
 bench: $(VENV)/.installed-dev  ## start-up, memory, growth with the claims, sweeps, collectives
 	@$(BIN)/python tests/bench_startup.py
 	@$(BIN)/python tests/bench_model.py
+	@$(BIN)/python tests/bench_records.py
+	@$(BIN)/python tests/bench_report.py
 	@$(BIN)/python tests/bench_collectives.py
+
+docs: $(VENV)/.installed-dev  ## the documentation as a site, in build/site; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "build/site/index.html"
 
 schema: $(VENV)/.installed-dev  ## write the JSON Schema of claims.yaml anew
 	@$(BIN)/gpubench claims schema > $(VENV)/claims.schema.json
@@ -64,7 +73,7 @@ $(VENV)/.created:
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/.created
 	@echo "Installing gpubench" >&2
-	@$(PIP) install -e .
+	@$(PIP) install -e '.[report]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created

@@ -17,7 +17,7 @@ import time
 
 SIZES = (2**20, 4 * 2**20, 16 * 2**20)
 RANKS = (2, 4)
-TURNS = 41
+TURNS = 101
 TURN_S = 0.05
 
 

@@ -57,7 +57,7 @@ if __name__ == "__main__":
         sampling.PLANS["quick"], limit_s=0.2, block_s=0.005, warmup_s=0.02, warmup_limit_s=0.1
     )
     joined = group.join
-    group.join = lambda *arguments: joined(*arguments, timeout_s=TIMEOUT_S)  # type: ignore[assignment]
+    group.join = lambda *asked: joined(*asked, timeout_s=TIMEOUT_S)  # type: ignore[assignment]
     FAULTS[sys.argv[1]]()
     assert campaign
     cli.main(["rank", *sys.argv[2:]])

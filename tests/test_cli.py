@@ -95,8 +95,12 @@ def test_run_leaves_a_record_and_a_report_and_names_them(run: Run, tmp_path: Pat
     assert result.exit_code == 0, result.output
     (record,) = tmp_path.glob("results/no-accelerator/*.json")
     (report,) = tmp_path.glob("results/no-accelerator/*.md")
-    last = result.stdout.splitlines()[-1]
-    assert last == f"Report: {report.relative_to(tmp_path)}"
+    (page,) = tmp_path.glob("results/no-accelerator/*.html")
+    assert result.stdout.splitlines()[-3:] == [
+        f"Record: {record.relative_to(tmp_path)}",
+        f"Report: {report.relative_to(tmp_path)}",
+        f"Page: {page.relative_to(tmp_path)}",
+    ]
     assert "refuted (catalogue)" in report.read_text("utf-8")
     assert json.loads(record.read_text("utf-8"))["verdicts"]["h200-memory"] == "refuted (catalogue)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gpubench import cli, comparison, records
-from gpubench.model import Block, Case, Measurement, Work
-from gpubench.records import RunRecord
+from gpubench.model import Block, Case, Caution, Measurement, Work
+from gpubench.records import RunRecord, case_key
 
 RECORD = RunRecord("11111111", "2026-01-31T09:30:00Z", "nvidia-h200-sxm", {}, device="NVIDIA H200")
 
@@ -103,3 +104,137 @@ def test_without_a_common_rate_nothing_agrees(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 1
     assert "no rate that claims are judged by is in both" in result.output
+
+
+# --------------------------------------------------------------------------- what is compared
+
+
+def spread(seconds: float, share: float) -> Measurement:
+    """Eight blocks that reach so far to both sides of a time."""
+    blocks = tuple(Block((seconds * (1 + share * (i - 3.5) / 3.5),) * 5) for i in range(8))
+    return measured("bandwidth", seconds, blocks=blocks)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [
+        (spread(1e-3, 0.001), spread(1.001e-3, 0.001), "same"),
+        (spread(1e-3, 0.001), spread(0.9e-3, 0.001), "faster"),
+        (spread(1e-3, 0.001), spread(1.1e-3, 0.001), "slower"),
+        (spread(1e-3, 0.1), spread(1.05e-3, 0.1), "cannot tell"),
+        (spread(1e-3, 0.003), spread(1.008e-3, 0.003), "cannot tell"),
+    ],
+)
+def test_a_ratio_is_the_same_faster_slower_or_more_than_can_be_told(
+    first: Measurement, second: Measurement, outcome: str
+) -> None:
+    one, other = (replace(RECORD, measurements=(found,)) for found in (first, second))
+    (pair,) = comparison.compare(one, other).pairs
+    assert pair.outcome() == outcome
+    low, middle, high = pair.ratio
+    assert low <= middle <= high
+
+
+def test_what_must_not_be_compared_is_refused_with_the_reason() -> None:
+    wrong = Caution("implausible", "faster than light")
+    one = replace(
+        RECORD,
+        measurements=(
+            measured("bandwidth", 1e-3),
+            measured("gemm", 1e-3),
+            measured("launch", 1e-3),
+            measured("host_copy", 1e-3),
+        ),
+    )
+    other = replace(
+        RECORD,
+        measurements=(
+            measured("bandwidth", 1e-3, version=2),
+            measured("gemm", 1e-3, cautions=(wrong,)),
+            measured("launch", 1e-3, complete=False),
+        ),
+        failures={case_key(one.measurements[3].case, "burst"): "out of memory"},
+    )
+    found = comparison.compare(one, other)
+    assert found.pairs == ()
+    why = {refused.name.split()[0]: refused.why for refused in found.refused}
+    assert "by version 1 and by version 2" in why["bandwidth"]
+    assert why["gemm"] == "implausible in the second: faster than light"
+    assert why["launch"] == "cut short in the second"
+    assert why["host_copy"] == "failed in the second: out of memory"
+
+
+def test_environments_are_compared_first() -> None:
+    one = replace(RECORD, environment={"driver": "550", "torch": "2.11"})
+    other = replace(RECORD, environment={"driver": "580", "torch": "2.11", "power_limit_w": "500"})
+    found = comparison.compare(one, other).differences
+    assert [(d.name, d.first, d.second) for d in found] == [
+        ("driver", "550", "580"),
+        ("power_limit_w", "", "500"),
+    ]
+
+
+def test_records_are_named_by_id_file_folder_or_accelerator(
+    compare: Callable[..., Result], tmp_path: Path
+) -> None:
+    compare(1e-3, 1.2e-3)
+    file = next((tmp_path / "nvidia-h200-sxm").glob("*-11111111.json"))
+    folder = tmp_path / "nvidia-h200-sxm"
+    for names in (("1111", "2222"), (str(file), str(folder)), (str(file), "nvidia-h200-sxm")):
+        words = ("compare", *names, "--results", str(tmp_path), "--json")
+        document = json.loads(CliRunner().invoke(cli.main, words).stdout)
+        assert [each["id"] for each in document["records"]] == ["11111111", "22222222"]
+        assert document["cases"][0]["outcome"] == "slower"
+    words = ("compare", "1111", "nvidia-h300", "--results", str(tmp_path))
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 2
+    assert "is no record's id, file or folder, and as an accelerator: unknown" in result.stderr
+
+
+def test_a_regression_beyond_the_intervals_exits_with_1(compare: Callable[..., Result]) -> None:
+    assert compare(1e-3, 1.2e-3, "--fail-below", "5%").exit_code == 1
+    assert compare(1e-3, 1.02e-3, "--fail-below", "5%").exit_code == 0
+    assert compare(1.2e-3, 1e-3, "--fail-below", "5%").exit_code == 0
+    assert compare(1e-3, 1e-3, "--fail-below", "no").exit_code == 2
+
+
+# --------------------------------------------------------------------------- many
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Four hosts, of which the third has a slow card."""
+    for number, seconds in enumerate((1e-3, 1.001e-3, 1.25e-3, 0.999e-3), 1):
+        host = {"hostname": f"host-{number}"}
+        made = f"2026-01-31T09:30:0{number}Z"
+        record = replace(RECORD, id=str(number) * 8, created=made, environment=host)
+        records.write(replace(record, measurements=(measured("bandwidth", seconds),)), tmp_path)
+    return tmp_path
+
+
+def test_a_fleet_names_the_slow_and_puts_them_first(many: Path) -> None:
+    result = CliRunner().invoke(cli.main, ("compare", str(many)))
+    assert result.exit_code == 0, result.output
+    rows = [line for line in result.stdout.splitlines() if line.startswith("| host-")]
+    assert rows[0].startswith("| host-3 ")
+    assert "80.0%" in rows[0]
+    assert "- GPU 0 of host-3 is slow" in result.stdout
+    words = ("compare", "1111", "2222", "3333", "--results", str(many), "--json")
+    document = json.loads(CliRunner().invoke(cli.main, words).stdout)
+    assert [each["record"] for each in document["slow"]] == ["33333333"]
+    assert CliRunner().invoke(cli.main, ("compare", str(many), "--within", "1")).exit_code == 2
+
+
+def test_the_history_of_a_machine_is_held_against_its_best(
+    compare: Callable[..., Result], tmp_path: Path
+) -> None:
+    compare(1e-3, 1.25e-3)
+    result = CliRunner().invoke(cli.main, ("history", "--results", str(tmp_path), "--json"))
+    document = json.loads(result.stdout)
+    assert document["records"] == 2
+    (step,) = document["cases"]
+    assert step["last"] / step["best"] == pytest.approx(0.8)
+    text = CliRunner().invoke(cli.main, ("history", "--results", str(tmp_path))).stdout
+    assert "-20.00 %" in text
+    words = ("history", "--host", "nobody", "--results", str(tmp_path))
+    assert CliRunner().invoke(cli.main, words).exit_code == 2

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from gpubench import catalogue  # noqa: E402
-from gpubench.benchmarks import _decoder  # noqa: E402
-from gpubench.benchmarks._decoder import Exact, Place, Plain  # noqa: E402
+from gpubench.benchmarks import _decoder, _decoder_ops  # noqa: E402
+from gpubench.benchmarks._decoder import Place  # noqa: E402
+from gpubench.benchmarks._decoder_exact import Exact  # noqa: E402
+from gpubench.benchmarks._decoder_ops import Plain  # noqa: E402
 from gpubench.errors import CannotMeasure  # noqa: E402
 from gpubench.model import LanguageModel  # noqa: E402
 from gpubench.roofline import capacity, steps  # noqa: E402
@@ -25,8 +27,18 @@ KNOWN = catalogue.load()
 def tiny(**more: Any) -> LanguageModel:
     """Two layers with the proportions of a real model."""
     given = {
-        **dict(id="tiny", name="Tiny", parameters=1.0, active_parameters=1.0, layers=2, hidden=64),
-        **dict(heads=8, kv_heads=2, head_dim=16, ffn_hidden=96, vocabulary=128, source=""),
+        "id": "tiny",
+        "name": "Tiny",
+        "parameters": 1.0,
+        "active_parameters": 1.0,
+        "layers": 2,
+        "hidden": 64,
+        "heads": 8,
+        "kv_heads": 2,
+        "head_dim": 16,
+        "ffn_hidden": 96,
+        "vocabulary": 128,
+        "source": "",
         **more,
     }
     return LanguageModel(**given)
@@ -42,19 +54,19 @@ def theirs(weights: _decoder.Weights) -> Any:
         warnings.simplefilter("ignore")
         transformers = pytest.importorskip("transformers")
     model = weights.model
-    shared = dict(
-        hidden_size=model.hidden,
-        num_hidden_layers=model.layers,
-        num_attention_heads=model.heads,
-        num_key_value_heads=model.kv_heads,
-        head_dim=model.head_dim,
-        vocab_size=model.vocabulary,
-        rms_norm_eps=_decoder.EPS,
-        max_position_embeddings=512,
-        tie_word_embeddings=False,
-        attn_implementation="eager",
-        rope_parameters={"rope_type": "default", "rope_theta": _decoder.THETA},
-    )
+    shared = {
+        "hidden_size": model.hidden,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "num_key_value_heads": model.kv_heads,
+        "head_dim": model.head_dim,
+        "vocab_size": model.vocabulary,
+        "rms_norm_eps": _decoder.EPS,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": False,
+        "attn_implementation": "eager",
+        "rope_parameters": {"rope_type": "default", "rope_theta": _decoder.THETA},
+    }
     if model.experts:
         config = transformers.MixtralConfig(
             intermediate_size=model.expert_hidden,
@@ -114,7 +126,7 @@ def named(weights: _decoder.Weights) -> dict[str, Any]:
 
 def prefilled(ops: Plain, weights: _decoder.Weights, at: Place, kv: str, room: int) -> Any:
     held = _decoder.cache(weights.model, kv, at.sequences, room, "cpu")
-    return _decoder.forward(ops, weights, held, at), held
+    return _decoder_ops.forward(ops, weights, held, at), held
 
 
 @pytest.mark.slow
@@ -134,7 +146,7 @@ def test_a_prompt_and_the_steps_after_it_are_those_of_transformers(model: Langua
     for step in range(further):
         after = _decoder.place(model, sequences, 1, prompt + step + 1, "cpu", seed=0)
         after = replace(after, ids=ids[:, prompt + step])
-        logits = _decoder.forward(Plain(), weights, held, after)
+        logits = _decoder_ops.forward(Plain(), weights, held, after)
         torch.testing.assert_close(logits, wanted[:, prompt + step], rtol=2e-4, atol=2e-4)
 
 
@@ -195,7 +207,7 @@ def test_the_weights_in_memory_are_those_that_the_model_counts(
     layers: int, kv: int, experts: int, width: int, precision: str
 ) -> None:
     """Every tensor of a random architecture against `capacity`, which estimates go by."""
-    shape: dict[str, Any] = dict(layers=layers, kv_heads=kv)
+    shape: dict[str, Any] = {"layers": layers, "kv_heads": kv}
     drawn = mixture(**shape, hidden=16 * width) if experts else tiny(**shape, hidden=16 * width)
     weights = _decoder.make(drawn, precision, "meta", seed=0)
     main = [t for t in weights.tensors() if t.dtype is not torch.float32]
@@ -225,5 +237,5 @@ def test_real_architectures_have_the_weights_their_publishers_count(name: str) -
 
 def test_another_family_is_refused() -> None:
     for name in ("gpt-j-6b", "gpt-oss-20b"):
-        with pytest.raises(CannotMeasure, match="family|several kinds"):
+        with pytest.raises(CannotMeasure, match=r"family|several kinds"):
             _decoder.make(KNOWN.model(name), "bf16", "meta", seed=0)

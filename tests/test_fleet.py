@@ -50,7 +50,9 @@ def test_the_ranks_of_a_host_become_one_record() -> None:
 
 def test_a_host_with_one_rank_keeps_its_record() -> None:
     alone = record("a", measurement(1e12))
-    assert fleet.merged([(0, 0, alone)]) == (alone,)
+    (found,) = fleet.merged([(0, 0, alone)])
+    assert (found.id, found.measurements) == (alone.id, alone.measurements)
+    assert (found.environment["ranks"], found.environment["host"]) == ("1", "1 of 1")
 
 
 def test_one_slow_gpu_is_named_with_its_host_and_share() -> None:
@@ -102,3 +104,16 @@ def test_a_slow_link_between_two_ranks_is_named() -> None:
     (found,) = fleet.slow([record("a", *pairs)])
     assert "the link between ranks 1 and 3 of a is slow" in found.fact
     assert "in one direction" in found.fact
+
+
+def test_links_inside_a_host_and_between_hosts_are_no_peers() -> None:
+    def pair(source: int, rate: float) -> Measurement:
+        ends = {"source": source, "target": source + 1, "directions": 1, "bytes": 2**30}
+        more = {"collective": collectives.PAIR, "dtype": "bf16", "ranks": 16, "hosts": 2}
+        return measurement(rate, "collectives", **more, **ends)
+
+    pairs = [pair(source, 0.04e12 if source == 7 else 0.4e12) for source in range(15)]
+    assert fleet.slow([record("a", *pairs)]) == ()
+    pairs[11] = pair(11, 0.2e12)
+    (found,) = fleet.slow([record("a", *pairs)])
+    assert "ranks 11 and 12 (host 2)" in found.fact

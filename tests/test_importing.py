@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gpubench import catalogue, cli, importing, records
+from gpubench import catalogue, cli, importing, index, records
 from gpubench.errors import RecordError, UnknownName
 from gpubench.measuring import timing
 from gpubench.records import RunRecord
@@ -368,7 +368,7 @@ def test_an_import_leaves_a_record_that_names_the_file_by_its_hash(tmp_path: Pat
     assert record.environment["imported_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert str(saved) in result.output
     assert "366" in result.output
-    assert records.latest(results) == (record,)
+    assert index.latest(results) == (record,)
 
 
 def test_a_file_that_is_cut_off_exits_with_2_and_leaves_nothing(tmp_path: Path) -> None:

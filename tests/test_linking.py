@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +17,8 @@ from gpubench.catalogue import Catalogue
 from gpubench.errors import CannotMeasure
 from gpubench.launching import Gathered
 from gpubench.measuring import Device, nccl_log
-from gpubench.model import Block, Case, Measurement
-from gpubench.records import RunRecord
+from gpubench.model import Block, Measurement
+from gpubench.records import RunRecord, case_key
 
 GIB = 2**30
 H200 = Device("cuda", "NVIDIA H200", accelerator="nvidia-h200-sxm", memory_free=140 * GIB)
@@ -38,19 +39,30 @@ def request(**more: Any) -> Request:
 
 
 class Launch:
-    """Plays `measured_by_ranks`: notes what is asked, and answers with one all-reduce."""
+    """Plays `measured_by_ranks`: notes what is asked, and answers with all that is missing of the
+    plan, but for the cases in `without`.
+    """
 
-    def __init__(self, problem: str = "", log: str = "") -> None:
-        self.problem, self.log = problem, log
+    def __init__(
+        self, problem: str = "", log: str = "", without: tuple[int, ...] = (), on: Device = H200
+    ) -> None:
+        self.problem, self.log, self.without, self.on = problem, log, without, on
         self.asked: list[dict[str, Any]] = []
 
-    def __call__(self, count: int, device: str, *_: Any, **more: Any) -> Gathered:
+    def __call__(self, count: int, device: str, suite: str, *_: Any, **more: Any) -> Gathered:
         self.asked.append({"count": count, "device": device, **more})
-        off = {"nvls": "off"} if "variables" in more and not more.get("once") else {}
-        parameters = {"collective": "all_reduce", "bytes": GIB, "dtype": "bf16", "hosts": 1}
-        case = Case("collectives", "nccl", {**parameters, "ranks": count, **off})
-        found = Measurement(case, 1, collectives.work(case.parameters), (Block((4e-3,)),), 1, 0.0)
-        record = RunRecord("x", "2026", "", {}, measurements=(found,))
+        switch = "NCCL_NVLS_ENABLE" not in more["variables"]
+        planned = collectives.plan(collectives.prospect(self.on, count, switch), suite)
+        before = more["before"].measurements if more.get("before") else ()
+        kept = {case_key(m.case, m.phase): m for m in before}
+        for one in planned:
+            work = collectives.work(one.case.parameters)
+            found = Measurement(one.case, 1, work, (Block((4e-3,)),), 1, 0.0)
+            if one.case.parameters["bytes"] not in self.without:
+                kept.setdefault(case_key(one.case, found.phase), found)
+        record = RunRecord("x", "2026", "", {}, measurements=tuple(kept.values()))
+        if more.get("keep"):
+            more["keep"](record)
         return Gathered(record, self.problem, self.log)
 
 
@@ -61,16 +73,54 @@ def test_each_gpu_of_the_host_is_a_rank_and_large_sums_are_taken_without_the_swi
     launch = Launch(
         log=f"AllReduce: {GIB} Bytes -> Algo NVLS proto SIMPLE channel{{Lo..Hi}}={{0..15}}"
     )
-    record = linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch)
+    record = linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch=launch)
     assert [asked["count"] for asked in launch.asked] == [8, 8, 8]
     assert launch.asked[1]["once"]
     assert launch.asked[1]["variables"] == nccl_log.VARIABLES
-    assert launch.asked[2]["variables"] == {"NCCL_NVLS_ENABLE": "0"}
-    first, second = record.measurements
-    assert first.choices == {"algorithm": "NVLS", "protocol": "SIMPLE"}
-    assert second.case.parameters["nvls"] == "off"
-    assert second.choices == {}
+    off = {"NCCL_NVLS_ENABLE": "0", "GPUBENCH_WITHOUT_SWITCH": "1"}
+    assert launch.asked[2]["variables"] == off
+    told = [m for m in record.measurements if m.choices]
+    assert {m.case.parameters["bytes"] for m in told} == {GIB}
+    assert told[0].choices == {"algorithm": "NVLS", "protocol": "SIMPLE"}
+    again = [m for m in record.measurements if m.case.parameters.get("nvls") == "off"]
+    assert again
+    assert not any(m.choices for m in again)
     assert record.failures == {}
+
+
+def test_whoever_keeps_the_library_from_the_switch_is_not_asked_twice(
+    gpus: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus(8)
+    monkeypatch.setenv("NCCL_NVLS_ENABLE", "0")
+    launch = Launch()
+    linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch=launch)
+    assert not any("GPUBENCH_WITHOUT_SWITCH" in asked["variables"] for asked in launch.asked)
+
+
+def test_what_the_ranks_found_is_saved_while_they_go_on(gpus: Callable[[int], None]) -> None:
+    gpus(2)
+    saved: list[RunRecord] = []
+    record = linking.with_links(
+        RECORD, H200, request(device="cuda"), lambda _: None, saved.append, Launch()
+    )
+    assert len(saved) == 4  # twice by the ranks, twice when they had ended
+    assert saved[-1] == record
+    assert 0 < len(saved[0].measurements) < len(record.measurements)
+
+
+def test_a_record_is_continued_with_what_it_lacks(gpus: Callable[[int], None]) -> None:
+    gpus(2)
+    part = Launch(problem="rank 1: gone", without=(8,))
+    given = (H200, request(device="cuda"), lambda _: None)
+    record = linking.with_links(RECORD, *given, launch=part)
+    assert record.failures == {"collectives": "rank 1: gone"}
+    rest = Launch()
+    whole = linking.with_links(replace(record, failures={}), *given, launch=rest)
+    assert len(rest.asked[0]["before"].measurements) == len(record.measurements)
+    assert 8 in {m.case.parameters["bytes"] for m in whole.measurements}
+    keys = [case_key(m.case, m.phase) for m in whole.measurements]
+    assert len(keys) == len(set(keys))
 
 
 def test_without_a_switch_that_reduces_nothing_is_taken_twice(
@@ -78,16 +128,16 @@ def test_without_a_switch_that_reduces_nothing_is_taken_twice(
 ) -> None:
     gpus(8)
     a100 = Device("cuda", "A100", accelerator="nvidia-a100-80gb-sxm4", memory_free=70 * GIB)
-    launch = Launch()
-    linking.with_links(RECORD, a100, request(device="cuda"), lambda _: None, launch)
-    assert ["variables" in asked for asked in launch.asked] == [False, True]
+    launch = Launch(on=a100)
+    linking.with_links(RECORD, a100, request(device="cuda"), lambda _: None, launch=launch)
+    assert [bool(asked["variables"]) for asked in launch.asked] == [False, True]
     assert launch.asked[1]["once"]
 
 
 def test_one_gpu_is_an_answer_and_no_failure(gpus: Callable[[int], None]) -> None:
     gpus(1)
     launch = Launch()
-    record = linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch)
+    record = linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch=launch)
     assert launch.asked == []
     assert record.failures == {}
     assert [caution.fact for caution in record.cautions] == [collectives.NEEDS_TWO]
@@ -104,9 +154,9 @@ def test_why_the_ranks_ended_is_a_failure_beside_what_they_left(
 ) -> None:
     gpus(2)
     launch = Launch(problem="rank 1: out of memory")
-    record = linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch)
+    record = linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch=launch)
     assert record.failures == {"collectives": "rank 1: out of memory"}
-    assert len(record.measurements) == 1
+    assert record.measurements
 
 
 def test_a_record_that_has_its_collectives_is_not_measured_again(
@@ -114,9 +164,10 @@ def test_a_record_that_has_its_collectives_is_not_measured_again(
 ) -> None:
     gpus(2)
     launch = Launch()
-    record = linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch)
+    record = linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch=launch)
     again = Launch()
-    assert linking.with_links(record, H200, request(device="cuda"), lambda _: None, again) == record
+    asked = request(device="cuda")
+    assert linking.with_links(record, H200, asked, lambda _: None, launch=again) == record
     assert again.asked == []
 
 

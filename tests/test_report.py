@@ -18,6 +18,7 @@ from gpubench.contradictions import Contradiction
 from gpubench.judgement import Judgement, judge_all
 from gpubench.model import Article, Citation, Claim, Claimed, Evidence, OutOfScope, Verdict
 from gpubench.report import json as report_json
+from gpubench.report import lines as report_lines
 from gpubench.report import markdown, table, terminal, wording
 from gpubench.report.findings import Findings, Made
 from gpubench.verdict import judge, set_aside
@@ -152,7 +153,7 @@ def test_a_long_sweep_shows_a_dozen_lines_and_counts_the_rest() -> None:
     many = [found(4e12 + i * 1e10, conditions={"batch": i + 1}) for i in range(100)]
     text = markdown.claim_section(judge(claim(), many), claim(), {})
     rows = [line for line in text.splitlines() if "| catalogue" in line]
-    assert len(rows) == markdown.MOST_ROWS
+    assert len(rows) == report_lines.MOST_ROWS
     assert "4 TB/s" in rows[0]
     assert "4.99 TB/s" in rows[-1]
     assert "88 more like these" in text

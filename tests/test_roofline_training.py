@@ -20,6 +20,7 @@ H100, H200, H20 = (
     for name in ("nvidia-h100-sxm5", "nvidia-h200-sxm", "nvidia-h20-96gb")
 )
 JOB = training.Job(GPT3, "bf16", 1024, 1, 2048)
+SPLIT = replace(JOB, tensor=8, pipeline=2)
 
 
 def test_gpt_3_takes_3_15e23_flop() -> None:
@@ -68,7 +69,7 @@ def test_an_h20_trains_four_to_six_times_slower_than_an_h200() -> None:
 
 
 def test_a_slower_network_costs_time_only_in_communication() -> None:
-    fast, slow = (training.step(H100, replace(JOB, network=rate), MID) for rate in (50e9, 5e9))
+    fast, slow = (training.step(H100, replace(SPLIT, network=rate), MID) for rate in (50e9, 5e9))
     assert slow.time.compute == fast.time.compute
     assert slow.time.wire > fast.time.wire
     assert slow.communication_s > 5 * slow.network_s / 10
@@ -120,7 +121,7 @@ def test_devices_that_share_a_sequence_divide_its_work() -> None:
 
 
 def test_sharded_weights_travel_for_every_micro_batch() -> None:
-    job = training.Job(LLAMA, "bf16", 64, 1, 4096, batch=256, sharded=True, network=12.5e9)
+    job = training.Job(LLAMA, "bf16", 64, 1, 4096, "full", batch=256, tensor=1, sharded=True)
     near, far = (training.step(H100, replace(job, network=rate), MID) for rate in (50e9, 5e9))
     assert far.time.wire > 3 * near.time.wire
     assert far.time.compute == near.time.compute
@@ -160,3 +161,41 @@ def test_more_of_anything_never_trains_slower(names: tuple[str, ...], job: train
     more = replace(H100, figures=figures)
     before, after = (training.step(part, job, MID).time.seconds for part in (H100, more))
     assert after <= before
+
+
+def test_what_is_not_stated_is_split_in_the_fastest_way_that_fits() -> None:
+    # 16-bit weights and gradients of 70B are 282 GB, beside moments and activations.
+    job = training.Job(LLAMA, "bf16", 64, 1, 4096, "full")
+    for part, least in ((H100, 4), (H200, 4)):
+        tried = training._that_fit(part, job, MID)
+        assert min(one.tensor * one.pipeline for one in tried) >= least
+        best = training.step(part, job, MID)
+        rates = [
+            one.tokens / one.time.seconds
+            for each in tried
+            for one in (training.step(part, each, MID),)
+        ]
+        assert best.tokens / best.time.seconds == max(rates)
+
+
+@pytest.mark.parametrize("name", ["llama-2-7b", "llama-2-70b", "gpt-3-175b", "qwen3-30b-a3b"])
+@pytest.mark.parametrize("recomputation", training.RECOMPUTATION)
+def test_a_larger_memory_never_trains_slower(name: str, recomputation: str) -> None:
+    more = replace(H100.figures["memory_capacity"], value=Quantity(160e9, "B"))
+    larger = replace(H100, figures={**H100.figures, "memory_capacity": more})
+    for gpus in (64, 1024):
+        job = training.Job(CATALOGUE.model(name), "bf16", gpus, 1, 2048, recomputation)
+        try:
+            before = training.step(H100, job, MID)
+        except DoesNotFit:
+            continue
+        after = training.step(larger, job, MID)
+        assert after.time.seconds / after.tokens <= 1.001 * before.time.seconds / before.tokens
+
+
+def test_a_small_model_gains_little_by_a_larger_memory() -> None:
+    # Its state need not be split by more than its optimizer on either part.
+    job = training.Job(CATALOGUE.model("llama-2-7b"), "fp8", 64, 4, 4096, "full")
+    small, large = (training.step(part, job, MID) for part in (H100, H200))
+    assert small.tensor_parallel == large.tensor_parallel == 1
+    assert 1.0 <= small.time.seconds / large.time.seconds < 1.1

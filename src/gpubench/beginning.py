@@ -20,7 +20,8 @@ class Request:
 
     `device` is "auto", "none", "cpu" or "cuda[:N]"; `suite` names a plan of `measuring.PLANS`;
     `only` names claims to judge and `benchmarks` what to measure, all of them if empty; `resume` is
-    the id of a record that was cut short, or its beginning.
+    the id of a record that was cut short, or its beginning; `memory_limit` are bytes of memory to
+    do with, as on a smaller part, 0 for all.
     """
 
     claims: Path
@@ -33,6 +34,7 @@ class Request:
     resume: str = ""
     benchmarks: tuple[str, ...] = ()
     ranks: int = 0
+    memory_limit: int = 0
 
 
 def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | None]:
@@ -43,6 +45,8 @@ def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | N
         RecordError: no such record.
     """
     device = measuring.find(request.device, catalogue.accelerator)
+    if device and request.memory_limit:
+        device = measuring.limited(device, request.memory_limit)
     if request.resume:
         return _resumed(request, device), device
     record = RunRecord(
@@ -57,9 +61,10 @@ def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | N
     if device is None:
         return record, None
     told = provenance.facts(device, request.seed, request.redact)
+    within = {"memory_limit": str(device.memory_limit)} if device.memory_limit else {}
     return replace(
         record,
-        environment={**record.environment, **told},
+        environment={**record.environment, **told, **within},
         suite=request.suite,
         cautions=device.problems,
         device_figures=_figures(device),
@@ -77,6 +82,12 @@ def _resumed(request: Request, device: Device | None) -> RunRecord:
         raise CannotMeasure(
             f"{path} was measured on {record.device}, and here is {here}: "
             "continue on that device, or start a new run without --resume"
+        )
+    before, now = record.environment.get("memory_limit", "0"), str(device.memory_limit)
+    if before != now:
+        raise CannotMeasure(
+            f"{path} was measured within {before} bytes of memory (0 for all of it), and now it is "
+            f"{now}: say --memory-limit as then, or start a new run without --resume"
         )
     for name, before in record.environment.items():
         if name in _SAME and before not in (known := _known(name, device)):
@@ -105,7 +116,7 @@ def with_allocatable(record: RunRecord, device: Device) -> RunRecord:
     Raises DeviceLost.
     """
     figures = record.device_figures
-    if "memory_capacity" not in figures or _ALLOCATABLE in figures:
+    if "memory_capacity" not in figures or _ALLOCATABLE in figures or device.memory_limit:
         return record
     try:
         found = measuring.allocatable_bytes(device)

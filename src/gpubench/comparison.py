@@ -1,14 +1,23 @@
-"""Two records, case by case: how much the second differs, and whether that is noise."""
+"""Two records, case by case: what differs between their machines, how much the second is faster,
+and whether that is noise. What must not be compared is named with the reason.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from gpubench import benchmarks
 from gpubench.measuring import timing
 from gpubench.model import Measurement
 from gpubench.records import RunRecord, case_key
 from gpubench.stats import MedianInterval
+
+MARGIN = 0.01
+"""Rates this near to each other are called the same."""
+
+Outcome = Literal["same", "faster", "slower", "cannot tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +39,126 @@ class Pair:
         return self.first.mid / self.second.mid - 1
 
     @property
+    def ratio(self) -> tuple[float, float, float]:
+        """Least, middle and largest rate of the second over the first, by both intervals."""
+        return (
+            self.first.low / self.second.high,
+            self.first.mid / self.second.mid,
+            self.first.high / self.second.low,
+        )
+
+    @property
     def apart(self) -> bool:
         """Whether the two intervals do not touch."""
         return self.first.high < self.second.low or self.second.high < self.first.low
 
+    def outcome(self, margin: float = MARGIN) -> Outcome:
+        """Of the second beside the first: the same where the whole interval of the ratio lies
+        within the margin, faster or slower where it lies on one side of 1 and its middle beyond the
+        margin, and otherwise more than these intervals can tell.
+        """
+        low, middle, high = self.ratio
+        if 1 - margin <= low and high <= 1 + margin:
+            return "same"
+        if low > 1 and middle > 1 + margin:
+            return "faster"
+        if high < 1 and middle < 1 - margin:
+            return "slower"
+        return "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A case that must not be compared, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A fact of the two environments that is not equal; "" where a record does not tell it."""
+
+    name: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two records side by side."""
+
+    differences: tuple[Difference, ...]
+    pairs: tuple[Pair, ...]
+    refused: tuple[Refused, ...]
+
+
+def compare(one: RunRecord, other: RunRecord) -> Comparison:
+    """Every case of both records, compared or refused, in the order of the first."""
+    return Comparison(
+        tuple(_differences(one, other)), pairs(one, other), tuple(_refused(one, other))
+    )
+
 
 def pairs(one: RunRecord, other: RunRecord) -> tuple[Pair, ...]:
-    """Every case that both records hold, in the order of the first."""
+    """Every case that both records hold and that may be compared, in the order of the first."""
     found = _by_case(other)
     return tuple(
         Pair(
-            key[0],
+            key,
             timing.of(measured).seconds,
             timing.of(found[key]).seconds,
             benchmarks.is_evidence(measured.case),
         )
         for key, measured in _by_case(one).items()
-        if key in found
+        if key in found and not _why_not(measured, found[key])
     )
 
 
-def _by_case(record: RunRecord) -> dict[tuple[str, int], Measurement]:
-    return {
-        (case_key(m.case, m.phase), m.version): m
-        for m in record.measurements
-        if m.complete and m.blocks
-    }
+def _why_not(one: Measurement, other: Measurement) -> str:
+    """Why two measurements of one case must not be compared; "" when they may."""
+    if one.version != other.version:
+        return f"measured by version {one.version} and by version {other.version} of its benchmark"
+    for name, found in (("first", one), ("second", other)):
+        for caution in found.cautions:
+            if caution.code == "implausible":
+                return f"implausible in the {name}: {caution.fact}"
+    return ""
+
+
+def _refused(one: RunRecord, other: RunRecord) -> Iterator[Refused]:
+    first, second = _by_case(one), _by_case(other)
+    for key, measured in first.items():
+        if key in second and (why := _why_not(measured, second[key])):
+            yield Refused(key, why)
+    for here, there, where in ((first, other, "second"), (second, one, "first")):
+        absent = second if here is first else first
+        for key in here:
+            if key not in absent:
+                yield Refused(key, _absent(key, there, where))
+
+
+def _absent(key: str, record: RunRecord, where: str) -> str:
+    if key in record.failures:
+        return f"failed in the {where}: {record.failures[key]}"
+    if any(case_key(m.case, m.phase) == key for m in record.measurements):
+        return f"cut short in the {where}"
+    return f"not in the {where}"
+
+
+_NOT_SHOWN = ("seed", "imported_file", "imported_sha256")
+# A machine's name or the card's number differ between any two machines, and are worth knowing all
+# the same; what differs between any two runs is not.
+
+
+def _differences(one: RunRecord, other: RunRecord) -> Iterator[Difference]:
+    first = {"device": one.device, "suite": one.suite, **one.environment}
+    second = {"device": other.device, "suite": other.suite, **other.environment}
+    for name in {**first, **second}:
+        told = first.get(name, ""), second.get(name, "")
+        if told[0] != told[1] and name not in _NOT_SHOWN:
+            yield Difference(name, *told)
+
+
+def _by_case(record: RunRecord) -> dict[str, Measurement]:
+    return {case_key(m.case, m.phase): m for m in record.measurements if m.complete and m.blocks}

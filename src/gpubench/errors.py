@@ -43,6 +43,8 @@ class UnknownName(GpubenchError):
 class MissingFigure(GpubenchError):
     """The catalogue knows the part, but nobody has published this figure of it."""
 
+    exit_code = 3
+
 
 class CatalogueError(GpubenchError):
     """A catalogue file that contradicts itself or names something it does not hold."""

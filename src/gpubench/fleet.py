@@ -7,11 +7,11 @@ all but equal, the second alone one that varies anyway.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from gpubench import stats
+from gpubench import benchmarks, stats
 from gpubench.benchmarks import collectives
 from gpubench.measuring import timing
 from gpubench.model import Case, Caution, Measurement
@@ -45,11 +45,14 @@ def merged(ranks: Sequence[tuple[int, int, RunRecord]]) -> tuple[RunRecord, ...]
     A case of a host with several ranks gets the parameter "gpu".
     """
     ordered = sorted(ranks, key=lambda one: one[:2])
-    return tuple(_host(list(group)) for _, group in groupby(ordered, key=lambda one: one[0]))
+    hosts = [list(group) for _, group in groupby(ordered, key=lambda one: one[0])]
+    return tuple(_host(each, len(hosts)) for each in hosts)
 
 
-def _host(ranks: Sequence[tuple[int, int, RunRecord]]) -> RunRecord:
+def _host(ranks: Sequence[tuple[int, int, RunRecord]], hosts: int) -> RunRecord:
     first = ranks[0][2]
+    told = {"ranks": str(len(ranks)), "host": f"{ranks[0][0] + 1} of {hosts}"}
+    first = replace(first, environment={**first.environment, **told})
     if len(ranks) == 1:
         return first
     cautions = dict.fromkeys(caution for _, _, record in ranks for caution in record.cautions)
@@ -81,6 +84,93 @@ def slow(records: Sequence[RunRecord]) -> tuple[Slow, ...]:
     """The GPUs and links of these hosts that are slower than their like, slowest first."""
     found = [*_slow_devices(records), *_slow_pairs(records)]
     return tuple(sorted(found, key=lambda one: one.of_median))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A record among others: its rates over the medians of all, their median and the least, and in
+    which case that was. `cases` counts those that at least one other record holds.
+    """
+
+    record: RunRecord
+    cases: int
+    median: float
+    least: float
+    case: str
+
+
+def standings(records: Sequence[RunRecord]) -> tuple[Standing, ...]:
+    """How each record stands among all, those furthest below first."""
+    rates: dict[str, dict[str, list[float]]] = {}
+    for record in records:
+        for found in _whole(record):
+            if benchmarks.is_evidence(found.case) or found.case.benchmark == "collectives":
+                rates.setdefault(_like(found), {}).setdefault(record.id, []).append(_rate(found))
+    shared = {case: by for case, by in rates.items() if len(by) > 1}
+    middles = {
+        case: stats.median([rate for each in by.values() for rate in each])
+        for case, by in shared.items()
+    }
+    found_all = [_standing(record, shared, middles) for record in records]
+    return tuple(sorted(found_all, key=lambda each: each.least))
+
+
+def _standing(
+    record: RunRecord,
+    shared: Mapping[str, Mapping[str, Sequence[float]]],
+    middles: Mapping[str, float],
+) -> Standing:
+    shares = [
+        (min(by[record.id]) / middles[case], case) for case, by in shared.items() if record.id in by
+    ]
+    if not shares:
+        return Standing(record, 0, 1.0, 1.0, "no case in common")
+    least, case = min(shares)
+    return Standing(record, len(shares), stats.median([s for s, _ in shares]), least, case)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One case of one machine over time, as rates in `unit`: the first, the newest, the one before
+    that, the best.
+    """
+
+    case: str
+    count: int
+    unit: str
+    first: float
+    before: float
+    last: float
+    best: float
+
+
+def history(records: Sequence[RunRecord]) -> tuple[Step, ...]:
+    """Every case that at least two of these records hold; they are of one machine, oldest first."""
+    cases: dict[str, list[tuple[float, str]]] = {}
+    for record in records:
+        for found in _whole(record):
+            if benchmarks.is_evidence(found.case) or found.case.benchmark == "collectives":
+                key = case_key(found.case, found.phase)
+                cases.setdefault(key, []).append((_rate(found), _unit(found)))
+    return tuple(
+        Step(
+            case=key,
+            count=len(rated),
+            unit=rated[-1][1],
+            first=rated[0][0],
+            before=rated[-2][0],
+            last=rated[-1][0],
+            best=max(rate for rate, _ in rated),
+        )
+        for key, rated in cases.items()
+        if len(rated) > 1
+    )
+
+
+def _like(found: Measurement) -> str:
+    """What measurements of several GPUs have in common: all but the GPU."""
+    parameters = {k: v for k, v in found.case.parameters.items() if k != GPU}
+    return case_key(replace(found.case, parameters=parameters), found.phase)
 
 
 def marked(records: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
@@ -115,8 +205,7 @@ def _slow_devices(records: Sequence[RunRecord]) -> list[Slow]:
             if found.case.benchmark == "collectives":
                 continue
             gpu = found.case.parameters.get(GPU, 0)
-            parameters = {k: v for k, v in found.case.parameters.items() if k != GPU}
-            key = case_key(replace(found.case, parameters=parameters), found.phase)
+            key = _like(found)
             cases.setdefault(key, []).append((record, f"GPU {gpu}", _rate(found)))
             units[key] = _unit(found)
     return [one for key, rated in cases.items() for one in _below(rated, key, units[key])]
@@ -128,11 +217,19 @@ def _slow_pairs(records: Sequence[RunRecord]) -> list[Slow]:
         kinds: dict[str, list[_Rated]] = {}
         for measured in _whole(record):
             p = measured.case.parameters
-            if p.get("collective") != collectives.PAIR:
+            if p.get("collective") != collectives.PAIR or "source" not in p:
                 continue
+            hosts = p.get("hosts", 1)
+            one, other = (p[e] * hosts // p.get("ranks", 1) for e in ("source", "target"))
             what = f"the link between ranks {p['source']} and {p['target']}"
+            where = ""
+            if hosts > 1:  # links inside a host and between hosts are no peers
+                where = "inside a host " if one == other else "between hosts "
+                what += (
+                    f" (host {one + 1})" if one == other else f" (hosts {one + 1} and {other + 1})"
+                )
             ways = "one direction" if p["directions"] == 1 else "both directions"
-            kind = f"copies of {show(Quantity(p['bytes'], 'B'))} in {ways}"
+            kind = f"copies {where}of {show(Quantity(p['bytes'], 'B'))} in {ways}"
             kinds.setdefault(kind, []).append((record, what, _rate(measured)))
         found += [one for kind, rated in kinds.items() for one in _below(rated, kind, "B/s")]
     return found

@@ -4,13 +4,15 @@ then all measure what joins them, and the first one keeps a record of every host
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from gpubench import beginning, campaign, fleet, linking, ranks, records
 from gpubench.beginning import Request
 from gpubench.catalogue import Catalogue
-from gpubench.errors import CannotMeasure, DeviceLost
+from gpubench.errors import CannotMeasure, DeviceLost, RecordError
 from gpubench.measuring import Device
 from gpubench.measuring.group import Group, Place
 from gpubench.records import RunRecord
@@ -19,31 +21,93 @@ Say = Callable[[str], None]
 
 
 def measured(
-    request: Request, where: Place, catalogue: Catalogue, say: Say, tick: Say | None
+    request: Request,
+    where: Place,
+    catalogue: Catalogue,
+    say: Say,
+    tick: Say | None,
+    end: Say | None = None,
 ) -> tuple[RunRecord, ...]:
-    """A record of every host, on rank 0; nothing on the others.
+    """A record of every host, saved by rank 0; nothing on the others.
 
-    The GPUs of a host are measured at the same time, as they would work.
+    The GPUs of a host are measured at the same time, as they would work. Each rank saves its own
+    record as it goes on; it is removed once rank 0 has saved what all found, and stays when a rank
+    is gone. `end` ends the process when its device never answers; see run.execute.
 
     Raises:
-        CannotMeasure: the ranks do not meet, or one is gone; what rank 0 had is saved.
+        CannotMeasure: the ranks do not meet, or differ, or a results folder cannot be written.
     """
     if request.resume:
         raise CannotMeasure("ranks cannot continue a record: start them without --resume")
     kind = _kind(request)
-    device, group = ranks.join(where, kind)
+    names = ", ".join(request.benchmarks) or "all benchmarks"
+    asked = f"{request.suite} suite, seed {request.seed}, {names}"
+    device, group = ranks.join(where, kind, asked)
+    mine = _Own(request)
     record, _ = beginning.begun(replace(request, device=device.torch_name), catalogue)
+    group.together(mine.problem(record))
     tell = say if where.rank == 0 else _silent
-    record = _alone(record, device, request, group, tell, tick)
+    record = _alone(record, device, request, mine, tell, tick, end)
     problem = ""
-    if not request.benchmarks or linking.NAME in request.benchmarks:
-        record, problem = _together(record, device, request, group, tell)
-    found = group.gather((where.host, where.local_rank, record)) if not problem else None
-    group.leave()
+    try:
+        group.wait_long()
+        if not request.benchmarks or linking.NAME in request.benchmarks:
+            record, problem = _together(record, device, request, group, mine, tell)
+    except DeviceLost as error:
+        problem = str(error)
+        record = replace(record, failures={**record.failures, linking.NAME: problem})
+    if problem:
+        mine.save(record)
+        return fleet.merged([(where.host, where.local_rank, record)]) if where.rank == 0 else ()
+    return _kept(record, where, group, mine)
+
+
+def _kept(record: RunRecord, where: Place, group: Group, mine: _Own) -> tuple[RunRecord, ...]:
+    """The record of every host, saved by rank 0 before the others remove their own."""
+    told = group.gather((where.host, where.local_rank, record))
+    found: tuple[RunRecord, ...] = ()
+    if where.rank == 0:
+        found = fleet.marked(fleet.merged(told))
+        for each in found:
+            records.write(each, mine.request.results)
+    group.barrier()
     if where.rank != 0:
-        return ()
-    told = [(where.host, where.local_rank, record)] if found is None else found
-    return fleet.marked(fleet.merged(told))
+        mine.forget()
+    group.leave()
+    return found
+
+
+class _Own:
+    """This rank's record as it is saved."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._path: Path | None = None
+        self._text = ""
+
+    def problem(self, record: RunRecord) -> CannotMeasure | None:
+        """Why the record could not be saved here, if so."""
+        try:
+            records.check_writable(self.request.results / record.accelerator)
+        except RecordError as error:
+            return CannotMeasure(str(error))
+        return None
+
+    def save(self, record: RunRecord) -> None:
+        """Save it in place of its earlier state. Raises CannotMeasure."""
+        try:
+            self._path = records.write(record, self.request.results)
+        except RecordError as error:
+            raise CannotMeasure(f"{error}; the run ends here") from None
+        self._text = records.text(record)
+
+    def forget(self) -> None:
+        """Remove it, unless rank 0 has put that of the whole host in its place: a host's record has
+        the name of its first rank's, and hosts may share a folder.
+        """
+        with contextlib.suppress(OSError):
+            if self._path and self._path.read_text("utf-8") == self._text:
+                self._path.unlink()
 
 
 def _kind(request: Request) -> str:
@@ -66,9 +130,10 @@ def _alone(
     record: RunRecord,
     device: Device,
     request: Request,
-    group: Group,
+    mine: _Own,
     say: Say,
     tick: Say | None,
+    end: Say | None,
 ) -> RunRecord:
     """The record with this rank's own device. A device that fails is kept as a failure, so that
     the other ranks are told which one it was.
@@ -80,18 +145,17 @@ def _alone(
 
     def save(state: RunRecord) -> None:
         kept[0] = state
+        mine.save(state)
 
     try:
-        record = campaign.measure_all(record, device, save, say, tick, own)
+        return campaign.measure_all(record, device, save, say, tick, own, end)
     except CannotMeasure as error:
         failed = {**kept[0].failures, device.torch_name: str(error)}
-        record = replace(kept[0], failures=failed)
-    group.wait_long()
-    return record
+        return replace(kept[0], failures=failed)
 
 
 def _together(
-    record: RunRecord, device: Device, request: Request, group: Group, say: Say
+    record: RunRecord, device: Device, request: Request, group: Group, mine: _Own, say: Say
 ) -> tuple[RunRecord, str]:
     """The record with the collectives, kept by the first rank of the first host; and a problem."""
     empty = RunRecord(
@@ -103,20 +167,20 @@ def _together(
         seed=request.seed,
         complete=False,
     )
-    kept, problem = [empty], ""
+    kept, problem = [record], ""
 
     def save(state: RunRecord) -> None:
-        kept[0] = state
+        if group.place.rank == 0:
+            every = (*record.measurements, *(m for m in state.measurements if m.complete))
+            failures = {**record.failures, **state.failures}
+            kept[0] = replace(record, measurements=every, failures=failures)
+            mine.save(kept[0])
 
     joined = replace(device, group=group)
     try:
         campaign.measure_all(empty, joined, save, say, None, (linking.NAME,))
     except DeviceLost as error:
         problem = str(error)
-    if group.place.rank != 0:
-        return record, problem
-    failures = {**record.failures, **kept[0].failures}
-    if problem:
-        failures[linking.NAME] = problem
-    every = (*record.measurements, *(m for m in kept[0].measurements if m.complete))
-    return replace(record, measurements=every, failures=failures), problem
+        failures = {**kept[0].failures, linking.NAME: problem}
+        kept[0] = replace(kept[0], failures=failures)
+    return kept[0], problem

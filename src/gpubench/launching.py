@@ -26,6 +26,7 @@ from gpubench.measuring.group import TIMEOUT_S
 from gpubench.records import RunRecord
 
 RECORD = "rank-0.json"
+BEFORE = "before.json"
 FAILED = "failed-"
 _LOG = "nccl.log"
 
@@ -59,6 +60,8 @@ def measured_by_ranks(
     say: Say = lambda _: None,
     variables: Mapping[str, str] | None = None,
     once: bool = False,
+    before: RunRecord | None = None,
+    keep: Callable[[RunRecord], None] = lambda _: None,
     silence_s: float = SILENCE_S,
     entry: Sequence[str] = ("-m", "gpubench", "rank"),
 ) -> Gathered:
@@ -68,6 +71,9 @@ def measured_by_ranks(
         device: "cpu", or "cuda" for a GPU each.
         variables: added to the environment of every rank, such as NCCL's.
         once: run each collective once and time nothing.
+        before: a record whose measurements need not be made again.
+        keep: is given rank 0's record whenever there is more in it, so that nothing is lost when
+            this process ends.
         entry: what Python is to run as a rank, a module or a script.
 
     Raises:
@@ -77,16 +83,32 @@ def measured_by_ranks(
         folder = Path(name)
         asked = ["--device", device, "--suite", suite, "--seed", str(seed), "--folder", name]
         asked += ["--once"] if once else []
-        said = _Said(say)
+        if before:
+            records.write_text(folder / BEFORE, records.text(before))
+
+        def heard(line: str) -> None:
+            say(line)
+            _keep(folder, keep)
+
+        said = _Said(heard)
         told = {"NCCL_DEBUG_FILE": str(folder / _LOG), **(variables or {})}
         with _started(count, [*entry, *asked], told) as (ranks, stream):
             why = _watched(ranks, stream, said, silence_s)
-        path = folder / RECORD
-        record = records.read(path) if path.exists() else None
+        record = _keep(folder, keep)
         if not why and (ranks.returncode or record is None):
             why = _first_sentence(folder) or _last_words(ranks.returncode, said)
         log = "".join(file.read_text("utf-8", "replace") for file in folder.glob(f"{_LOG}*"))
         return Gathered(record, why, log)
+
+
+def _keep(folder: Path, keep: Callable[[RunRecord], None]) -> RunRecord | None:
+    """Rank 0's record as far as it was saved, handed on; None where it has saved none."""
+    path = folder / RECORD
+    if not path.exists():
+        return None
+    record = records.read(path)
+    keep(record)
+    return record
 
 
 @dataclass
@@ -109,7 +131,7 @@ def _started(
 ) -> Iterator[tuple[subprocess.Popen[bytes], TextIO]]:
     """The launcher with its ranks, and what they say; on leaving, none of them is left."""
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "0"),
+        *(sys.executable, "-c", _LAUNCHER, "--standalone", "--max-restarts", "0"),
         *("--nproc-per-node", str(count), "--monitor-interval", "0.1"),
         *asked,
     ]
@@ -133,6 +155,14 @@ def _started(
         finally:
             _ended(ranks)
 
+
+# torchrun, which the kernel ends when this process is gone, even killed; ranks end with torchrun.
+_LAUNCHER = """\
+import ctypes, runpy, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+runpy.run_module("torch.distributed.run", run_name="__main__", alter_sys=True)
+"""
 
 # One thread a rank unless asked otherwise, as torchrun itself would set, but without its warning.
 _DEFAULTS = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from gpubench import launching, measuring
 from gpubench.beginning import Request
-from gpubench.benchmarks import collectives
+from gpubench.benchmarks import Planned, collectives
 from gpubench.errors import CannotMeasure
 from gpubench.launching import Gathered
 from gpubench.measuring import Device, group, nccl_log
 from gpubench.model import Caution, Measurement
-from gpubench.records import RunRecord
+from gpubench.records import RunRecord, case_key
 
 Say = Callable[[str], None]
 
@@ -22,6 +24,7 @@ _HOST_RANKS = 2
 # On a processor, where gloo stands in for what GPUs would use.
 
 _Launch = Callable[..., Gathered]
+_Save = Callable[[RunRecord], None]
 
 
 def wanted(request: Request, device: Device) -> bool:
@@ -53,36 +56,67 @@ def with_links(
     device: Device,
     request: Request,
     say: Say,
+    save: _Save = lambda _: None,
     launch: _Launch = launching.measured_by_ranks,
 ) -> RunRecord:
     """The record with the collectives of this host, or with the reason why there are none.
 
-    What cannot be measured is a failure in the record; one GPU is none, only an answer.
+    What the record holds already is not measured again. What cannot be measured is a failure in it;
+    one GPU is none, only an answer. `save` is given the record whenever there is more in it.
 
     Raises:
         CannotMeasure: more ranks are asked for than there are GPUs.
         KeyboardInterrupt: interrupted; nothing is left running.
     """
-    if not wanted(request, device) or _has_them(record):
+    if not wanted(request, device):
         return record
     count = ranks(request, device)
     if count < 2:
         told = Caution("one-gpu", collectives.NEEDS_TWO)
-        return replace(record, cautions=(*record.cautions, told))
-    say(f"collectives over {count} ranks")
-    given = (count, device.kind, record.suite, record.seed, say)
-    found = launch(*given)
-    record = _joined(record, found, _choices(found, launch, given))
-    if not found.problem and collectives.plan(
-        collectives.prospect(device, count, switch=False), record.suite
-    ):
-        without = launch(*given, variables={group.SWITCH_VARIABLE: "0"})
-        record = _joined(record, without, {})
+        return record if told in record.cautions else _with(record, told)
+    for switch in (True, False):
+        planned = collectives.plan(collectives.prospect(device, count, switch), record.suite)
+        if not _missing(record, planned) or (not switch and _without_anyway()):
+            continue
+        say(f"collectives over {count} ranks{'' if switch else ', not reducing in the switch'}")
+        given = (count, device.kind, record.suite, record.seed, say)
+        record = _measured(record, given, switch, save, launch)
+        save(record)
+        if NAME in record.failures:
+            break
     return record
 
 
-def _has_them(record: RunRecord) -> bool:
-    return any(found.case.benchmark == NAME for found in record.measurements)
+def _with(record: RunRecord, caution: Caution) -> RunRecord:
+    return replace(record, cautions=(*record.cautions, caution))
+
+
+def _without_anyway() -> bool:
+    """Whether whoever started this process keeps NCCL from the switch; then once is enough."""
+    return os.environ.get(group.SWITCH_VARIABLE) == "0"
+
+
+def _missing(record: RunRecord, planned: Sequence[Planned]) -> bool:
+    """Whether a case of the plan stands neither among the measurements nor the failures."""
+    held = {case_key(m.case, m.phase) for m in record.measurements if m.complete}
+    held |= set(record.failures)
+    return any(case_key(one.case, phase) not in held for one in planned for phase in one.phases)
+
+
+def _measured(
+    record: RunRecord, given: tuple[Any, ...], switch: bool, save: _Save, launch: _Launch
+) -> RunRecord:
+    """The record after ranks have measured what is missing, with or without the switch."""
+    off = {group.SWITCH_VARIABLE: "0", group.AGAIN_VARIABLE: "1"}
+    own = [m for m in record.measurements if m.case.benchmark == NAME and m.complete]
+    before = replace(record, measurements=tuple(own), failures={})
+
+    def keep(found: RunRecord) -> None:
+        save(_joined(record, Gathered(found), {}))
+
+    variables = {} if switch else off
+    found = launch(*given, variables=variables, before=before, keep=keep)
+    return _joined(record, found, _choices(found, launch, given) if switch else {})
 
 
 def _choices(
@@ -100,17 +134,20 @@ def _choices(
 def _joined(
     record: RunRecord, found: Gathered, choices: Mapping[tuple[str, int], nccl_log.Choice]
 ) -> RunRecord:
-    """Both records' measurements and failures; why the ranks ended early is a failure too."""
-    failures = dict(record.failures)
-    measurements: tuple[Measurement, ...] = ()
+    """The record with what the ranks measured and could not measure in place of its collectives;
+    why the ranks ended early is a failure too.
+    """
+    failures = {name: why for name, why in record.failures.items() if name != NAME}
+    kept = record.measurements
     if found.record:
         failures |= found.record.failures
-        measurements = tuple(
-            _told(each, choices) for each in found.record.measurements if each.complete
-        )
+        new = [_told(each, choices) for each in found.record.measurements if each.complete]
+        keys = {case_key(each.case, each.phase) for each in new}
+        kept = tuple(m for m in kept if case_key(m.case, m.phase) not in keys)
+        kept = (*kept, *new)
     if found.problem:
         failures[NAME] = found.problem
-    return replace(record, measurements=(*record.measurements, *measurements), failures=failures)
+    return replace(record, measurements=kept, failures=failures)
 
 
 def _told(found: Measurement, choices: Mapping[tuple[str, int], nccl_log.Choice]) -> Measurement:

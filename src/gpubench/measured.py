@@ -20,12 +20,15 @@ from gpubench.quantities import QUANTITIES
 from gpubench.records import IMPORTED, RunRecord
 from gpubench.roofline import calibration, ceilings
 from gpubench.units import Quantity, show
+from gpubench.workloads import evidence as workloads
 
 
 def from_records(
     claim: Claim, records: Iterable[RunRecord], catalogue: Catalogue
 ) -> Iterator[Evidence]:
     """Everything that records hold about the quantities of a claim's subjects."""
+    records = tuple(records)
+    yield from workloads.from_records(claim, records, catalogue)
     for record, quantity in itertools.product(records, claim.quantities):
         if record.accelerator not in claim.subjects:
             continue
@@ -157,10 +160,15 @@ def _kernel(case: Case) -> str:
         return str(p["pattern"])
     if "source" in p:
         return f"copies between ranks {p['source']} and {p['target']}"
-    return " × ".join(str(case.parameters[name]) for name in "mnk")
+    if all(name in p for name in "mnk"):
+        return f"{p['m']} × {p['n']} × {p['k']}"
+    return ", ".join(f"{name} {value}" for name, value in p.items())  # of another version
 
 
 def _measurements(record: RunRecord, quantity: str) -> Iterator[Measurement]:
+    """What finds a figure of a part; what finds a rate of some work is told by `workloads`."""
+    if QUANTITIES[quantity].via == "estimate":
+        return
     for found in record.measurements:
         if (
             found.blocks

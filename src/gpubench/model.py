@@ -417,7 +417,8 @@ class Verdict:
 
     `accepted` is what the claim allows; `relations` says for each piece of evidence whether it is
     "inside", "outside" or "straddling"; `flags` are remarks such as kinds that disagree; `found` is
-    what the evidence that decided spans, in the claim's own unit.
+    what the evidence that decided spans, in the claim's own unit. `span` is that as SI values,
+    where it is made of numbers, without the sustained rates that only confirm a peak.
     """
 
     claim: str
@@ -430,3 +431,4 @@ class Verdict:
     relations: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     found: str = ""
+    span: Interval | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from gpubench import campaign, catalogue, measuring, records
 from gpubench.benchmarks import collectives
 from gpubench.errors import CannotMeasure
-from gpubench.launching import RECORD
+from gpubench.launching import BEFORE, RECORD
 from gpubench.measuring import Device, group
 from gpubench.measuring.group import Group, Place
 from gpubench.records import RunRecord
@@ -17,28 +17,35 @@ from gpubench.records import RunRecord
 Say = Callable[[str], None]
 
 
-def join(where: Place, kind: str) -> tuple[Device, Group]:
+def join(where: Place, kind: str, asked: str) -> tuple[Device, Group]:
     """This rank's device, and the group it has joined; the device does not hold the group.
+
+    Its free memory is the least of all ranks', so that all plan the same.
 
     Args:
         kind: "cpu", or "cuda" for the GPU with the rank's number on its host.
+        asked: what all ranks must have been asked for alike.
 
     Raises:
         CannotMeasure: no such device, or the others do not come, differ, or share a device.
     """
     torch = measuring.import_torch()
-    if kind == "cuda" and where.local_rank >= torch.cuda.device_count():
-        raise CannotMeasure(
-            f"rank {where.rank} is number {where.local_rank} on a host with "
-            f"{torch.cuda.device_count()} GPUs: start one rank a GPU"
-        )
+    number = where.local_rank
+    if kind == "cuda" and number >= (there := torch.cuda.device_count()):
+        if there != 1:
+            raise CannotMeasure(
+                f"rank {where.rank} is number {number} on a host with {there} GPUs: "
+                f"start one rank a GPU"
+            )
+        number = 0  # a scheduler that shows each rank its own GPU alone
     found = measuring.find(
-        "cpu" if kind == "cpu" else f"cuda:{where.local_rank}", catalogue.load().accelerator
+        "cpu" if kind == "cpu" else f"cuda:{number}", catalogue.load().accelerator
     )
     assert found is not None
     if kind == "cuda":
         torch.cuda.set_device(found.index)
-    return found, group.join(where, found.index if kind == "cuda" else None, torch)
+    joined = group.join(where, found.index if kind == "cuda" else None, torch, asked)
+    return replace(found, memory_free=min(joined.gather(found.memory_free))), joined
 
 
 def measure(
@@ -52,7 +59,7 @@ def measure(
     Raises:
         CannotMeasure: of a class that says why; in all ranks alike, or where a rank is gone.
     """
-    device, joined = join(where, kind)
+    device, joined = join(where, kind, f"{suite} suite, seed {seed}")
     device = replace(device, group=joined)
     record = RunRecord(
         id=records.new_id(),
@@ -63,6 +70,8 @@ def measure(
         seed=seed,
         complete=False,
     )
+    if (before := folder / BEFORE).exists():  # what need not be measured again
+        record = replace(record, measurements=records.read(before).measurements)
 
     def save(state: RunRecord) -> None:
         if where.rank == 0:

@@ -18,12 +18,16 @@ import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpubench import __version__
 from gpubench.errors import RecordError
 from gpubench.model import Case, Caution, Measurement
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = 2
 NO_ACCELERATOR = "no-accelerator"
@@ -212,16 +216,24 @@ def read(path: Path) -> RunRecord:
             f"{path} has schema {content['schema']}, this version reads up to {SCHEMA}: "
             "upgrade gpubench"
         )
-    # pydantic takes a tenth of a second to import; only those who read records pay for it.
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        found: RunRecord = TypeAdapter(RunRecord).validate_python(content)
+        found: RunRecord = _adapter().validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise RecordError(f"{path} is no complete record: {where}: {first['msg']}") from None
     return found
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[RunRecord]:
+    """What builds a record from plain values; made once, since that takes as long as reading."""
+    # pydantic takes a tenth of a second to import; only those who read records pay for it.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunRecord)
 
 
 def find(results: Path, name: str) -> Path:
@@ -239,36 +251,6 @@ def find(results: Path, name: str) -> Path:
             f"begins with '{name}': see `gpubench list records`"
         )
     return found[0]
-
-
-def latest(results: Path) -> tuple[RunRecord, ...]:
-    """The newest complete record with measurements for each accelerator, and beside it the newest
-    that was imported from each tool.
-    """
-    newest: dict[tuple[str, str], RunRecord] = {}
-    for path in list_records(results):
-        record = read(path)
-        if record.complete and record.measurements:
-            tool = record.environment.get("imported_from", "")
-            newest[record.accelerator, tool] = record
-    return tuple(newest.values())
-
-
-def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:
-    """The newest complete record with measurements and the one before it of that accelerator.
-
-    Raises:
-        RecordError: there are not two.
-    """
-    found = [record for path in list_records(results) if _measured(record := read(path))]
-    same = [record for record in found if record.accelerator == found[-1].accelerator]
-    if len(same) < 2:
-        raise RecordError(f"{results} holds no two records of one accelerator: run it once more")
-    return same[-2], same[-1]
-
-
-def _measured(record: RunRecord) -> bool:
-    return record.complete and bool(record.measurements) and record.suite != IMPORTED
 
 
 def list_records(results: Path) -> list[Path]:

@@ -56,7 +56,7 @@ def execute(
     judgement.check_names(file, request.only)
     where = group.place() if request.device != "none" else None
     if where:
-        found = joining.measured(request, where, catalogue, say, tick)
+        found = joining.measured(request, where, catalogue, say, tick, end)
         return _kept(found, file, request, catalogue) if found else None
     record, device = beginning.begun(request, catalogue)
     records.check_writable(request.results / record.accelerator)
@@ -145,7 +145,7 @@ def _measured(
     try:
         if own or not request.benchmarks:
             record = campaign.measure_all(record, device, save, say, tick, own, leave)
-        record = linking.with_links(record, device, request, say)
+        record = linking.with_links(record, device, request, say, save)
         record = replace(record, complete=True)
         save(record)
         return record

@@ -51,7 +51,19 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
         basis=basis,
         reason=explain(claim, accepted, chosen, outcome),
         found=describe_found(claim, [item for item, _ in chosen]),
+        span=_span(chosen),
     )
+
+
+def _span(chosen: Sequence[Found]) -> Interval | None:
+    """From the lowest to the highest number that decided; None where it is all words.
+
+    A sustained rate that confirms a peak counts only where nothing else speaks.
+    """
+    items = [item for item, relation in chosen if relation != "achievable"]
+    items = items or [item for item, _ in chosen]
+    ends = [end for item in items for end in (item.low, item.high) if end is not None]
+    return Interval(min(ends), max(ends)) if ends else None
 
 
 def set_aside(entry: OutOfScope) -> Verdict:

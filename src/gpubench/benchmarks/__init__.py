@@ -27,6 +27,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from gpubench.errors import UnknownName
@@ -72,8 +73,9 @@ class Benchmark(Protocol):
         ...
 
 
+@lru_cache(maxsize=1)
 def names() -> tuple[str, ...]:
-    """Every benchmark by name."""
+    """Every benchmark by name. Read from the folder once: it is asked for every measurement."""
     modules = (module.name for module in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in modules if not name.startswith("_")))
 

@@ -1,21 +1,14 @@
-"""A language model of the Llama family with random weights, in plain torch.
+"""A language model of the Llama family with random weights: its architecture as tensors.
 
-    x += attention(norm(x)); x += feed_forward(norm(x))      each layer, in 16 bits
-    attention     queries share cached heads; RoPE; a static cache
-    feed_forward  down(silu(gate) · up), or the weighted sum of a token's k best experts (Mixtral)
-
-The architecture comes from the catalogue. Weights are normal with variance 1 / inputs, so that every
-product keeps its size and nothing overflows however many layers there are. In FP8 all products but
-router and head take 8-bit floats: weights with a scale for each row of them, activations with one
-for each token, as `torch._scaled_mm` multiplies them.
-
-`Plain` holds the operators as torch has them, and can be exchanged; `forward` is the only place that
-knows in which order they come.
+The architecture comes from the catalogue. Weights are normal with variance 1 / inputs, so that
+every product keeps its size and nothing overflows however many layers there are. In FP8 all
+products but router and head take 8-bit floats: weights with a scale for each row of them,
+activations with one for each token, as `torch._scaled_mm` multiplies them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +22,6 @@ EPS = 1e-5
 THETA = 10_000.0  # of RoPE: turns cost the same whatever it is
 LARGEST_FP8 = 448.0
 _LEAST_SCALE = 1e-12
-_ROUTED = "a router chooses for each token"
 
 DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp8": "bfloat16", "fp32": "float32"}
 """What activations are kept in, by the precision of weights: fast FP8 products give bfloat16."""
@@ -176,27 +168,31 @@ def make(model: LanguageModel, precision: str, where: str, seed: int) -> Weights
 
 
 def quantised_weight(weight: Tensor) -> Linear:
-    """Weights (…, n, k) as 8-bit floats with a scale for each row, one matrix after the other."""
+    """Weights (…, n, k) as 8-bit floats with a scale for each row, a strip after the other."""
     torch = import_torch()
     eight = torch.empty(weight.shape, dtype=torch.float8_e4m3fn, device=weight.device)
     scales = torch.empty(*weight.shape[:-1], 1, dtype=torch.float32, device=weight.device)
     if weight.device.type == "meta":
         return Linear(eight, scales)
-    for into, by, matrix in zip(
-        eight.view(-1, *eight.shape[-2:]),
-        scales.view(-1, *scales.shape[-2:]),
-        weight.view(-1, *weight.shape[-2:]),
-        strict=True,
-    ):
-        found = quantised(matrix)
+    k, rows = weight.shape[-1], max(1, _DRAWN // weight.shape[-1])
+    strips = (
+        tensor.view(-1, n).split(rows) for tensor, n in ((eight, k), (scales, 1), (weight, k))
+    )
+    for into, by, strip in zip(*strips, strict=True):  # in 32 bits a whole matrix takes gigabytes
+        found = quantised(strip)
         into.copy_(found.values)
         by.copy_(found.scales)
     return Linear(eight, scales)
 
 
+# Values in 32 bits at once: a quarter of a gigabyte.
+_DRAWN = 2**26
+
+
 def quantised(x: Tensor) -> Rows:
     """Rows as 8-bit floats, each over its largest value."""
-    torch = import_torch()
+    import torch
+
     wide = x.float()
     scales = (wide.abs().amax(-1, keepdim=True) / LARGEST_FP8).clamp(min=_LEAST_SCALE)
     return Rows((wide / scales).to(torch.float8_e4m3fn), scales)
@@ -219,10 +215,12 @@ def filled(held: Cache, seed: int) -> Cache:
     torch = import_torch()
     generator = torch.Generator(held.keys[0].device).manual_seed(seed)
     for tensor in (*held.keys, *held.values):
-        for sequence in tensor:  # 8-bit types draw nothing themselves
-            wide = torch.float32 if sequence.element_size() == 1 else sequence.dtype
-            drawn = torch.empty(sequence.shape, dtype=wide, device=sequence.device)
-            sequence.copy_(drawn.normal_(generator=generator))
+        if tensor.element_size() > 1:
+            tensor.normal_(generator=generator)
+            continue
+        for some in tensor.split(max(1, _DRAWN // tensor[0].numel())):  # 8 bits draw nothing
+            drawn = torch.empty(some.shape, dtype=torch.float32, device=some.device)
+            some.copy_(drawn.normal_(generator=generator))
     return held
 
 
@@ -239,229 +237,3 @@ def place(
     angles = torch.outer(torch.arange(context, dtype=torch.float64), THETA**-powers)
     turns = torch.stack([angles.cos(), angles.sin()], 1).float().contiguous().to(where)
     return Place(sequences, tokens, context, ids, last.repeat(sequences), lengths, turns)
-
-
-# --------------------------------------------------------------------------- running them
-
-
-def forward(ops: Plain, weights: Weights, held: Cache, at: Place) -> Tensor:
-    """Logits (sequences, vocabulary) of what follows each sequence; the cache takes the new tokens.
-
-    A step of decoding is one token a sequence; a prefill is a whole prompt.
-    """
-    torch = import_torch()
-    residual, x = ops.embed(weights, at), None
-    for layer, keys, values in zip(weights.layers, held.keys, held.values, strict=True):
-        residual, x = run_layer(ops, weights.model, layer, keys, values, at, residual, x)
-    rows, _ = ops.norm(residual, x, weights.norm, eight=False)
-    last = torch.arange(at.tokens - 1, at.sequences * at.tokens, at.tokens, device=at.ids.device)
-    sampled = rows.values if at.tokens == 1 else rows.values[last]
-    return ops.product(Rows(sampled), Linear(weights.head))
-
-
-def run_layer(
-    ops: Plain,
-    model: LanguageModel,
-    layer: Layer,
-    keys: Tensor,
-    values: Tensor,
-    at: Place,
-    residual: Tensor,
-    x: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """(residual, what is still to be added to it) after one layer; x is what the one before left."""
-    rows, residual = ops.norm(residual, x, layer.attention_norm, layer.qkv.eight)
-    queries = ops.rope(ops.product(rows, layer.qkv), keys, values, at, model)
-    mixed = ops.attend(queries, keys, values, at, model)
-    x = ops.product(ops.narrowed(mixed, layer.output.eight), layer.output)
-    routed = layer.router is not None
-    rows, residual = ops.norm(
-        residual, x, layer.feed_forward_norm, layer.gate_up.eight and not routed
-    )
-    if routed:
-        return residual, ops.experts(rows.values, layer, model)
-    inner = ops.swiglu(ops.product(rows, layer.gate_up), layer.down.eight)
-    return residual, ops.product(inner, layer.down)
-
-
-class Plain:
-    """The operators as torch has them."""
-
-    def embed(self, weights: Weights, at: Place) -> Tensor:
-        """(tokens, hidden) of the ids."""
-        return weights.embedding[at.ids]
-
-    def norm(
-        self, residual: Tensor, x: Tensor | None, weight: Tensor, eight: bool
-    ) -> tuple[Rows, Tensor]:
-        """(RMSNorm(residual + x) · weight, residual + x)."""
-        torch = import_torch()
-        summed = residual if x is None else residual + x
-        normed = torch.nn.functional.rms_norm(summed, weight.shape, weight, EPS)
-        return self.narrowed(normed, eight), summed
-
-    def narrowed(self, x: Tensor, eight: bool) -> Rows:
-        """Rows as they are, or as 8-bit floats."""
-        return quantised(x) if eight else Rows(x)
-
-    def product(self, x: Rows, linear: Linear) -> Tensor:
-        """X · Wᵀ, (tokens, n)."""
-        torch = import_torch()
-        if not linear.eight:
-            return x.values @ linear.weight.T
-        return torch._scaled_mm(
-            x.values,
-            linear.weight.T,
-            x.scales,
-            linear.scales.T,
-            out_dtype=torch.bfloat16,
-            use_fast_accum=True,
-        )
-
-    def rope(
-        self, qkv: Tensor, keys: Tensor, values: Tensor, at: Place, model: LanguageModel
-    ) -> Tensor:
-        """Queries (sequences, heads, tokens, dim) turned; keys turned and values, in the cache."""
-        torch = import_torch()
-        heads, kv, dim = model.heads, model.kv_heads, model.head_dim
-        each = qkv.view(at.sequences, at.tokens, heads + 2 * kv, dim).transpose(1, 2)
-        turns = at.turns[at.positions.long()].view(at.sequences, 1, at.tokens, 2, dim // 2)
-        cosine, sine = turns.unbind(-2)
-        left, right = each[:, : heads + kv].chunk(2, -1)
-        turned = torch.cat([left * cosine - right * sine, right * cosine + left * sine], -1)
-        queries, new = turned.to(qkv.dtype).split([heads, kv], 1)
-        span = slice(at.context - at.tokens, at.context)
-        keys[:, :, span].copy_(new)
-        values[:, :, span].copy_(each[:, heads + kv :])
-        return queries.contiguous()
-
-    def attend(
-        self, queries: Tensor, keys: Tensor, values: Tensor, at: Place, model: LanguageModel
-    ) -> Tensor:
-        """(tokens, heads · dim): each query over the keys before it, and its own."""
-        torch = import_torch()
-        first = 0
-        masked: dict[str, Any] = {}
-        if at.tokens == 1:
-            first = max(0, at.context - model.sliding_window) if model.sliding_window else 0
-        elif at.tokens < at.context or 0 < model.sliding_window < at.context:
-            masked["attn_mask"] = _mask(at, model)
-        else:
-            masked["is_causal"] = True
-        found = torch.nn.functional.scaled_dot_product_attention(
-            queries,
-            keys[:, :, first : at.context].to(queries.dtype),
-            values[:, :, first : at.context].to(queries.dtype),
-            enable_gqa=model.heads != model.kv_heads,
-            **masked,
-        )
-        return found.transpose(1, 2).reshape(at.sequences * at.tokens, -1)
-
-    def swiglu(self, gate_up: Tensor, eight: bool) -> Rows:
-        """silu(gate) · up, of rows that hold gate and then up."""
-        torch = import_torch()
-        gate, up = gate_up.chunk(2, -1)
-        return self.narrowed(torch.nn.functional.silu(gate) * up, eight)
-
-    def experts(self, x: Tensor, layer: Layer, model: LanguageModel) -> Tensor:
-        """Each token's k best experts by the router, weighted by the softmax over those.
-
-        Shapes do not depend on who is chosen, so that a step can be captured: copies of tokens are
-        sorted by expert, and a grouped product takes each expert's rows.
-        """
-        torch = import_torch()
-        k, experts = model.experts_per_token, model.experts
-        scores, chosen = (x @ layer.router.T).float().topk(k, -1)
-        shares = torch.softmax(scores, -1).to(x.dtype)
-        flat = chosen.reshape(-1)
-        order = flat.argsort(stable=True)
-        counts = (flat[:, None] == torch.arange(experts, device=x.device)).sum(0)
-        ends = counts.cumsum(0).to(torch.int32)
-        rows = self.narrowed(x[order // k], layer.gate_up.eight)
-        inner = self.swiglu(self.grouped(rows, layer.gate_up, ends), layer.down.eight)
-        found = self.grouped(inner, layer.down, ends)
-        back = torch.empty_like(found).index_copy_(0, order, found)
-        return (back.view(len(x), k, -1) * shares[..., None]).sum(1)
-
-    def grouped(self, x: Rows, linear: Linear, ends: Tensor) -> Tensor:
-        """X · Wᵀ for each expert on its rows, which end at `ends`."""
-        torch = import_torch()
-        weight = linear.weight.transpose(1, 2)
-        if not linear.eight:
-            return torch._grouped_mm(x.values, weight, offs=ends)
-        return torch._scaled_grouped_mm(
-            x.values,
-            weight,
-            x.scales[:, 0],
-            linear.scales[:, :, 0],
-            offs=ends,
-            out_dtype=torch.bfloat16,
-            use_fast_accum=True,
-        )
-
-
-def _mask(at: Place, model: LanguageModel) -> Tensor:
-    """(tokens, context): whether a query sees a key."""
-    torch = import_torch()
-    key = torch.arange(at.context, device=at.ids.device)
-    query = key[at.context - at.tokens :, None]
-    seen = key <= query
-    return seen & (key > query - model.sliding_window) if model.sliding_window else seen
-
-
-class Exact(Plain):
-    """The same in float64, weights widened a strip of rows at a time: what others are held against.
-
-    Activations of FP8 products are rounded to 8 bits as elsewhere, and multiplied exactly.
-    """
-
-    def embed(self, weights: Weights, at: Place) -> Tensor:
-        """(tokens, hidden) of the ids."""
-        return weights.embedding[at.ids].double()
-
-    def norm(
-        self, residual: Tensor, x: Tensor | None, weight: Tensor, eight: bool
-    ) -> tuple[Rows, Tensor]:
-        """(RMSNorm(residual + x) · weight, residual + x)."""
-        return super().norm(residual, x, weight.double(), eight)
-
-    def product(self, x: Rows, linear: Linear) -> Tensor:
-        """X · Wᵀ, (tokens, n)."""
-        torch = import_torch()
-        values = _widened(x)
-        scales = linear.scales.split(_STRIP) if linear.eight else None
-        strips = linear.weight.split(_STRIP)
-        return torch.cat(
-            [
-                values @ (strip.double() * (scales[at].double() if scales else 1.0)).T
-                for at, strip in enumerate(strips)
-            ],
-            1,
-        )
-
-    def grouped(self, x: Rows, linear: Linear, ends: Tensor) -> Tensor:
-        """X · Wᵀ for each expert on its rows, which end at `ends`."""
-        torch = import_torch()
-        bounds = [0, *ends.tolist()]
-        found = []
-        for expert, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
-            scales = linear.scales[expert] if linear.eight else None
-            some = Rows(x.values[first:end], x.scales[first:end] if linear.eight else None)
-            found.append(self.product(some, Linear(linear.weight[expert], scales)))
-        return torch.cat(found)
-
-    def experts(self, x: Tensor, layer: Layer, model: LanguageModel) -> Tensor:
-        """As `Plain.experts`, with the router in float64."""
-        from dataclasses import replace
-
-        return super().experts(x, replace(layer, router=layer.router.double()), model)
-
-
-_STRIP = 1024
-
-
-def _widened(x: Rows) -> Tensor:
-    return x.values.double() * (1.0 if x.scales is None else x.scales.double())
-
-
-Forward = Callable[[], Tensor]

@@ -39,6 +39,7 @@ NEEDS_TWO = (
 
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast")
 PAIR = "send_recv"
+_SUMS = ("all_reduce", "reduce_scatter")
 
 # torch's name of each type, bytes an element, and up to where it holds every whole number.
 _TYPES = {
@@ -188,7 +189,8 @@ def ceilings(case: Case, device: Device) -> Ceilings:
     """What the links of one device allow of the bus convention, by any algorithm, on one host.
 
     A ring is bound by the rate of the links one way. Where a switch reduces, a device sends and
-    receives the message and an n-th of it, so an all-reduce takes S(1 + 1/n) over that rate.
+    receives the message and an n-th of it, so an all-reduce takes S(1 + 1/n) over that rate, which
+    is the lower bound from three devices on.
     Nothing is known across hosts, without a catalogue entry, or without links.
     """
     p = case.parameters
@@ -200,8 +202,9 @@ def ceilings(case: Case, device: Device) -> Ceilings:
     one_way, ranks = part.value("interconnect_bandwidth") / 2, p["ranks"]
     if p["collective"] == PAIR:
         return Ceilings(wire=one_way * p["directions"])
-    if p["collective"] == "all_reduce" and _reduces_in_switch(device):
-        return Ceilings(wire=one_way * bus_factor("all_reduce", ranks) / (1 + 1 / ranks))
+    if p["collective"] == "all_reduce" and p.get("nvls") != "off" and _reduces_in_switch(device):
+        switch = one_way * bus_factor("all_reduce", ranks) / (1 + 1 / ranks)
+        return Ceilings(wire=max(one_way, switch))
     return Ceilings(wire=one_way)
 
 
@@ -299,18 +302,28 @@ def _lengths(collective: str, elements: int, ranks: int) -> tuple[int, int]:
 
 
 def _numbers(torch: Any, start: int, stop: int, rank: int, case: Case, where: Any) -> Any:
-    """The float64 numbers that a rank holds from one place to another: whole, small, all different.
-
-    Their sum over the ranks is a whole number that the type holds exactly, so that a wrong order, a
-    rank left out or counted twice all show.
+    """The float64 numbers that a rank holds from one place to another: whole, below `_modulus`, and
+    without a pattern in place or rank, so that a wrong order, a rank left out or counted twice all
+    show.
     """
-    index = torch.arange(start, stop, dtype=torch.int64, device=where)
-    return ((index + index // 61 + rank) % _modulus(case)).double()
+    mixed = torch.arange(start, stop, dtype=torch.int64, device=where)
+    mixed = (mixed * _SPREAD_1 + (rank + 1) * _SPREAD_2) & _31_BITS
+    mixed = ((mixed ^ (mixed >> 15)) * _SPREAD_2) & _31_BITS
+    mixed = ((mixed ^ (mixed >> 13)) * _SPREAD_1) & _31_BITS
+    return ((mixed ^ (mixed >> 16)) % _modulus(case)).double()
+
+
+# Odd numbers of 32 bits: the golden ratio's (Knuth, vol. 3, 6.4) and its square's.
+_SPREAD_1, _SPREAD_2, _31_BITS = 0x9E3779B1, 0x61C88647, 2**31 - 1
 
 
 def _modulus(case: Case) -> int:
+    """Where numbers end: what is only moved may be all that the type holds exactly, and so may the
+    sum over all ranks of what is summed.
+    """
     exact = _TYPES[case.parameters["dtype"]][2]
-    return int(max(2, min(13, exact // case.parameters["ranks"] + 1)))
+    terms = case.parameters["ranks"] if case.parameters["collective"] in _SUMS else 1
+    return int(max(2, exact // terms + 1))
 
 
 def _call(case: Case, buffers: _Buffers, group: Group) -> Callable[[], None]:
@@ -397,7 +410,8 @@ def _checked(case: Case, buffers: _Buffers, group: Group) -> str:
         pieces = _by_rank(start, stop, part)
         return torch.cat([held(by, shift + low, shift + high) for by, low, high in pieces])
 
-    exact = ranks * (_modulus(case) - 1) <= _TYPES[p["dtype"]][2]
+    terms = ranks if p["collective"] in _SUMS else 1
+    exact = terms * (_modulus(case) - 1) <= _TYPES[p["dtype"]][2]
     said = f"{p['collective']} of {p['bytes']} B in {p['dtype']} over {ranks} ranks"
     return verify(out, expected, 0.0 if exact else _ROUNDED, said)
 

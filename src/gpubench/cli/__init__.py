@@ -22,9 +22,12 @@ from gpubench import __version__
 COMMANDS = {
     "run": "Measure this machine's GPU, judge every claim; write a record and a report.",
     "check": "Judge claims from catalogue, model and newest records; measure and write nothing.",
+    "report": "Write the verdicts as a page, or in another form.",
     "estimate": "Estimate how fast a language model runs on an accelerator.",
     "sweep": "Estimate one accelerator over another under many conditions.",
     "compare": "Compare two records, case by case.",
+    "history": "Show how one machine's rates changed over time.",
+    "export": "Write a record in the format of another tool.",
     "import": "Keep another tool's results as a record.",
     "validate": "Hold the performance model against a table of published results.",
     "calibrate": "Fit the model's parameters to a table of published results.",

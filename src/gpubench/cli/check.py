@@ -25,13 +25,13 @@ def command(
     fail_on: tuple[str, ...] | None,
 ) -> None:
     """Judge claims from catalogue, model and newest records; measure and write nothing."""
-    from gpubench import catalogue, claims, judgement, records
+    from gpubench import catalogue, claims, index, judgement, records
     from gpubench.report.findings import Findings, Made
 
     known = catalogue.load()
     file = claims.load(claims_path or claims.default_path(), known)
     environment = records.environment()
-    measured = records.latest(results)
+    measured = index.latest(results)
     devices = ", ".join(f"{record.device} (record {record.id})" for record in measured)
     made = Made(records.now(), environment["gpubench"], devices or judging.NO_DEVICE)
     judged = judgement.judge_all(file, known, only, measured)

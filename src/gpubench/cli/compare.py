@@ -1,56 +1,222 @@
-"""`gpubench compare`: do two records agree?"""
+"""`gpubench compare`: do two records agree, and which of many differs?"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpubench.cli import options, printing
 
+if TYPE_CHECKING:
+    from gpubench.comparison import Comparison
+    from gpubench.records import RunRecord
+
 DIFFERENT = 1
 
 
+def _percent(text: str) -> float:
+    """ "5%" or "5", in percent."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text)
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"'{text}' is no share above zero: write it as in 5%")
+    return float(found[1])
+
+
 @click.command("compare")
-@click.argument("first", required=False, metavar="[A]")
-@click.argument("second", required=False, metavar="[B]")
+@click.argument("names", nargs=-1, metavar="[A B]...")
 @options.results
 @click.option(
     "--within",
-    type=click.FloatRange(0, min_open=True),
+    type=_percent,
     metavar="PERCENT",
     help="Exit with 1 if a rate that claims are judged by differs by more.",
 )
+@click.option(
+    "--fail-below",
+    type=_percent,
+    metavar="PERCENT",
+    help="Exit with 1 if such a rate is slower by more, beyond the intervals.",
+)
+@options.json_flag
 @click.pass_context
 def command(
     ctx: click.Context,
-    first: str | None,
-    second: str | None,
+    names: tuple[str, ...],
     results: Path,
     within: float | None,
+    fail_below: float | None,
+    as_json: bool,
 ) -> None:
     """Compare two records, case by case.
 
-    A and B are ids of records; by default the two newest that were measured on one accelerator.
+    A and B are ids of records, their files, folders of records or accelerators (the newest record
+    of each); by default the two newest that were measured on one accelerator. Three and more, or
+    one folder, are shown as a fleet, with those that are slow.
     """
-    from gpubench import comparison, records
-    from gpubench.invisible import shown
-    from gpubench.report import rates
+    from gpubench import comparison, index
 
-    if first and not second:
-        raise click.UsageError("name two records, or none for the two newest")
-    if first and second:
-        one, other = (records.read(records.find(results, name)) for name in (first, second))
-    else:
-        one, other = records.newest_two(results)
-    found = comparison.pairs(one, other)
-    click.echo(shown(f"{other.id} ({other.device}) against {one.id} ({one.device}):\n"))
-    printing.table(rates.comparison_table(found), empty="They have no case in common.")
-    if within is None:
+    if len(names) == 1 and not Path(names[0]).is_dir():
+        raise click.UsageError("name two records or more, one folder, or none for the two newest")
+    if len(names) > 2 or len(names) == 1:
+        if within or fail_below:
+            raise click.UsageError("--within and --fail-below compare two records")
+        _fleet(_many(names, results), as_json)
         return
-    off = [pair.name for pair in found if pair.counts and abs(pair.faster) > within / 100]
-    if off or not any(pair.counts for pair in found):
-        what = ", ".join(off) or "no rate that claims are judged by is in both"
-        printing.aside(f"--within {within:g}: {what}")
-        ctx.exit(DIFFERENT)
-    click.echo(f"\nAll rates that claims are judged by agree within {within:g} %.")
+    found = [_one(name, results) for name in names] or [*index.newest_two(results)]
+    compared = comparison.compare(*found)
+    if as_json:
+        printing.document(_document(found, compared))
+    else:
+        _print(found, compared)
+    _exit_if_apart(ctx, compared, within, fail_below)
+
+
+def _one(name: str, results: Path) -> RunRecord:
+    """The record of that id, file, folder or accelerator."""
+    from gpubench import catalogue, index, records
+    from gpubench.errors import RecordError, UnknownName
+
+    path = Path(name)
+    if path.is_file():
+        return records.read(path)
+    if path.is_dir():
+        return _newest(index.entries(path) or index.entries(path.parent), str(path), path)
+    if re.fullmatch(r"[0-9a-f]{1,8}", name):
+        return records.read(records.find(results, name))
+    try:
+        part = catalogue.load().accelerator(name).id
+    except UnknownName as error:
+        raise RecordError(
+            f"'{name}' is no record's id, file or folder, and as an accelerator: {error}"
+        ) from None
+    return _newest(index.entries(results), part, results / part)
+
+
+def _newest(entries: Any, what: str, folder: Path) -> RunRecord:
+    from gpubench import records
+    from gpubench.errors import RecordError
+
+    found = [
+        entry
+        for entry in entries
+        if entry.measured and (Path(entry.path).is_relative_to(folder) or entry.accelerator == what)
+    ]
+    if not found:
+        raise RecordError(f"there is no whole record of {what}: see `gpubench list records`")
+    return records.read(Path(found[-1].path))
+
+
+def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:
+    """The records named, of folders all of them; the newest of each host."""
+    from gpubench import index, records
+
+    found = []
+    for name in names:
+        if Path(name).is_dir():
+            inside = index.entries(Path(name)) or index.entries(Path(name).parent)
+            found += [
+                records.read(Path(entry.path))
+                for entry in inside
+                if entry.measured and not entry.tool and Path(entry.path).is_relative_to(name)
+            ]
+        else:
+            found.append(_one(name, results))
+    newest = {(r.accelerator, r.environment.get("hostname") or r.id): r for r in found}
+    return list(newest.values())
+
+
+# --------------------------------------------------------------------------- two
+
+
+def _document(found: list[RunRecord], compared: Comparison) -> dict[str, Any]:
+    return {
+        "records": [{"id": record.id, "device": record.device} for record in found],
+        "differences": [
+            {"name": d.name, "first": d.first, "second": d.second} for d in compared.differences
+        ],
+        "cases": [
+            {
+                "case": pair.name,
+                "first_s": pair.first.mid,
+                "second_s": pair.second.mid,
+                "ratio": dict(zip(("low", "mid", "high"), pair.ratio, strict=True)),
+                "outcome": pair.outcome(),
+                "counts": pair.counts,
+            }
+            for pair in compared.pairs
+        ],
+        "refused": [{"case": one.name, "why": one.why} for one in compared.refused],
+    }
+
+
+def _print(found: list[RunRecord], compared: Comparison) -> None:
+    from gpubench.invisible import shown
+    from gpubench.report import comparing
+
+    one, other = found
+    click.echo(shown(f"{other.id} ({other.device}) against {one.id} ({one.device})\n"))
+    if compared.differences:
+        printing.table(comparing.difference_table(compared.differences))
+        click.echo()
+    printing.table(comparing.comparison_table(compared.pairs), "They have no case in common.")
+    if compared.refused:
+        click.echo()
+        printing.table(comparing.refused_table(compared.refused))
+
+
+def _exit_if_apart(
+    ctx: click.Context, compared: Comparison, within: float | None, fail_below: float | None
+) -> None:
+    counted = [pair for pair in compared.pairs if pair.counts]
+    for name, limit in (("within", within), ("fail-below", fail_below)):
+        if limit is None:
+            continue
+        if name == "within":
+            off = [pair.name for pair in counted if abs(pair.faster) > limit / 100]
+        else:
+            off = [pair.name for pair in counted if pair.apart and pair.faster < -limit / 100]
+        if off or not counted:
+            what = ", ".join(off) or "no rate that claims are judged by is in both"
+            printing.aside(f"--{name} {limit:g}: {what}")
+            ctx.exit(DIFFERENT)
+    if within is not None:
+        click.echo(f"\nAll rates that claims are judged by agree within {within:g} %.")
+
+
+# --------------------------------------------------------------------------- many
+
+
+def _fleet(found: list[RunRecord], as_json: bool) -> None:
+    from gpubench import fleet
+    from gpubench.errors import RecordError
+    from gpubench.invisible import shown
+    from gpubench.report import comparing
+
+    if not found:
+        raise RecordError("there is no whole record to compare: see `gpubench list records`")
+    slow = fleet.slow(found)
+    standings = fleet.standings(found)
+    if as_json:
+        printing.document(
+            {
+                "records": [
+                    {
+                        "id": each.record.id,
+                        "host": fleet.name(each.record),
+                        "cases": each.cases,
+                        "least": each.least,
+                        "median": each.median,
+                        "case": each.case,
+                    }
+                    for each in standings
+                ],
+                "slow": [{"record": one.record, "fact": one.fact} for one in slow],
+            }
+        )
+        return
+    printing.table(comparing.fleet_table(standings))
+    for one in slow:
+        click.echo(shown(f"- {one.fact}"))

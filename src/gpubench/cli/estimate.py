@@ -26,6 +26,8 @@ _QUANTITIES = {
     "time per output token": "time_per_output_token",
     "energy per token": "energy_per_token",
 }
+_ENERGY = "energy per token"
+_NO_ENERGY = "no energy: nobody has published the board power"
 _PRECISIONS = click.Choice(list(STORAGE_BITS))
 
 
@@ -57,7 +59,9 @@ class Comparison:
 @click.option("--precision", type=_PRECISIONS, help="Storage of weights; otherwise fp16.")
 @click.option("--kv", type=_PRECISIONS, help="Storage of the KV cache; otherwise as weights.")
 @click.option(
-    "--tp", type=click.IntRange(1, 1024), help="Devices a copy; otherwise as few as hold it."
+    "--tp",
+    type=click.IntRange(1, 1024),
+    help="Devices that share a copy (tensor parallel); otherwise as few as hold it.",
 )
 @click.option(
     "--batch",
@@ -119,9 +123,12 @@ def _estimates(
     first = _QUANTITIES["throughput"]
     throughput = roofline.estimate(first, part, _asked(first, conditions), known)
     settled = {**conditions, "gpus": throughput.details["gpus"]}
+    wanted = dict(_QUANTITIES)
+    if "board_power" not in part.figures:
+        del wanted[_ENERGY]
     return {
         label: roofline.estimate(quantity, part, _asked(quantity, settled), known)
-        for label, quantity in _QUANTITIES.items()
+        for label, quantity in wanted.items()
     }
 
 
@@ -175,7 +182,7 @@ def _part_document(part: Accelerator, found: Mapping[str, Estimate]) -> dict[str
         "batch": throughput.details["batch"],
         "batch_limit": throughput.details["batch_limit"],
         "binding_limit": throughput.binding_limit,
-        "energy_j_per_token": _interval(found["energy per token"]),
+        "energy_j_per_token": _interval(found[_ENERGY]) if _ENERGY in found else None,
         "error": throughput.error,
         "assumptions": _assumptions(found),
     }
@@ -186,7 +193,8 @@ def _interval(found: Estimate, scale: float = 1.0) -> dict[str, float]:
 
 
 def _assumptions(found: Mapping[str, Estimate]) -> list[str]:
-    return list(dict.fromkeys(note for item in found.values() for note in item.assumptions))
+    told = list(dict.fromkeys(note for item in found.values() for note in item.assumptions))
+    return told if _ENERGY in found else [*told, _NO_ENERGY]
 
 
 # --------------------------------------------------------------------------- for people
@@ -196,7 +204,10 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
     columns, others = [part.id], [found]
     if versus:
         columns, others = [*columns, versus.part.id], [*others, versus.estimates]
-    rows = [[label, *(_written(each[label]) for each in others)] for label in _QUANTITIES]
+    rows = [
+        [label, *(_written(each[label]) if label in each else "unknown" for each in others)]
+        for label in _QUANTITIES
+    ]
     throughputs = [each["throughput"] for each in others]
     rows += [
         ["sequences at once", *(f"{t.details['batch']:,}" for t in throughputs)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +21,19 @@ FAILED = 1
 NO_DEVICE = "none; nothing was measured"
 
 
+def devices(measured: Iterable[RunRecord]) -> str:
+    """What evidence was measured on, with the records, in words."""
+    told = ", ".join(f"{record.device} (record {record.id})" for record in measured)
+    return told or NO_DEVICE
+
+
 def show(findings: Findings, environment: Mapping[str, str], json_target: str | None) -> None:
     """Print the verdicts as tables, or the JSON document in their place.
 
     Raises:
         RecordError: the JSON file cannot be written.
     """
-    from gpubench.report import json, terminal
+    from gpubench.report import json, terminal, workloads
 
     if json_target:
         content = json.document(findings, environment)
@@ -40,6 +46,10 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
     if findings.catalogue:
         for record in findings.measured:
             show_measured(record, findings.catalogue)
+        shared = workloads.share_table(findings.measured, findings.catalogue)
+        if shared.rows:
+            printing.table(shared)
+            click.echo()
     printing.table(terminal.verdict_table(findings, printing.columns()))
     click.echo()
     printing.table(terminal.count_table(findings.judgement.verdicts))
@@ -51,7 +61,8 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
 
 def show_measured(record: RunRecord, catalogue: Catalogue) -> None:
     """Print what a record measured, beside the peaks, and on stderr what weakens it."""
-    from gpubench.report import experiments, links, rates
+    from gpubench.report import experiments, links, rates, workloads
+    from gpubench.workloads import differences
 
     click.echo(f"{shown(rates.title(record))}:\n")
     for table in (
@@ -59,6 +70,10 @@ def show_measured(record: RunRecord, catalogue: Catalogue) -> None:
         rates.shortfall_table(record, catalogue),
         experiments.in_turn_table(record),
         experiments.roof_table(record, catalogue),
+        workloads.pass_table(record),
+        workloads.attention_table(record),
+        workloads.capacity_table(record),
+        workloads.training_table(record),
         rates.time_table(record),
         links.collective_table(record),
         rates.figure_table(record),
@@ -70,8 +85,27 @@ def show_measured(record: RunRecord, catalogue: Catalogue) -> None:
         click.echo(f"{title}:\n")
         printing.table(table)
         click.echo()
-    for line in rates.warnings(record):
+    for line in (*rates.warnings(record), *differences.sentences(record, catalogue)):
         printing.aside(shown(line))
+
+
+def write_page(findings: Findings, path: Path) -> str:
+    """Write the HTML report; its line of the closing words, or none where the extra is missing.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    from gpubench import records
+    from gpubench.errors import CannotReport
+    from gpubench.report import html
+
+    try:
+        text = html.render(findings)
+    except CannotReport as error:
+        printing.aside(f"No page was written: {error}")
+        return ""
+    records.write_text(path, text)
+    return f"\nPage: {path}"
 
 
 def exit_if_failed(ctx: click.Context, findings: Findings, fail_on: tuple[str, ...] | None) -> None:

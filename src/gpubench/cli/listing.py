@@ -11,7 +11,6 @@ import click
 
 from gpubench import units
 from gpubench.cli import options, printing
-from gpubench.errors import GpubenchError
 from gpubench.report.table import Table
 from gpubench.units import Quantity
 
@@ -34,6 +33,10 @@ def _figure(figure: Any) -> str:
     return units.show(figure.value) if isinstance(figure.value, Quantity) else str(figure.value)
 
 
+def _parameters(count: float) -> str:
+    return units.show(Quantity(count, "parameter")) if count else "unknown"
+
+
 def _models(**_: Any) -> Table:
     from gpubench import catalogue
 
@@ -41,9 +44,9 @@ def _models(**_: Any) -> Table:
         [
             model.id,
             model.name,
-            units.show(Quantity(model.parameters, "parameter")),
-            units.show(Quantity(model.active_parameters, "parameter")),
-            str(model.layers),
+            _parameters(model.parameters),
+            _parameters(model.active_parameters),
+            str(model.layers or "unknown"),
         ]
         for model in catalogue.load().models.values()
     ]
@@ -123,17 +126,20 @@ def _claims(claims_path: Path | None, **_: Any) -> Table:
 
 
 def _records(results: Path, **_: Any) -> Table:
-    from gpubench import records
+    from gpubench import index
 
     rows = []
-    for path in records.list_records(results):
-        try:
-            record = records.read(path)
-        except GpubenchError as error:
-            printing.aside(f"Warning: {error}")
+    for entry in index.entries(results):
+        if entry.problem:
+            printing.aside(f"Warning: {entry.problem}")
             continue
-        rows.append([record.id, record.created, record.accelerator, str(path)])
-    return Table(("id", "created", "accelerator", "file"), rows)
+        state = "whole" if entry.complete else "partial"
+        state += f", {entry.failures} failed" if entry.failures else ""
+        source = f"imported from {entry.tool}" if entry.tool else entry.suite
+        cells = [entry.id, entry.created, entry.accelerator, entry.host, source]
+        rows.append([*cells, f"{entry.cases:,}", state, entry.path])
+    head = ("id", "created", "accelerator", "host", "suite", "cases", "state", "file")
+    return Table(head, rows, keep=("file",))
 
 
 KINDS: dict[str, Callable[..., Table]] = {

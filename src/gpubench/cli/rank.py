@@ -19,11 +19,11 @@ import click
 @click.option("--once", is_flag=True)
 def command(device: str, suite: str, seed: int, folder: Path, once: bool) -> None:
     """Measure the collectives of a suite as a rank, and leave the result in a folder."""
+    _end_with_parent()
     from gpubench import launching, ranks
     from gpubench.errors import GpubenchError
     from gpubench.measuring import group
 
-    _end_with_parent()
     where = group.place()
     if where is None:
         raise click.UsageError("gpubench run starts the ranks; this command is not for people")

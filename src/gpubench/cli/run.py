@@ -26,6 +26,20 @@ def _device(text: str) -> str:
     return text
 
 
+def _bytes(text: str) -> int:
+    """A size such as 80GB or 81559MiB, in bytes."""
+    from gpubench import units
+    from gpubench.errors import UnitError
+
+    try:
+        found = units.parse(text)
+    except UnitError as error:
+        raise click.BadParameter(str(error)) from None
+    if found.unit != "B" or found.value <= 0:
+        raise click.BadParameter(f"'{text}' is no size: write one such as 80GB or 81559MiB")
+    return int(found.value)
+
+
 @click.command("run")
 @options.claims_file
 @click.option(
@@ -57,6 +71,13 @@ def _device(text: str) -> str:
     metavar="N",
     help="Processes that measure collectives; by default one on each GPU of the host.",
 )
+@click.option(
+    "--memory-limit",
+    type=_bytes,
+    default=None,
+    metavar="SIZE",
+    help="Do with so much device memory, as on a smaller part: 81559MiB is an H100's.",
+)
 @options.only
 @options.results
 @options.json_target
@@ -73,6 +94,7 @@ def command(
     suite: str,
     benchmarks: tuple[str, ...],
     ranks: int | None,
+    memory_limit: int | None,
     only: tuple[str, ...],
     results: Path,
     json_target: str | None,
@@ -84,8 +106,8 @@ def command(
 ) -> None:
     """Measure this machine's GPU, judge every claim; write a record and a report.
 
-    The record (JSON) and the report (Markdown) go to a folder of the accelerator's name under
-    --results. Without a GPU nothing is measured, and the claims are judged all the same.
+    The record (JSON) and the report (HTML and Markdown) go to a folder of the accelerator's name
+    under --results. Without a GPU nothing is measured, and the claims are judged all the same.
     """
     from gpubench import catalogue, claims, records, run
     from gpubench.invisible import shown
@@ -96,7 +118,17 @@ def command(
     known = catalogue.load()
     path = claims_path or claims.default_path()
     request = run.Request(
-        path, results, device, suite, only, seed, redact, resume, benchmarks, ranks or 0
+        path,
+        results,
+        device,
+        suite,
+        only,
+        seed,
+        redact,
+        resume,
+        benchmarks,
+        ranks or 0,
+        memory_limit or 0,
     )
     if dry_run:
         _tell_plan(*run.planned(request, known))
@@ -113,8 +145,9 @@ def command(
     report_path = result.record_path.with_suffix(".md")
     records.write_text(report_path, markdown.render(findings))
     judging.show(findings, record.environment, json_target)
+    page = judging.write_page(findings, result.record_path.with_suffix(".html"))
     others = "".join(f"\nRecord: {path}" for path in result.others)
-    closing = shown(f"\nRecord: {result.record_path}{others}\nReport: {report_path}")
+    closing = shown(f"\nRecord: {result.record_path}{others}\nReport: {report_path}{page}")
     if json_target == judging.STDOUT:
         printing.aside(closing)
     else:

@@ -74,20 +74,45 @@ def _between(text: str) -> tuple[float, float]:
 @click.option("--vs", required=True, metavar="G2", help="The accelerator to compare it with.")
 @click.option("--model", required=True, metavar="M", help="Language model: id or name.")
 @click.option(
-    "--isl", type=_list_of(), default=_LENGTHS, show_default=True, help="Tokens of a prompt."
+    "--isl",
+    type=_list_of(),
+    metavar="LIST",
+    default=_LENGTHS,
+    show_default=True,
+    help="Tokens of a prompt.",
 )
 @click.option(
-    "--osl", type=_list_of(), default=_LENGTHS, show_default=True, help="Tokens of an answer."
+    "--osl",
+    type=_list_of(),
+    metavar="LIST",
+    default=_LENGTHS,
+    show_default=True,
+    help="Tokens of an answer.",
 )
 @click.option(
     "--batch",
     type=_list_of({"max": 0}),
+    metavar="LIST",
     default="1,8,64,max",
     show_default=True,
     help="Sequences at once; max is as many as fit on each part.",
 )
-@click.option("--precision", type=_precisions, default="fp16,fp8", show_default=True)
-@click.option("--tp", type=_list_of(), default="1,2,4,8", show_default=True, help="Devices a copy.")
+@click.option(
+    "--precision",
+    type=_precisions,
+    metavar="LIST",
+    default="fp16,fp8",
+    show_default=True,
+    help="Storage of weights; the cache follows down to 8 bits.",
+)
+@click.option(
+    "--tp",
+    type=_list_of(),
+    metavar="LIST",
+    default="1,2,4,8",
+    show_default=True,
+    help="Devices that share a copy (tensor parallel).",
+)
 @click.option(
     "--between",
     type=_between,

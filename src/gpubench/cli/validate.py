@@ -58,7 +58,8 @@ def command(
     """Hold the performance model against a table of published results.
 
     Every row is predicted or skipped with a reason. The columns are those of the tables that come
-    along, of inference or of training; docs/command-line.md names them.
+    along, of inference or of training; docs/command-line.md names them. A record of a run may stand
+    in a table's place.
     """
     from gpubench import catalogue, records
     from gpubench.catalogue import training
@@ -73,7 +74,12 @@ def command(
         training_table.show(table_path, predictions, as_json)
         return
     known = catalogue.load()
-    table = known.inference_table(table_path)
+    if table_path.suffix == ".json":  # a record of our own
+        from gpubench.workloads import rows
+
+        table = rows.as_table([records.read(table_path)], known)
+    else:
+        table = known.inference_table(table_path)
     found = scoring.compare(table, known)
     if predictions:
         records.write_text(predictions, predictions_text(table, found), "write to another file")

@@ -6,8 +6,10 @@ figures are another's measurements: they are evidence of the kind "published", n
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,9 +64,14 @@ def read(tool: str, path: Path, identify: Identify, accelerator: str = "") -> Ru
         raise RecordError(f"{path} is empty or far too large to be a file of {tool}")
     module = importlib.import_module(f"gpubench.importing.{TOOLS[tool]}")
     try:
-        found: Found = module.read(data.decode("utf-8", errors="replace"))
+        found: Found = module.read(data.decode("utf-8-sig", errors="replace"))
     except RecordError as error:
         raise RecordError(f"{path}: {error}") from None
+    except _BROKEN as error:
+        raise RecordError(
+            f"{path} is not as {tool} writes its results ({type(error).__name__}: {error}): was it "
+            f"cut off or edited?"
+        ) from None
     part = accelerator or (identify(found.device) if found.device else None) or ""
     return RunRecord(
         id=records.new_id(),
@@ -88,7 +95,16 @@ def read(tool: str, path: Path, identify: Identify, accelerator: str = "") -> Ru
 def measurement(
     case: Case, work: Work, seconds: tuple[float, ...], calls: int, said: str = ""
 ) -> Measurement:
-    """A figure of another tool: `seconds` of one call each, averaged by that tool over `calls`."""
+    """A figure of another tool: `seconds` of one call each, averaged by that tool over `calls`.
+
+    Raises:
+        RecordError: a number that no measurement has.
+    """
+    amounts = (work.flops, work.bytes, work.wire_bytes)
+    if not all(0 < each < _MOST_SECONDS for each in seconds):
+        raise RecordError(f"{records.case_key(case, '')} took {seconds[0]:g} s, which cannot be")
+    if not all(0 <= each < math.inf for each in amounts):
+        raise RecordError(f"{records.case_key(case, '')} moves an amount that cannot be")
     return Measurement(
         case=case,
         version=0,
@@ -100,5 +116,12 @@ def measurement(
         cautions=(_NO_SAMPLES,) if len(seconds) == 1 else (),
     )
 
+
+_MOST_SECONDS = 1e6
+_BROKEN = (
+    *(KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, RecursionError),
+    csv.Error,
+)
+# What readers run into where a file has another shape than they were written for.
 
 _NO_SAMPLES = Caution("imported", "one figure without its samples, so without an interval")

@@ -24,7 +24,6 @@ _COLLECTIVES = {
     "reduce_scatter": "reduce_scatter",
     "alltoall": "all_to_all",
     "broadcast": "broadcast",
-    "sendrecv": collectives.PAIR,
 }
 _TYPES = {
     "float": "fp32",
@@ -72,7 +71,7 @@ def _found(
     if not rows:
         raise RecordError("it holds no row with a time: the run failed, or the file was cut off")
     if ranks < 2:
-        raise RecordError("it was run on one device, which moves nothing over links")
+        raise RecordError("it does not say over how many ranks it ran, or it ran on one device")
     wrong = [row for row in rows if row.wrong]
     kept = [_measurement(row, name, ranks, hosts, calls) for row in rows if not row.wrong]
     failures = {
@@ -121,12 +120,19 @@ def _of_table(text: str) -> Found:
     if not any("Avg bus bandwidth" in line for line in lines):
         raise RecordError("it was cut off: the line with the average bus bandwidth is missing")
     named = [found for line in lines if (found := _RANK.match(line))]
-    ranks = max((int(found[1]) + 1 for found in named), default=0) or _ranks(rows, columns, lines)
     device = next((found[3].strip() for found in named), "")
     timed = re.search(r"(?<!warmup )(?<!agg )\biters: (\d+)", text)
     calls = int(timed[1]) if timed else 1
     facts = {"nccl": found[1]} if (found := re.search(r"NCCL version (\S+)", text)) else {}
-    name = _named(lines, columns)
+    factor = _bus_factor(columns, lines)
+    name = _named(lines, columns, factor)
+    ranks = max((int(found[1]) + 1 for found in named), default=0) or _ranks(name, factor)
+    expected = collectives.bus_factor(name, max(ranks, 2))
+    if ranks > 1 and factor and abs(factor / expected - 1) > 0.02:
+        raise RecordError(
+            f"its bus bandwidth is {factor:.3f} times the algorithm bandwidth, and {name} over "
+            f"{ranks} ranks has {expected:.3f}: is it another collective?"
+        )
     hosts = len({found[2] for found in named}) or 1
     return _found(rows, name, ranks, hosts, calls, device, facts)
 
@@ -183,26 +189,34 @@ def _halves(cells: Sequence[str], columns: Sequence[str]) -> Iterator[_Row]:
         )
 
 
-def _named(lines: Sequence[str], columns: Sequence[str]) -> str:
-    """The collective: the tool says it since 2025, a command line before the table, or busbw."""
+def _named(lines: Sequence[str], columns: Sequence[str], factor: float) -> str:
+    """The collective: the tool says it since 2025, a command line before the table, or busbw, which
+    of those that reduce is the larger one in an all-reduce alone.
+    """
     for line in lines:
         if found := re.search(r"([a-z_]+_perf)(_mpi)?\b", line):
             return _collective(found[0])
-    if "redop" in columns:
-        return "all_reduce"  # with rank lines, the factor is checked below
-    raise RecordError("it does not say which collective it measured")
+    if "redop" in columns and factor > 1.02:
+        return "all_reduce"
+    raise RecordError("it does not say which collective it measured: keep the line that started it")
 
 
-def _ranks(rows: Sequence[_Row], columns: Sequence[str], lines: Sequence[str]) -> int:
-    """By the quotient of bus and algorithm bandwidth, 2(n-1)/n, where no rank is listed."""
+def _bus_factor(columns: Sequence[str], lines: Sequence[str]) -> float:
+    """Bus over algorithm bandwidth, of the fastest row since both are rounded; 0 for none."""
     at = columns.index("algbw")
-    best = 0.0
-    for cells in _rows(lines, columns):
-        if len(cells) > at + 1 and float(cells[at]) > best:
-            best, bus = float(cells[at]), float(cells[at + 1])
-    if not rows or not best:
-        return 0
-    return round(2 / (2 - bus / best)) if bus < 2 * best else 0
+    halves = [
+        (float(cells[at]), float(cells[at + 1]))
+        for cells in _rows(lines, columns)
+        if len(cells) > at + 1 and _NUMBER.match(cells[at]) and _NUMBER.match(cells[at + 1])
+    ]
+    algorithm, bus = max(halves, default=(0.0, 0.0))
+    return bus / algorithm if algorithm >= 1 else 0.0
+
+
+def _ranks(name: str, factor: float) -> int:
+    """The ranks whose bus factor that is, where none is listed; 0 where it does not tell."""
+    share = factor / 2 if name == "all_reduce" else factor
+    return round(1 / (1 - share)) if 0 < share < 0.99 and name != "broadcast" else 0
 
 
 # --------------------------------------------------------------------------- JSON

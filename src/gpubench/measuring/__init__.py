@@ -6,8 +6,9 @@
 
 `clock` measures time and nothing else in gpubench does; `sampling` is the engine; `timing` is what
 its samples say; `telemetry`, `device`, `variant` and `provenance` are what the machine says of
-itself, and `allocatable` what memory it can really have; `guards`, `verify` and `faults` are what
-can be wrong, and `watchdog` notices a device that never answers; `buffers` keeps caches out of it.
+itself, `idle` what it draws at rest, `allocatable` what memory it can really have, and `limit` lets
+it pass for a part with less; `guards`, `verify` and `faults` are what can be wrong, and `watchdog`
+notices a device that never answers; `buffers` keeps caches out of it.
 """
 
 from gpubench.measuring.allocatable import allocatable_bytes
@@ -15,6 +16,8 @@ from gpubench.measuring.clock import Clock, DeviceClock, HostClock
 from gpubench.measuring.device import Device, clock_for, current, find, import_torch, why_no_gpu
 from gpubench.measuring.faults import told
 from gpubench.measuring.guards import Ceilings
+from gpubench.measuring.idle import idle_power
+from gpubench.measuring.limit import limited
 from gpubench.measuring.sampling import PLANS, CutShort, Plan, Prepared, measure, measure_in_turn
 from gpubench.measuring.telemetry import NullTelemetry, Reading, Telemetry
 from gpubench.measuring.timing import Timing
@@ -39,7 +42,9 @@ __all__ = [
     "clock_for",
     "current",
     "find",
+    "idle_power",
     "import_torch",
+    "limited",
     "measure",
     "measure_in_turn",
     "told",

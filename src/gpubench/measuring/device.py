@@ -39,6 +39,7 @@ class Device:
     accelerator: str | None = None
     memory_total: int = 0
     memory_free: int = 0
+    memory_limit: int = 0  # asked for, to stand for a smaller part
     cache_bytes: int = 0  # the last cache before memory
     units: int = 0
     memory_bus_bits: int = 0

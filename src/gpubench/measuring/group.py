@@ -26,6 +26,9 @@ from gpubench.measuring.clock import Call, Clock, HostClock
 SWITCH_VARIABLE = "NCCL_NVLS_ENABLE"
 """Set to 0, it keeps NCCL from reducing in the switch (NVLink SHARP)."""
 
+AGAIN_VARIABLE = "GPUBENCH_WITHOUT_SWITCH"
+"""Set to 1 for ranks that measure a second time, the large all-reduces without the switch."""
+
 TIMEOUT_S = 60.0
 """How long ranks wait for each other before they give up."""
 
@@ -83,7 +86,8 @@ def place(environment: Mapping[str, str] | None = None) -> Place | None:
         if not variables.get("MASTER_ADDR"):
             raise CannotMeasure(
                 f"{launcher} started {size} ranks, but no MASTER_ADDR tells them where to meet: "
-                f"set it to the first host's name (and MASTER_PORT), or start them with torchrun"
+                f"set it to the first host's name (and MASTER_PORT), or start them with torchrun; "
+                f"if this process is alone, unset {names[0]} and {names[1]}"
             )
         local_size = local_size or size
         return Place(
@@ -121,12 +125,14 @@ class Group:
     """
 
     def __init__(
-        self, where: Place, backend: str, control: Any, data: Any, torch: Any, switch: bool = True
+        self, where: Place, backend: str, groups: tuple[Any, Any, Any], torch: Any, switch: bool
     ) -> None:
+        control, data, patient = groups
         self.place, self.backend, self.switch = where, backend, switch
         self.data = data
         """torch's process group of `backend`, for the collectives that are measured."""
-        self._control, self._torch, self._dist = control, torch, torch.distributed
+        self._control, self._patient = control, patient
+        self._torch, self._dist = torch, torch.distributed
 
     def gather(self, mine: Any) -> list[Any]:
         """What every rank hands in, in the order of ranks. Raises DeviceLost."""
@@ -168,11 +174,14 @@ class Group:
         with broken_group_told("waiting for each other"):
             self._dist.barrier(group=self._control)
 
-    def wait_long(self, limit_s: float = PATIENCE_S) -> None:
-        """Wait for ranks that are still busy with their own device. Raises DeviceLost."""
-        limit = datetime.timedelta(seconds=limit_s)
+    def wait_long(self) -> None:
+        """Wait for ranks that are still busy with their own device, `PATIENCE_S` at the most.
+
+        Raises:
+            DeviceLost: a rank has ended, or is still not there.
+        """
         with broken_group_told("waiting for the measurements of each rank"):
-            self._dist.monitored_barrier(group=self._control, timeout=limit, wait_all_ranks=True)
+            self._dist.barrier(group=self._patient)
 
     def leave(self) -> None:
         """Part in good order; a group that broke has nothing left to part."""
@@ -180,10 +189,17 @@ class Group:
             self._dist.destroy_process_group()
 
 
-def join(where: Place, index: int | None, torch: Any, timeout_s: float = TIMEOUT_S) -> Group:
+def join(
+    where: Place,
+    index: int | None,
+    torch: Any,
+    asked: str = "",
+    timeout_s: float = TIMEOUT_S,
+    patience_s: float = PATIENCE_S,
+) -> Group:
     """Meet the other ranks; `index` is this rank's GPU, or None on a processor.
 
-    Ranks for which NCCL_NVLS_ENABLE is 0 may not reduce in the switch.
+    `asked` is what this rank is to do, which must be equal in all.
 
     Raises:
         CannotMeasure: they do not come, differ in what they run, or share a device.
@@ -195,15 +211,17 @@ def join(where: Place, index: int | None, torch: Any, timeout_s: float = TIMEOUT
     try:
         dist.init_process_group("gloo", rank=where.rank, world_size=where.size, timeout=limit)
         data = dist.new_group(backend=backend, timeout=limit)
+        # Each group has one limit for all that it does, so waiting long takes one of its own.
+        patient = dist.new_group(backend="gloo", timeout=datetime.timedelta(seconds=patience_s))
     except (RuntimeError, ValueError, OSError) as error:
         raise CannotMeasure(_not_met(where, error, timeout_s)) from error
-    switch = os.environ.get(SWITCH_VARIABLE) != "0"
-    group = Group(where, backend, dist.group.WORLD, data, torch, switch)
-    group.together(_differing(where, group.gather(_identity(torch, index))))
+    switch = os.environ.get(AGAIN_VARIABLE) != "1"
+    group = Group(where, backend, (dist.group.WORLD, data, patient), torch, switch)
+    group.together(_differing(where, group.gather(_identity(torch, index, asked))))
     return group
 
 
-def _identity(torch: Any, index: int | None) -> dict[str, str]:
+def _identity(torch: Any, index: int | None, asked: str) -> dict[str, str]:
     """What must be equal in all ranks, and the device, which must not."""
     from gpubench import __version__
 
@@ -212,6 +230,8 @@ def _identity(torch: Any, index: int | None) -> dict[str, str]:
         "gpubench": __version__,
         "torch": str(torch.__version__),
         "Python": ".".join(str(part) for part in sys.version_info[:2]),
+        SWITCH_VARIABLE: os.environ.get(SWITCH_VARIABLE, "not set"),
+        "what is asked for": asked,
     }
     if index is None:
         return {**found, "device": ""}
@@ -228,7 +248,7 @@ def _differing(where: Place, told: Sequence[Mapping[str, str]]) -> CannotMeasure
         if name != "device" and mine.get(name) != value:
             return CannotMeasure(
                 f"{name} is {mine.get(name, 'missing')} here and {value} on rank 0: "
-                f"install the same on every host"
+                f"install and ask for the same on every host"
             )
     twins = [rank for rank, each in enumerate(told) if each["device"] == mine["device"]]
     if mine["device"] and len(twins) > 1:
@@ -250,7 +270,8 @@ def _not_met(where: Place, error: Exception, timeout_s: float) -> str:
     return (
         f"rank {where.rank} of {where.size} did not meet the others within {timeout_s:g} s "
         f"({first}): are all of them started, and can they reach "
-        f"{os.environ.get('MASTER_ADDR', 'MASTER_ADDR')}:{os.environ.get('MASTER_PORT', '')}?"
+        f"{os.environ.get('MASTER_ADDR', 'MASTER_ADDR')}:{os.environ.get('MASTER_PORT', '')}? "
+        f"If this process is alone, unset RANK and WORLD_SIZE"
     )
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue
     from gpubench.judgement import Judgement
     from gpubench.records import RunRecord
+    from gpubench.report.listed import RecordLine
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Made:
 @dataclass(frozen=True)
 class Findings:
     """Everything a report shows. Articles are looked up by id; `measured` holds the records that
-    evidence was taken from, and the catalogue the peaks that their rates are shares of.
+    evidence was taken from, and the catalogue the peaks that their rates are shares of. `listed`
+    has a line for each record that was read, where there are more of them.
     """
 
     made: Made
@@ -35,6 +37,7 @@ class Findings:
     articles: Mapping[str, Article]
     catalogue: Catalogue | None = None
     measured: tuple[RunRecord, ...] = ()
+    listed: tuple[RecordLine, ...] = ()
 
     @cached_property
     def claims(self) -> Mapping[str, Claim]:

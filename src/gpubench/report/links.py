@@ -28,7 +28,7 @@ def pair_tables(record: RunRecord) -> tuple[tuple[str, Table], ...]:
     kinds: dict[str, dict[tuple[int, int], str]] = {}
     for found in _of_links(record):
         p = found.case.parameters
-        if p["collective"] != collectives.PAIR:
+        if p["collective"] != collectives.PAIR or "source" not in p:
             continue
         ways = "one direction" if p["directions"] == 1 else "both directions at once"
         title = f"Copies of {show(Quantity(p['bytes'], 'B'))} between ranks, {ways}"

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING
 
 from gpubench.model import KINDS, OUTCOMES, Article, Citation, Claim, Evidence, OutOfScope, Verdict
 from gpubench.reasons import condition
-from gpubench.report import experiments, links, rates, wording
+from gpubench.report import rates, record_tables, wording, workloads
+from gpubench.report.lines import MOST_REASONS, chosen, numbered, pieces, unfound
 from gpubench.report.table import escape, link, markdown_cells
 from gpubench.report.table import markdown as markdown_table
 
 if TYPE_CHECKING:
     from gpubench.report.findings import Findings
-
-MOST_ROWS, MOST_REASONS = 12, 6
-"""Evidence, and reasons for its absence, shown for one claim; the JSON document has all of it."""
 
 _MARKS = {
     "inside": "yes",
@@ -30,7 +28,6 @@ _MARKS = {
     "implausible": "implausible: above the peak",
     "sustained": "a sustained rate, no peak",
 }
-_URL = re.compile(r"https?://[^\s<>\"'`|\\]+[^\s<>\"'`|\\.,;:!?)\]]")
 
 
 def render(findings: Findings) -> str:
@@ -100,27 +97,16 @@ def _measured(findings: Findings) -> Iterator[str]:
         return
     for record in findings.measured:
         yield f"## {escape(rates.title(record))}"
-        for told in (
-            rates.rate_table(record, findings.catalogue),
-            rates.shortfall_table(record, findings.catalogue),
-            rates.compute_shortfall_table(record, findings.catalogue),
-            experiments.in_turn_table(record),
-            experiments.heat_table(record),
-            experiments.data_table(record, findings.catalogue),
-            experiments.roof_table(record, findings.catalogue),
-            experiments.point_table(record),
-            experiments.transfer_table(record, findings.catalogue),
-            rates.time_table(record),
-            links.collective_table(record),
-            rates.figure_table(record),
-        ):
-            if told.rows:
-                yield markdown_table(told)
-        for title, told in links.pair_tables(record):
-            yield escape(title)
+        for title, told in record_tables.tables(record, findings.catalogue):
+            if title:
+                yield escape(title)
             yield markdown_table(told)
-        if noted := rates.warnings(record):
+        if noted := record_tables.remarks(record, findings.catalogue):
             yield "\n".join(f"- {escape(line)}" for line in noted)
+    shared = workloads.share_table(findings.measured, findings.catalogue)
+    if shared.rows:
+        yield "## What memory does to an uplift"
+        yield markdown_table(shared)
 
 
 def _overview(findings: Findings) -> Iterator[str]:
@@ -258,7 +244,7 @@ def _article_name(articles: Mapping[str, Article], article_id: str) -> str:
 def _evidence(claim: Claim, verdict: Verdict) -> str:
     rows = list(zip(verdict.evidence, verdict.relations, strict=True))
     told = [(item, relation) for item, relation in rows if relation != "missing"]
-    shown = _shown(told)
+    shown = chosen(told)
     items = [item for item, _ in shown]
     common = wording.shared(items)
     parts = []
@@ -286,15 +272,11 @@ def _evidence(claim: Claim, verdict: Verdict) -> str:
 
 def _numbered(notes: Sequence[Sequence[str]]) -> str:
     """A list of notes, each with the lines of evidence that it belongs to."""
-    lines: dict[str, list[int]] = {}
-    for number, texts in enumerate(notes, 1):
-        for text in texts:
-            lines.setdefault(text, []).append(number)
     every = len(notes)
     return "\n".join(
         f"- {_sourced(text)}"
         + ("" if len(numbers) == every else f" (line {', '.join(map(str, numbers))})")
-        for text, numbers in lines.items()
+        for text, numbers in numbered(notes).items()
     )
 
 
@@ -322,33 +304,6 @@ def _columns(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]
     return [_COLUMNS[i] for i in used], [[row[i] for i in used] for row in rows]
 
 
-def _shown(rows: Sequence[tuple[Evidence, str]]) -> list[tuple[Evidence, str]]:
-    """About MOST_ROWS, spread over each kind and relation from its lowest finding to its highest.
-
-    Each relation of a kind is shown, so that the one line in which a claim holds is never left out.
-    """
-    if len(rows) <= MOST_ROWS:
-        return list(rows)
-    groups: dict[tuple[str, str], list[tuple[Evidence, str]]] = {}
-    for item, relation in rows:
-        groups.setdefault((item.kind, relation), []).append((item, relation))
-    room = max(2, MOST_ROWS // len(groups))
-    shown = [row for g in groups.values() for row in _spread(sorted(g, key=_by_finding), room)]
-    order = list(dict.fromkeys(item.kind for item, _ in rows))
-    return sorted(shown, key=lambda row: (order.index(row[0].kind), *_by_finding(row)))
-
-
-def _by_finding(row: tuple[Evidence, str]) -> tuple[bool, float]:
-    return (row[0].mid is None, row[0].mid or 0.0)
-
-
-def _spread(group: Sequence[tuple[Evidence, str]], room: int) -> Sequence[tuple[Evidence, str]]:
-    if len(group) <= room:
-        return group
-    step = (len(group) - 1) / (room - 1)
-    return [group[round(i * step)] for i in range(room)]
-
-
 def _rest(rows: Sequence[tuple[Evidence, str]], shown: int) -> str:
     inside = sum(relation == "inside" for _, relation in rows)
     lie = "lies" if inside == 1 else "lie"
@@ -360,37 +315,24 @@ def _rest(rows: Sequence[tuple[Evidence, str]], shown: int) -> str:
 
 def _nothing(items: Sequence[Evidence]) -> str:
     """Why some conditions gave no evidence: each reason once, with how often it came up."""
-    reasons = [item.missing or "no reason given" for item in items]
-    counted = {reason: reasons.count(reason) for reason in reasons}
     lines = [
         f"- {escape(reason)}" + (f" ({count} times)" if count > 1 else "")
-        for reason, count in counted.items()
+        for reason, count in unfound(items).items()
     ]
     left = len(lines) - MOST_REASONS
     return "\n".join([*lines[:MOST_REASONS], *([f"- and {left} more reasons"] if left > 0 else [])])
 
 
-# At the beginning, or in brackets as in a ratio: "990 TFLOPS (NVIDIA, https://…) over 708 TFLOPS".
-_NAMED = re.compile(
-    r"(?:^|(?<=\())(?P<name>(?:[^()<>;]|\([^()<>;]*\)){1,80}), " rf"(?P<address>{_URL.pattern})"
-)
-
-
 def _sourced(text: str) -> str:
     """A source, "publisher, address" becoming a link; other addresses are linked as they are."""
-    parts, end = [], 0
-    for named in _NAMED.finditer(text):
-        parts += [_linked(text[end : named.start()]), link(named["name"], named["address"])]
-        end = named.end()
-    return "".join([*parts, _linked(text[end:])])
-
-
-def _linked(text: str) -> str:
-    parts, end = [], 0
-    for match in _URL.finditer(text):
-        parts += [_escape_inside(text[end : match.start()]), f"<{match[0]}>"]
-        end = match.end()
-    return "".join([*parts, _escape_inside(text[end:])])
+    return "".join(
+        link(piece.text, piece.address)
+        if piece.text and piece.address
+        else f"<{piece.address}>"
+        if piece.address
+        else _escape_inside(piece.text)
+        for piece in pieces(text)
+    )
 
 
 def _escape_inside(text: str) -> str:

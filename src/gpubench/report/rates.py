@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from gpubench import benchmarks, normalised
 from gpubench.catalogue import Catalogue
-from gpubench.comparison import Pair
 from gpubench.measuring import timing
 from gpubench.model import Case, Caution, Measurement
 from gpubench.normalised import Normalised
@@ -56,9 +55,13 @@ def time_table(record: RunRecord) -> Table:
         for found in record.measurements
         if found.blocks
         and not benchmarks.quantity(found.case)
-        and found.case.benchmark != "collectives"  # which have tables of their own
+        and found.case.benchmark not in _ELSEWHERE
     ]
     return Table(("benchmark", "case", "time", "rate", "±", "cautions"), rows)
+
+
+# What has tables of its own.
+_ELSEWHERE = ("collectives", "inference", "training_step")
 
 
 def shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
@@ -66,7 +69,7 @@ def shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
     patterns = dict.fromkeys(
         str(found.case.parameters["pattern"])
         for found in record.measurements
-        if found.case.benchmark == "bandwidth"
+        if found.case.benchmark == "bandwidth" and "pattern" in found.case.parameters
     )
     budgets = {name: normalised.shortfall(record, catalogue, name) for name in patterns}
     names = next(([loss.name for loss in budget] for budget in budgets.values() if budget), [])
@@ -103,21 +106,6 @@ def compute_shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
         if budget
     ]
     return Table(("kernel", "method", "phase", *names), rows)
-
-
-def comparison_table(pairs: Iterable[Pair]) -> Table:
-    """Two records, case by case."""
-    rows = [
-        [
-            pair.name,
-            f"{show(Quantity(pair.first.mid, 's'))} ±{100 * pair.first.half_width:.2f} %",
-            f"{show(Quantity(pair.second.mid, 's'))} ±{100 * pair.second.half_width:.2f} %",
-            f"{100 * pair.faster:+.2f} %",
-            "yes" if pair.apart else "no",
-        ]
-        for pair in pairs
-    ]
-    return Table(("case", "first", "second", "faster", "beyond the intervals"), rows)
 
 
 def warnings(record: RunRecord) -> list[str]:
@@ -165,8 +153,14 @@ def kernel(case: Case) -> str:
     p = case.parameters
     if "pattern" in p:
         return str(p["pattern"])
+    if "model" in p:
+        batch = f"batch {p['batch']}" if "batch" in p else f"micro-batch {p['micro_batch']}"
+        phase = p.get("phase", "training")
+        return f"{phase} of {p['model']} {p['precision']}, {batch}"
     if "source" in p:
         return f"copies both ways between ranks {p['source']} and {p['target']}"
+    if not {"precision", "data", *"mnk"} <= p.keys():  # of another version
+        return ", ".join(f"{name} {value}" for name, value in p.items())
     sparse = "2:4 sparse " if benchmarks.sparsity(case) == "sparse" else ""
     data = "" if p["data"] == "normal" else f" of {p['data']}"
     return f"{sparse}{p['precision']} {p['m']} × {p['n']} × {p['k']}{data}"

@@ -117,13 +117,22 @@ def storage_bytes(precision: str) -> float:
 
 
 def cache_bytes_per_token(model: LanguageModel, kv_precision: str) -> float:
-    """KV cache of one token over all layers, windows not yet applied."""
-    return _values_per_token(model) * model.layers * STORAGE_BITS[kv_precision] / 8
+    """KV cache of one token over all layers, windows not yet applied. Raises CannotEstimate."""
+    return _values_per_token(model) * model.layers * _cached_bits(kv_precision) / 8
 
 
 def cache_bytes(model: LanguageModel, context: float, kv_precision: str) -> float:
     """KV cache of one sequence of `context` tokens; sliding layers keep only their window."""
-    return _values_per_token(model) * held_tokens(model, context) * STORAGE_BITS[kv_precision] / 8
+    return _values_per_token(model) * held_tokens(model, context) * _cached_bits(kv_precision) / 8
+
+
+def _cached_bits(precision: str) -> float:
+    try:
+        return STORAGE_BITS[precision]
+    except KeyError:
+        raise CannotEstimate(
+            f"no cache is stored in '{precision}': use one of {', '.join(STORAGE_BITS)}"
+        ) from None
 
 
 def held_tokens(model: LanguageModel, context: float) -> float:

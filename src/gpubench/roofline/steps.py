@@ -1,7 +1,7 @@
 """What one pass of a language model must do at the least: a prefill, or a step of decoding.
 
 The counts behind `llm.Machine`, as Work: a benchmark that times such a pass states the work that
-the model divides by its rates, so that the two cannot count differently; a test holds them together.
+the model divides by its rates, so that the two cannot count differently: a test compares them.
 Weights count once a pass, those of experts as far as tokens are expected to touch them, and a step
 of decoding reads the cache once. What stays on chip between operators counts as nothing.
 """
@@ -25,19 +25,24 @@ def prefill(model: LanguageModel, precision: str, sequences: float, tokens: floa
     # Causal: a query sees half of the keys on average, or its window.
     pairs = (model.layers - sliding) * tokens * tokens / 2
     pairs += sliding * (window * window / 2 + (tokens - window) * window)
-    attention = Work(flops=4 * sequences * pairs * model.heads * model.head_dim)
-    return _products(model, precision, sequences * tokens, sequences) + attention
+    scored = Work(flops=4 * sequences * pairs * model.heads * model.head_dim)
+    return _products(model, precision, sequences * tokens, sequences) + scored
 
 
 def decode(
     model: LanguageModel, precision: str, kv_precision: str, sequences: float, context: float
 ) -> Work:
     """One token more for each of `sequences` sequences that hold `context` tokens."""
+    products = _products(model, precision, sequences, sequences)
+    return products + attention(model, kv_precision, sequences, context)
+
+
+def attention(model: LanguageModel, kv_precision: str, sequences: float, context: float) -> Work:
+    """What decoding reads of the cache, and does with it, in all layers."""
     held = capacity.held_tokens(model, context)
     cached = capacity.cache_bytes(model, context, kv_precision)
     query_values = capacity.shape(model).query_values
-    attention = stream(sequences * cached, flops=4 * sequences * held * query_values)
-    return _products(model, precision, sequences, sequences) + attention
+    return stream(sequences * cached, flops=4 * sequences * held * query_values)
 
 
 def _products(model: LanguageModel, precision: str, tokens: float, sampled: float) -> Work:
@@ -77,3 +82,21 @@ def part_of(model: LanguageModel, layers: int) -> LanguageModel:
         active_parameters=model.active_parameters - round((1 - share) * touched),
         sliding_layers=layers if model.sliding_layers else 0,
     )
+
+
+def training(model: LanguageModel, tokens: float, sequence: float, head: bool = False) -> Work:
+    """Forward, backward and update of a model's layers on `tokens` tokens of such sequences.
+
+    Backward does twice what forward does; what is computed again does not count. Bytes are those of
+    the update alone. With `head` the output projection is there too, as in a whole model.
+    """
+    held = capacity.shape(model)
+    used = held.body - model.hidden + model.experts_per_token * held.expert
+    kept = held.body - model.hidden + model.experts * held.expert
+    outer = held.head if head else 0.0
+    attention = 6 * model.layers * sequence * model.heads * model.head_dim
+    return Work(tokens * (6 * (used + outer) + attention), _UPDATE_BYTES * (kept + outer))
+
+
+_UPDATE_BYTES = 30.0
+# Of Adam on 32-bit master weights, a parameter: as `roofline.training` counts its pass over them.

@@ -10,7 +10,9 @@ With a stated utilization, time is 6N tokens over that share of the peak and not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
 
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, LanguageModel
@@ -30,6 +32,9 @@ _OPTIMIZER_BYTES = 30.0
 # A parameter and step: Adam reads gradient, master weight and both moments, writes the last three
 # and the BF16 weight (2+4+4+4 + 4+4+4+2), and clears the gradient (2).
 
+_TENSORS, _PIPELINES = (1, 2, 4, 8), (1, 2, 4, 8, 16)
+# What is tried where nothing is stated: groups within a node, and stages of a pipeline.
+
 _FUSED_ATTENTION_BACKWARD = 2.5
 # Backward over forward FLOP of fused attention: five matrix products where forward has two
 # (Dao, arXiv:2307.08691, section 4.1).
@@ -39,12 +44,12 @@ _FUSED_ATTENTION_BACKWARD = 2.5
 class Job:
     """A training job.
 
-    `batch` is in sequences a step, 0 for `BATCH_TOKENS`; `tensor` and `pipeline` are degrees, 0 for
-    as few devices as hold the state; `virtual` stages of a pipeline interleave, and `context`
-    devices share each sequence. `expert` devices share the experts of a layer, 0 for a node.
-    `sharded` spreads the weights themselves over the data-parallel copies (ZeRO stage 3, FSDP),
-    which gather them for every micro-batch. `adapters` trains low-rank additions to frozen weights.
-    `network` is in B/s a device. `utilization` 0 means: let the model find it.
+    `batch` is in sequences a step, 0 for `BATCH_TOKENS`; `tensor` and `pipeline` are degrees, and a
+    `tensor` of 0 asks for the fastest split that fits. `virtual` stages of a pipeline interleave,
+    and `context` devices share each sequence. `expert` devices share the experts of a layer, 0 for
+    a node. `sharded` spreads the weights themselves over the data-parallel copies (ZeRO stage 3,
+    FSDP), which gather them for every micro-batch. `adapters` trains low-rank additions to frozen
+    weights. `network` is in B/s a device. `utilization` 0 means: let the model find it.
     """
 
     model: LanguageModel
@@ -99,36 +104,89 @@ def training_flops(model: LanguageModel, tokens: float) -> float:
 
 
 def memory_per_device(job: Job) -> float:
-    """State split over all devices, and the activations of a micro-batch over its tensor group."""
-    state = job.model.parameters * _state_bytes(job) / job.gpus
+    """Bytes a device holds of a job that states its tensor-parallel degree.
+
+    16-bit weights and gradients of its shard, its share of the FP32 weights and moments, which are
+    spread over all devices, and the activations of a micro-batch. Experts are spread over the
+    devices that share them, frozen weights have no gradients, sharded ones are spread over all.
+    """
+    model, group = job.model, max(1, job.tensor)
+    kept = 2.0 if job.adapters else 4.0
+    routed = capacity.shape(model).expert * model.experts
+    shards = group * job.pipeline, max(group, _expert_parallel(job)) * job.pipeline
+    if job.sharded:
+        shards = job.gpus, job.gpus
+    state = kept * ((model.parameters - routed) / shards[0] + routed / shards[1])
+    if not job.adapters:
+        moments = capacity.TRAINING_BYTES_PER_PARAMETER - kept
+        state += moments * model.parameters / job.gpus
     tokens = float(job.micro_batch * job.sequence)
-    group = (job.tensor or min(job.gpus, ceilings.NODE_DEVICES)) * job.context
-    kept = capacity.activation_bytes(job.model, tokens, job.recomputation == "full")
-    return state + kept / group
+    activations = capacity.activation_bytes(model, tokens, job.recomputation == "full")
+    return state + activations / (group * job.context)
 
 
-def _state_bytes(job: Job) -> float:
-    """A parameter: what training keeps of it, or only the frozen 16-bit weight."""
-    return 2.0 if job.adapters else float(capacity.TRAINING_BYTES_PER_PARAMETER)
+@lru_cache(maxsize=4096)
+def _layouts(job: Job) -> tuple[tuple[Job, float], ...]:
+    """The job as it is stated, or with every degree that heads, layers and devices allow; and the
+    bytes a device then holds.
+    """
+    if job.tensor:
+        return ((job, memory_per_device(job)),)
+    pipelines = (job.pipeline,) if job.pipeline > 1 else _PIPELINES
+    found = [
+        replace(job, tensor=tensor, pipeline=pipeline)
+        for tensor, pipeline in product(_TENSORS, pipelines)
+        if job.gpus % (tensor * pipeline * job.context) == 0
+        and job.model.heads % tensor == 0
+        and pipeline <= job.model.layers
+    ] or [replace(job, tensor=1)]
+    return tuple((one, memory_per_device(one)) for one in found)
 
 
 def check_fits(part: Accelerator, job: Job, with_: Parameters) -> None:
-    """Raise DoesNotFit when state and activations exceed a device's memory."""
-    needed = memory_per_device(job) + with_.runtime_reserve_bytes
-    room = ceilings.usable_memory(part, with_)
-    if needed > room:
+    """Raise DoesNotFit when state and activations exceed a device's memory, however split.
+
+    Of a model whose architecture nobody has published there is nothing to say.
+    """
+    if job.model.layers:
+        _that_fit(part, job, with_)
+
+
+def _that_fit(part: Accelerator, job: Job, with_: Parameters) -> list[Job]:
+    """For each tensor-parallel degree the fewest stages that fit. Raises DoesNotFit."""
+    room = ceilings.usable_memory(part, with_) - with_.runtime_reserve_bytes
+    tried = _layouts(job)
+    found = [one for one, needed in tried if needed <= room]
+    if not found:
+        needed = min(needed for _, needed in tried)
         raise DoesNotFit(
             f"training {job.model.name} on {job.gpus} x {part.name} needs "
             f"{show(Quantity(needed, 'B'))} a device, more than its {show(Quantity(room, 'B'))}; "
             f"use more devices, a smaller micro-batch or recomputation"
         )
+    # Of one degree the fewest stages come first, and more would only wait longer for each other.
+    return list({one.tensor: one for one in reversed(found)}.values())
 
 
 def step(part: Accelerator, job: Job, with_: Parameters) -> Step:
-    """One step of the whole job. Raises DoesNotFit, and CannotEstimate for a broken job."""
+    """One step of the whole job, in the fastest layout that fits where none is stated.
+
+    Raises:
+        DoesNotFit: no layout holds state and activations.
+        CannotEstimate: the job is broken, or its devices do not split as stated.
+    """
     _check(job)
-    layout = _Layout.of(part, job)
-    check_fits(part, job, with_)
+    if job.tensor:
+        _Layout.of(job)  # says what is wrong with a stated layout before its memory is looked at
+    layouts = _that_fit(part, job, with_)
+    if job.utilization:
+        layouts = layouts[:1]
+    steps = [_step(part, one, with_) for one in layouts]
+    return min(steps, key=lambda one: one.time.seconds / one.tokens)
+
+
+def _step(part: Accelerator, job: Job, with_: Parameters) -> Step:
+    layout = _Layout.of(job)
     tokens = layout.copies * layout.passes * job.micro_batch * job.sequence
     if job.utilization:
         rate = compute_rate(part, job.precision, job.utilization, with_) * job.gpus
@@ -178,9 +236,9 @@ class _Layout:
     passes: int
 
     @classmethod
-    def of(cls, part: Accelerator, job: Job) -> _Layout:
-        """The stated degrees, or the fewest devices that hold the state. Raises CannotEstimate."""
-        tensor = job.tensor or _tensor_parallel(part, job)
+    def of(cls, job: Job) -> _Layout:
+        """Of a job that states its tensor-parallel degree. Raises CannotEstimate."""
+        tensor = job.tensor
         copy = tensor * job.pipeline * job.context
         if job.gpus % copy:
             raise CannotEstimate(
@@ -194,17 +252,6 @@ class _Layout:
         copies = job.gpus // copy
         batch = job.batch or BATCH_TOKENS / job.sequence
         return cls(tensor, job.pipeline, copies, max(1, round(batch / (job.micro_batch * copies))))
-
-
-def _tensor_parallel(part: Accelerator, job: Job) -> int:
-    """One device where it holds the whole state, else a node, as far as links join it."""
-    whole = job.model.parameters * _state_bytes(job) / job.pipeline
-    if job.sharded or whole <= part.value("memory_capacity") or job.gpus == 1:
-        return 1
-    group = min(job.gpus, ceilings.NODE_DEVICES)
-    if job.gpus % group:
-        raise CannotEstimate(f"{job.gpus} devices do not fill nodes of {group}")
-    return group
 
 
 # --------------------------------------------------------------------------- a micro-batch

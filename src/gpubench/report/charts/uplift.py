@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _CELL = 46
 _MOST_LENGTHS, _MOST_BATCHES = 12, 6
-_TICKS = (1.0, 1.1, 1.2, 1.3, 1.5, 2.0, 3.0, 5.0, 10.0)
+_TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.1, 1.2, 1.3, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
 def heat_map(
@@ -24,21 +24,38 @@ def heat_map(
 
     Axes with many values are thinned out evenly, their ends kept.
     """
+    said = f"{plane.precision}, {plane.devices} device{'s' if plane.devices > 1 else ''}"
+    subtitle = [f"{said}; estimated throughput of equal requests"]
+    if claimed:
+        subtitle.append(f"framed: inside the claimed {claimed[0]:g} to {claimed[1]:g}")
+    if any(cell["uplift"] is None for cell in _cells(found, plane, claimed)):
+        subtitle.append("–: so many sequences do not fit on both")
+    drawn = _panels(found, plane, claimed)
+    return styled(drawn.properties(title=altair().Title(title, subtitle=subtitle)))
+
+
+def panels(found: Sweep, plane: Plane) -> Any:
+    """The same without a title, for where one stands beside it."""
+    return styled(_panels(found, plane, None))
+
+
+def _panels(found: Sweep, plane: Plane, claimed: tuple[float, float] | None) -> Any:
     alt = altair()
     cells = _cells(found, plane, claimed)
     order = [str(length) for length in _thinned(found.axes.inputs, _MOST_LENGTHS)]
     answers = [str(length) for length in reversed(_thinned(found.axes.outputs, _MOST_LENGTHS))]
     x = alt.X("input:N", sort=order, title="prompt, tokens", axis=alt.Axis(labelAngle=0))
-    y = alt.Y("output:N", sort=answers, title="answer, tokens")
+    y = alt.Y("output:N", sort=answers, title="answer, tokens", axis=alt.Axis(titlePadding=14))
     base = alt.Chart(alt.Data(values=cells)).encode(x=x, y=y)
-    high = max((cell["uplift"] for cell in cells if cell["uplift"]), default=2.0)
-    scale = alt.Scale(scheme="viridis", type="log", domain=[1.0, max(1.2, high)], clamp=True)
+    known = [cell["uplift"] for cell in cells if cell["uplift"]]
+    low, high = min([1.0, *known]), max([1.2, *known])
+    scale = alt.Scale(scheme="viridis", type="log", domain=[low, high], clamp=True)
     colour = base.mark_rect().encode(
         color=alt.Color(
             "uplift:Q",
             scale=scale,
             title="uplift",
-            legend=alt.Legend(format=".2~f", values=[n for n in _TICKS if n <= max(1.2, high)]),
+            legend=alt.Legend(format=".2~f", values=[n for n in _TICKS if low <= n <= high]),
         )
     )
     text = (
@@ -47,7 +64,9 @@ def heat_map(
         .encode(
             text="label:N",
             color=alt.condition(
-                alt.datum.uplift > high**0.62, alt.value("#000000"), alt.value("#ffffff")
+                alt.datum.uplift > low * (high / low) ** 0.62,
+                alt.value("#000000"),
+                alt.value("#ffffff"),
             ),
         )
     )
@@ -59,17 +78,7 @@ def heat_map(
     )
     size = {"width": _CELL * len(order), "height": 26 * len(answers)}
     panel = (colour + text + absent.encode(text="label:N") + frame).properties(**size)
-    said = f"{plane.precision}, {plane.devices} device{'s' if plane.devices > 1 else ''}"
-    subtitle = [f"{said}; estimated throughput of equal requests"]
-    if claimed:
-        subtitle.append(f"framed: inside the claimed {claimed[0]:g} to {claimed[1]:g}")
-    if any(cell["uplift"] is None for cell in cells):
-        subtitle.append("–: so many sequences do not fit on both")
-    return styled(
-        panel.facet(
-            facet=alt.Facet("batch:N", title=None, sort=_batches(found)), columns=2
-        ).properties(title=alt.Title(title, subtitle=subtitle))
-    )
+    return panel.facet(facet=alt.Facet("batch:N", title=None, sort=_batches(found)), columns=2)
 
 
 def _cells(found: Sweep, plane: Plane, claimed: tuple[float, float] | None) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,79 @@ def _point(row: Compared) -> dict[str, Any]:
         "published": row.scored.published / shares,
         "predicted": (row.scored.value or 0.0) / shares,
     }
+
+
+# --------------------------------------------------------------------------- counted in cells
+
+_CELLS_A_DECADE = 12
+
+
+def density(found: Comparison) -> Any:
+    """The scatter with its points counted in cells: a drawing as small for any number of rows."""
+    alt = altair()
+    points = [_point(row) for row in found.rows if row.scored]
+    panels = []
+    for metric, title in _METRICS.items():
+        some = [point for point in points if point["metric"] == metric]
+        if some:
+            panels.append(_counted(alt, some, title))
+    return styled(alt.hconcat(*panels, spacing=28))
+
+
+def _counted(alt: Any, points: Sequence[dict[str, Any]], title: str) -> Any:
+    cells: dict[tuple[int, int], int] = {}
+    for point in points:
+        cell = _cell(point["published"]), _cell(point["predicted"])
+        cells[cell] = cells.get(cell, 0) + 1
+    every = [place for cell in cells for place in cell]
+    ends = _edge(min(every) - 1), _edge(max(every) + 2)
+    scale = alt.Scale(type="log", domain=list(ends), nice=False)
+    rows = [
+        {
+            "left": _edge(x),
+            "right": _edge(x + 1),
+            "low": _edge(y),
+            "high": _edge(y + 1),
+            "rows": count,
+        }
+        for (x, y), count in cells.items()
+    ]
+    decades = range(math.ceil(math.log10(ends[0])), math.floor(math.log10(ends[1])) + 1)
+    axis = alt.Axis(format="~s", values=[10.0**power for power in decades])
+    ground = alt.Chart(
+        alt.Data(values=[{"x": e, "y": e, "low": e / _BAND, "high": e * _BAND} for e in ends])
+    ).encode(x=alt.X("x:Q", scale=scale, axis=axis, title=""))
+    band = ground.mark_area(opacity=0.12, color="#000", clip=True).encode(
+        y=alt.Y("low:Q", scale=scale, axis=axis, title=""), y2="high:Q"
+    )
+    equal = ground.mark_line(color="#000", strokeWidth=1, clip=True).encode(
+        y=alt.Y("y:Q", scale=scale, axis=axis, title="")
+    )
+    squares = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_rect()
+        .encode(
+            x=alt.X("left:Q", scale=scale, axis=axis, title=f"published: {title}"),
+            x2="right:Q",
+            y=alt.Y("low:Q", scale=scale, axis=axis, title=f"predicted: {title}"),
+            y2="high:Q",
+            color=alt.Color("rows:Q", title="rows", scale=alt.Scale(scheme="viridis", type="log")),
+        )
+    )
+    return (
+        (band + squares + equal)
+        .properties(width=300, height=300)
+        .resolve_scale(color="independent")
+    )
+
+
+def _cell(value: float) -> int:
+    return math.floor(math.log10(value) * _CELLS_A_DECADE)
+
+
+def _edge(cell: int) -> float:
+    """Where a cell begins."""
+    return float(10 ** (cell / _CELLS_A_DECADE))
 
 
 # --------------------------------------------------------------------------- errors by group

@@ -1,0 +1,213 @@
+"""Serving a language model: time to the first token, for each further one, and how many at once.
+
+Real architectures with random weights. A prefill takes whole prompts; a step of decoding adds one
+token to each sequence, with the cache filled as if the tokens before it had been there. A whole
+model is timed where it fits, elsewhere a few of its layers with embedding and head, and `choices`
+says by which factor the whole takes longer (`_inference_plan.scale`).
+
+`triton` is our kernels between the matrix products and torch's products; `torch` has torch's
+operators alone, and `compiled` is what torch.compile makes of these. All run as one CUDA graph, so
+that no time of the host's is in them. Where the batch is "max", sequences are added until memory
+runs out, and what was found is the capacity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpubench.benchmarks import (
+    Planned,
+    _decoder,
+    _decoder_kernels,
+    _inference_capacity,
+    _inference_plan,
+    _matrices,
+)
+from gpubench.benchmarks._inference_run import (
+    State,
+    captured,
+    check,
+    operators,
+    out_of_memory,
+    pass_of,
+    place,
+    refused,
+    room,
+    said,
+)
+from gpubench.measuring import (
+    Ceilings,
+    Device,
+    Prepared,
+    idle_power,
+    told,
+)
+from gpubench.model import Case, Caution, Work
+
+DESCRIPTION = (
+    "language models with random weights: prefill and decoding, to the last byte of memory"
+)
+QUANTITY = ""
+VERSION = 1
+
+
+def plan(device: Device, suite: str) -> tuple[Planned, ...]:
+    """Models, precisions, batches and lengths; in the quick suite one case."""
+    return tuple(_inference_plan.cases(device, suite))
+
+
+def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
+    """(precision, why) for each that the suite would measure and the device lacks."""
+    return tuple(_inference_plan.left_out(device, suite))
+
+
+def work(parameters: Mapping[str, Any]) -> Work:
+    """What one pass must do, counted as the performance model counts it."""
+    return _inference_plan.work(parameters)
+
+
+def ceilings(case: Case, device: Device) -> Ceilings:
+    """None: a pass is many kernels, and each of them is held against its own elsewhere."""
+    del case, device
+    return Ceilings()
+
+
+def release() -> None:
+    """Give weights and caches back, which one case leaves for the next."""
+    _kept.clear()
+    _matrices.release()
+
+
+def prepare(case: Case, device: Device, seed: int) -> Prepared:
+    """Weights and caches made, a layer compared with float64, the pass captured.
+
+    Raises:
+        CannotMeasure: out of memory, or an architecture of another family.
+        WrongResult: a layer's answer is not right.
+    """
+    p = case.parameters
+    with told(f"preparing {said(p)}"), refused(said(p)):
+        _idle(device)
+        weights = _kept.weights(p, device, seed)
+        found: dict[str, Any] = {}
+        if p["batch"] == "max":
+            _kept.drop_state()
+            found = _inference_capacity.find(case, device, weights)
+        sequences = found.get("sequences") or int(p["batch"])
+        while True:
+            try:
+                return _ready(case, device, seed, weights, sequences, found)
+            except Exception as error:
+                # Two graphs' worth of activations may not fit where one did.
+                if p["batch"] != "max" or sequences == 1 or not out_of_memory(error):
+                    raise
+            _kept.drop_state()
+            sequences = found["sequences"] = sequences - max(1, sequences // 50)
+
+
+def _ready(
+    case: Case,
+    device: Device,
+    seed: int,
+    weights: _decoder.Weights,
+    sequences: int,
+    found: Mapping[str, Any],
+) -> Prepared:
+    p = case.parameters
+    state = _kept.state(p, device, seed, weights, sequences)
+    ops, choices = operators(case, device, weights, state)
+    checked = check(ops, weights, state, case)
+    run = pass_of(case, ops, weights, state)
+    call, cautions = captured(run, device)
+    if isinstance(ops, _decoder_kernels.Kernels):
+        cautions += tuple(_fallback(name, why) for name, why in ops.failed.items())
+    factor = _inference_plan.scale(p, sequences)
+    if factor != 1.0:
+        of = _inference_plan.model_of(p["model"]).layers
+        choices["scaled"] = {"layers": p["layers"], "of": of, "factor": factor}
+        cautions = (*cautions, _scaled(p["layers"], of, factor))
+    if found:
+        choices["capacity"] = dict(found)
+    if (idle := _idle(device)) is not None:
+        choices["idle_power_w"] = idle
+    choices["sequences"] = sequences
+    done = _inference_plan.work(p, sequences)
+    return Prepared(case, VERSION, done, call, checked, cautions, choices)
+
+
+def _fallback(name: str, why: str) -> Caution:
+    return Caution("fallback", f"our {name} does not run here, torch's does: {why}", "see docs")
+
+
+def _scaled(layers: int, of: int, factor: float) -> Caution:
+    return Caution(
+        "part-of-model",
+        f"{layers} of {of} layers were timed, with embedding and head; the whole is taken to need "
+        f"{factor:.2f} times as long",
+        "measure on a part whose memory holds the whole model",
+    )
+
+
+# --------------------------------------------------------------------------- what cases share
+
+
+class _Kept:
+    """The weights and the cache of the last case, which its twin and its neighbours share."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget both."""
+        self._weights_of: object = None
+        self._weights: Any = None
+        self.drop_state()
+
+    def drop_state(self) -> None:
+        """Forget the cache, whose memory goes back."""
+        self._state_of: object = None
+        self._state: Any = None
+        _matrices.release()
+
+    def weights(self, p: Mapping[str, Any], device: Device, seed: int) -> _decoder.Weights:
+        """The weights of a case; others go first, since memory may not hold both."""
+        wanted = p["model"], p["precision"], p["layers"], device.torch_name, seed
+        if self._weights_of != wanted:
+            self.clear()
+            model = _inference_plan.part(p)
+            self._weights = _decoder.make(model, p["precision"], device.torch_name, seed)
+            self._weights_of = wanted
+        found: _decoder.Weights = self._weights
+        return found
+
+    def state(
+        self,
+        p: Mapping[str, Any],
+        device: Device,
+        seed: int,
+        weights: _decoder.Weights,
+        sequences: int,
+    ) -> State:
+        """The cache of a case; another goes first."""
+        wanted = self._weights_of, sequences, p["phase"], _inference_plan.context(p), seed
+        if self._state_of != wanted:
+            self.drop_state()
+            held = _decoder.filled(room(p, device, weights, sequences), seed)
+            self._state = State(held, place(p, device, weights, sequences, seed))
+            self._state_of = wanted
+        found: State = self._state
+        return found
+
+
+_kept = _Kept()
+
+
+# Watts at rest of each device, looked at once, before anything ran.
+_idle_watts: dict[str, float | None] = {}
+
+
+def _idle(device: Device) -> float | None:
+    if device.torch_name not in _idle_watts:
+        _idle_watts[device.torch_name] = idle_power(device.telemetry)
+    return _idle_watts[device.torch_name]

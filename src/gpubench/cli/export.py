@@ -1,0 +1,41 @@
+"""`gpubench export`: a record in the format of another tool."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gpubench.cli import options
+
+_FORMATS = ("pytest-benchmark", "github-action-benchmark", "prometheus", "parquet")
+
+
+@click.command("export")
+@click.argument("name", metavar="RECORD")
+@click.option("--format", "form", type=click.Choice(_FORMATS), required=True, help="What to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The file to write; by default stdout.",
+)
+@options.results
+def command(name: str, form: str, output: Path | None, results: Path) -> None:
+    """Write a record in the format of another tool.
+
+    RECORD is the id of a record, the beginning of one, or its file.
+    """
+    from gpubench import exporting, records
+
+    path = Path(name)
+    record = records.read(path if path.is_file() else records.find(results, name))
+    content = exporting.render(form, record)
+    if output:
+        records.write_bytes(output, content, "write to another file")
+        return
+    if form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("parquet is no text: name a file with -o")
+    click.echo(content, nl=False)

@@ -1,0 +1,156 @@
+"""`gpubench report`: the verdicts as a page, or in the form that another tool reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpubench.cli import judging, options, printing
+
+if TYPE_CHECKING:
+    from gpubench.catalogue import Catalogue
+    from gpubench.records import RunRecord
+    from gpubench.report.findings import Findings
+    from gpubench.report.listed import RecordLine
+
+STDOUT = "-"
+PAGE = "gpubench-report"
+"""A page is written to a file of this name unless another is chosen; other forms to stdout."""
+
+
+class _FormatChoice(click.ParamType[str]):
+    """The name of a format; the registry is read only when one is given."""
+
+    name = "format"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name. Fails, with the known ones, for any other."""
+        from gpubench.report.formats import FORMATS
+
+        if value not in FORMATS:
+            self.fail(f"there is no format '{value}': use {', '.join(FORMATS)}", param, ctx)
+        return value
+
+
+@click.command("report")
+@click.argument("names", nargs=-1, metavar="[RECORD]...")
+@options.claims_file
+@options.only
+@options.results
+@click.option(
+    "--format",
+    "form",
+    type=_FormatChoice(),
+    default="html",
+    show_default=True,
+    metavar="FORMAT",
+    help="html, md, summary, csv, junit, annotations or claimreview.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="File to write; '-' is stdout. By default gpubench-report.html, or stdout if no page.",
+)
+@click.option(
+    "--lang",
+    type=click.Choice(["en", "zh"]),
+    default="en",
+    show_default=True,
+    help="Language of a page.",
+)
+@click.option(
+    "--page", default="", metavar="URL", help="Address of the page, for its ClaimReviews."
+)
+def command(
+    names: tuple[str, ...],
+    claims_path: Path | None,
+    only: tuple[str, ...],
+    results: Path,
+    form: str,
+    output: str | None,
+    lang: str,
+    page: str,
+) -> None:
+    """Write the verdicts as a page, or in another form.
+
+    A RECORD is an id, a file, or a folder of records; verdicts rest on the newest of each
+    accelerator among them. Without one they rest on the newest records under --results, as those
+    of `gpubench check` do, and on none where there are none.
+    """
+    from gpubench import records
+    from gpubench.report.formats import FORMATS, Options
+
+    chosen = FORMATS[form]
+    findings = _found(names, claims_path, only, results)
+    text = chosen.render(findings, Options(lang, page))
+    target = output or (f"{PAGE}{chosen.ending}" if form == "html" else STDOUT)
+    if target == STDOUT:
+        click.echo(text, nl=False)
+        return
+    records.write_text(Path(target), text, "choose another file with -o")
+    printing.aside(f"Report: {target}")
+
+
+def _found(
+    names: tuple[str, ...], claims_path: Path | None, only: tuple[str, ...], results: Path
+) -> Findings:
+    """The claims judged by the records named, or by the newest ones."""
+    from gpubench import catalogue, claims, index, judgement, records
+    from gpubench.report.findings import Findings, Made
+
+    known = catalogue.load()
+    file = claims.load(claims_path or claims.default_path(), known)
+    if names:
+        measured, listed = _read(_paths(names, results), known)
+    else:
+        measured, listed = index.latest(results), ()
+    made = Made(records.now(), records.environment()["gpubench"], judging.devices(measured))
+    judged = judgement.judge_all(file, known, only, measured)
+    return Findings(made, judged, known.articles, known, measured, listed)
+
+
+def _paths(names: Iterable[str], results: Path) -> Iterator[Path]:
+    """The files of the records named; of a folder all that stand in it or one folder below."""
+    from gpubench import records
+    from gpubench.errors import RecordError
+
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted({*path.glob("*.json"), *path.glob("*/*.json")}, key=lambda p: p.name)
+            if not inside:
+                raise RecordError(f"{path} holds no record: name a folder under results/")
+            yield from inside
+        else:
+            yield path if path.is_file() else records.find(results, name)
+
+
+def _read(
+    paths: Iterable[Path], known: Catalogue
+) -> tuple[tuple[RunRecord, ...], tuple[RecordLine, ...]]:
+    """The newest whole record of each accelerator, tool and limit of memory, and a line for each.
+
+    One at a time: a thousand records at once would need more memory than many machines have.
+    """
+    from gpubench import records
+    from gpubench.report import listed
+
+    newest: dict[tuple[str, str, str], RunRecord] = {}
+    lines = []
+    for path in paths:
+        record = records.read(path)
+        lines.append(listed.line(record, known))
+        told = record.environment
+        key = record.accelerator, told.get("imported_from", ""), told.get("memory_limit", "")
+        before = newest.get(key)
+        if (
+            record.complete
+            and record.measurements
+            and (before is None or before.created <= record.created)
+        ):
+            newest[key] = record
+    return tuple(newest.values()), tuple(lines) if len(lines) > len(newest) else ()

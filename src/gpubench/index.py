@@ -1,0 +1,213 @@
+"""What stands in a results folder, without reading every record each time.
+
+The records are the truth. Of a folder with many of them a summary of each is kept in a small SQLite
+file in the user's cache folder, and read again where a record's size or time of change differs. It
+may be deleted at any time; where it cannot be written, everything is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gpubench import records
+from gpubench.errors import RecordError
+from gpubench.records import NO_ACCELERATOR, SCHEMA, RunRecord
+
+DIRECT = 64
+"""So many records are read each time: a file beside them would save nothing worth having."""
+
+_VERSION = 1
+# Of what is kept of a record; another one begins anew.
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record in short. `problem` says why it cannot be read; then all else but its path is empty.
+
+    `cases` counts what was measured whole, `failures` what could not be measured.
+    """
+
+    path: str
+    id: str = ""
+    created: str = ""
+    accelerator: str = ""
+    device: str = ""
+    host: str = ""
+    suite: str = ""
+    tool: str = ""
+    memory_limit: str = ""
+    complete: bool = False
+    cases: int = 0
+    failures: int = 0
+    problem: str = ""
+
+    @property
+    def measured(self) -> bool:
+        """Whether it is whole and holds measurements."""
+        return self.complete and self.cases > 0 and not self.problem
+
+
+def entries(results: Path, cache: Path | None = None) -> tuple[Entry, ...]:
+    """Every record under a results folder, oldest first.
+
+    `cache` is where the index is kept, by default the user's cache folder.
+    """
+    files = _files(results)
+    if len(files) <= DIRECT:
+        return tuple(_read(Path(path)) for path in sorted(files, key=_by_name))
+    kept = cache or _cache_file(results)
+    known = _load(kept)
+    found: dict[str, tuple[tuple[int, int], Entry]] = {}
+    for path, stamp in files.items():
+        before = known.get(path)
+        same = before is not None and before[0] == stamp
+        found[path] = before if same and before else (stamp, _read(Path(path)))
+    changed = {path: each for path, each in found.items() if known.get(path) != each}
+    _save(kept, changed, known.keys() - found.keys())
+    return tuple(found[path][1] for path in sorted(found, key=_by_name))
+
+
+def latest(results: Path) -> tuple[RunRecord, ...]:
+    """The newest whole record with measurements for each accelerator, and beside it the newest that
+    was imported from each tool, and that made within each limit of memory.
+
+    Raises:
+        RecordError: a file among the records is none.
+    """
+    newest = {(e.accelerator, e.tool, e.memory_limit): e for e in _sound(results)}
+    return tuple(records.read(Path(entry.path)) for entry in newest.values())
+
+
+def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:
+    """The newest record with measurements of our own and the one before it of that accelerator.
+
+    Raises:
+        RecordError: there are not two, or a file among the records is none.
+    """
+    found = [entry for entry in _sound(results) if not (entry.tool or entry.memory_limit)]
+    same = [entry for entry in found if entry.accelerator == found[-1].accelerator]
+    if len(same) < 2:
+        raise RecordError(f"{results} holds no two records of one accelerator: run it once more")
+    first, second = (records.read(Path(entry.path)) for entry in same[-2:])
+    return first, second
+
+
+def _sound(results: Path) -> list[Entry]:
+    """The records that are whole and hold measurements, oldest first."""
+    found = entries(results)
+    for entry in found:
+        if entry.problem:
+            raise RecordError(entry.problem)
+    return [entry for entry in found if entry.measured]
+
+
+def _files(results: Path) -> dict[str, tuple[int, int]]:
+    """Each record's path with its size and time of change."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for folder in os.scandir(results):
+            if not folder.is_dir():
+                continue
+            for file in os.scandir(folder.path):
+                if file.name.endswith(".json") and not file.name.startswith("."):
+                    told = file.stat()
+                    found[file.path] = (told.st_size, told.st_mtime_ns)
+    return found
+
+
+def _by_name(path: str) -> str:
+    return path.rpartition(os.sep)[2]
+
+
+def _read(path: Path) -> Entry:
+    """A record in short, by its JSON alone; whoever uses it reads and checks the whole."""
+    try:
+        content = json.loads(path.read_bytes())
+        return _summary(path, content)
+    except OSError as error:
+        return Entry(str(path), problem=f"cannot read {path}: {error.strerror or error}")
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return Entry(str(path), problem=f"{path} is no record of gpubench, or damaged")
+
+
+def _summary(path: Path, content: Mapping[str, Any]) -> Entry:
+    if content["schema"] > SCHEMA:
+        problem = f"{path} has schema {content['schema']}, this version reads up to {SCHEMA}"
+        return Entry(str(path), problem=f"{problem}: upgrade gpubench")
+    environment = content["environment"]
+    return Entry(
+        path=str(path),
+        id=str(content["id"]),
+        created=str(content["created"]),
+        accelerator=str(content["accelerator"]) or NO_ACCELERATOR,
+        device=str(content.get("device", "")),
+        host=str(environment.get("hostname", "")),
+        suite=str(content.get("suite", "")),
+        tool=str(environment.get("imported_from", "")),
+        memory_limit=str(environment.get("memory_limit", "")),
+        complete=bool(content.get("complete", True)),
+        cases=sum(bool(found.get("complete", True)) for found in content.get("measurements", ())),
+        failures=len(content.get("failures", ())),
+    )
+
+
+# --------------------------------------------------------------------------- what is kept
+
+_Known = dict[str, tuple[tuple[int, int], Entry]]
+
+
+def _cache_file(results: Path) -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    name = hashlib.sha256(str(results.absolute()).encode()).hexdigest()[:16]
+    return Path(home) / "gpubench" / f"records-{name}.sqlite"
+
+
+def _load(path: Path) -> _Known:
+    """What was kept; nothing where the file is missing, damaged or of another version."""
+    if not path.exists():
+        return {}
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as kept:
+            if kept.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+                return {}
+            rows = kept.execute("SELECT path, size, changed, entry FROM records")
+            return {
+                name: ((size, changed), Entry(**json.loads(entry)))
+                for name, size, changed, entry in rows
+            }
+    except (sqlite3.Error, ValueError, TypeError):
+        return {}
+
+
+def _save(path: Path, changed: _Known, gone: Iterable[str]) -> None:
+    """Keep what changed. An index that cannot be written or is damaged is begun anew next time."""
+    if not changed and not gone:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as kept, kept:
+            if kept.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+                kept.execute("DROP TABLE IF EXISTS records")
+                kept.execute(
+                    "CREATE TABLE records (path TEXT PRIMARY KEY, size, changed, entry TEXT)"
+                )
+                kept.execute(f"PRAGMA user_version = {_VERSION}")
+            kept.executemany(
+                "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
+                [
+                    (name, *stamp, json.dumps(asdict(entry)))
+                    for name, (stamp, entry) in changed.items()
+                ],
+            )
+            kept.executemany("DELETE FROM records WHERE path = ?", [(name,) for name in gone])
+    except (sqlite3.Error, OSError):
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,4 +1,4 @@
-"""What the tests of reports share: a pretended run with made-up rates, and pages that tell of it."""
+"""What tests of reports share: a pretended run, its rates made up, and pages that tell of it."""
 
 from __future__ import annotations
 

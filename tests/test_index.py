@@ -95,6 +95,17 @@ def test_the_newest_of_each_accelerator_and_tool_is_found(results: Path) -> None
     assert [found.id[-1] for found in index.newest_two(results)] == ["2", "7"]
 
 
+def test_a_run_of_one_benchmark_hides_no_other_of_an_older_run(results: Path) -> None:
+    (known,) = record(1).measurements
+    gemm = replace(known, case=replace(known.case, benchmark="gemm"))
+    records.write(record(1, measurements=(known, gemm)), results)
+    records.write(record(2, measurements=(gemm,)), results)
+    old, new = index.latest(results)
+    assert [m.case.benchmark for m in old.measurements] == [known.case.benchmark]
+    assert (old.id[-1], new.id[-1]) == ("1", "2")
+    assert new.measurements == (gemm,)
+
+
 def test_two_records_of_one_accelerator_are_needed(results: Path) -> None:
     records.write(record(1), results)
     records.write(record(2, "nvidia-h100-sxm5"), results)

@@ -22,8 +22,6 @@ from gpubench.verdict import judge, set_aside
 from tests import reported
 from tests.test_report import claim, findings, found
 
-ROOT = Path(__file__).parents[1]
-MADE = Made("2026-01-31T09:30:00Z", "1.0", "none")
 HOSTILE = (
     "</script></bdi><script>alert(1)</script> <img src=x onerror=alert(2)> "
     "{{ 7*7 }} \u202e\u2066reversed \u200b\x1b[31m ‮ مرحبا " + "w" * 4000

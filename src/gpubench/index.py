@@ -13,7 +13,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from gpubench.records import NO_ACCELERATOR, SCHEMA, RunRecord
 DIRECT = 64
 """So many records are read each time: a file beside them would save nothing worth having."""
 
-_VERSION = 1
+_VERSION = 2
 # Of what is kept of a record; another one begins anew.
 
 
@@ -47,6 +47,7 @@ class Entry:
     complete: bool = False
     cases: int = 0
     failures: int = 0
+    benchmarks: tuple[str, ...] = ()
     problem: str = ""
 
     @property
@@ -76,14 +77,27 @@ def entries(results: Path, cache: Path | None = None) -> tuple[Entry, ...]:
 
 
 def latest(results: Path) -> tuple[RunRecord, ...]:
-    """The newest whole record with measurements for each accelerator, and beside it the newest that
-    was imported from each tool, and that made within each limit of memory.
+    """The newest measurements of each accelerator: its newest whole record, and of older ones the
+    benchmarks that no newer one holds. What was imported from a tool, and what was measured within
+    a limit of memory, stand beside it in the same way.
 
     Raises:
         RecordError: a file among the records is none.
     """
-    newest = {(e.accelerator, e.tool, e.memory_limit): e for e in _sound(results)}
-    return tuple(records.read(Path(entry.path)) for entry in newest.values())
+    held: dict[tuple[str, ...], set[str]] = {}
+    found = []
+    for entry in reversed(_sound(results)):
+        newer = held.setdefault((entry.accelerator, entry.tool, entry.memory_limit), set())
+        wanted = set(entry.benchmarks) - newer
+        if wanted:
+            newer |= wanted
+            found.append(_of_benchmarks(records.read(Path(entry.path)), wanted))
+    return tuple(reversed(found))
+
+
+def _of_benchmarks(record: RunRecord, wanted: set[str]) -> RunRecord:
+    kept = tuple(found for found in record.measurements if found.case.benchmark in wanted)
+    return record if kept == record.measurements else replace(record, measurements=kept)
 
 
 def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:
@@ -156,6 +170,9 @@ def _summary(path: Path, content: Mapping[str, Any]) -> Entry:
         complete=bool(content.get("complete", True)),
         cases=sum(bool(found.get("complete", True)) for found in content.get("measurements", ())),
         failures=len(content.get("failures", ())),
+        benchmarks=tuple(
+            sorted({found["case"]["benchmark"] for found in content.get("measurements", ())})
+        ),
     )
 
 
@@ -180,11 +197,15 @@ def _load(path: Path) -> _Known:
                 return {}
             rows = kept.execute("SELECT path, size, changed, entry FROM records")
             return {
-                name: ((size, changed), Entry(**json.loads(entry)))
+                name: ((size, changed), _entry(json.loads(entry)))
                 for name, size, changed, entry in rows
             }
-    except (sqlite3.Error, ValueError, TypeError):
+    except (sqlite3.Error, ValueError, TypeError, KeyError):
         return {}
+
+
+def _entry(kept: dict[str, Any]) -> Entry:
+    return Entry(**{**kept, "benchmarks": tuple(kept["benchmarks"])})
 
 
 def _save(path: Path, changed: _Known, gone: Iterable[str]) -> None:

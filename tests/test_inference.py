@@ -213,6 +213,34 @@ def test_a_wrong_layer_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("blink")
+def test_a_step_without_attention_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = _decoder_ops.Plain.attend
+
+    def none(ops: Any, q: Any, *given: Any) -> Any:
+        return right(ops, q, *given) * (0.0 if type(ops) is _decoder_ops.Plain else 1.0)
+
+    monkeypatch.setattr(_decoder_ops.Plain, "attend", none)
+    with pytest.raises(WrongResult, match="attention in decode of tiny"):
+        inference.prepare(inference.plan(CPU, "quick")[0].case, CPU, 0)
+
+
+@pytest.mark.usefixtures("blink")
+def test_a_step_that_does_not_keep_its_keys_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = _decoder_ops.Plain.rope
+
+    def forgets(ops: Any, qkv: Any, keys: Any, values: Any, at: Any, model: Any) -> Any:
+        own = type(ops) is _decoder_ops.Plain
+        found = right(ops, qkv, keys.clone() if own else keys, values, at, model)
+        if own:
+            keys[:, :, at.context - 1] = 1.0
+        return found
+
+    monkeypatch.setattr(_decoder_ops.Plain, "rope", forgets)
+    with pytest.raises(WrongResult, match="the cached keys of a layer in decode of tiny"):
+        inference.prepare(inference.plan(CPU, "quick")[0].case, CPU, 0)
+
+
+@pytest.mark.usefixtures("blink")
 def test_an_operator_that_refuses_leaves_the_next_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     right = _decoder_ops.Plain.swiglu
 

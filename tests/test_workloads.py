@@ -182,6 +182,7 @@ def test_a_figure_of_one_part_is_evidence_of_its_own(load_claims: Load) -> None:
     verdict = judged(load_claims, text, record)
     (decided,) = (e for e in verdict.evidence if e.kind == "measured")
     (each,) = figures.servings(record)
+    assert decided.low <= decided.mid <= decided.high
     assert decided.mid == pytest.approx(each.joules)
     assert decided.conditions["gpus"] == 1
 

@@ -45,7 +45,9 @@ def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | N
         RecordError: no such record.
     """
     device = measuring.find(request.device, catalogue.accelerator)
-    if device and request.memory_limit:
+    if request.memory_limit:
+        if device is None:
+            raise CannotMeasure("no device whose memory to limit: leave out --memory-limit")
         device = measuring.limited(device, request.memory_limit)
     if request.resume:
         return _resumed(request, device), device

@@ -36,7 +36,8 @@ End = Callable[[str], None]
 """Ends the process with a sentence; the thread that measures waits for the device and cannot."""
 
 PREPARING_S = 120.0
-"""Compiling and trying a dozen kernels takes less by far; one that hangs takes for ever."""
+"""Compiling and trying a dozen kernels takes less by far; one that hangs takes for ever. A
+benchmark that makes more ready than that has a constant of this name of its own."""
 PATIENCE, LEAST_PATIENCE_S = 5.0, 30.0
 """How many times its time limit a case may wait for one answer, and how long at the least."""
 HUNG = "the device did not answer"
@@ -186,7 +187,8 @@ class _Patience:
     suite: str
 
     def preparing(self, case: Case) -> None:
-        self.watchdog.await_answer(case, PREPARING_S)
+        benchmark = benchmarks.get(case.benchmark)
+        self.watchdog.await_answer(case, getattr(benchmark, "PREPARING_S", PREPARING_S))
 
     def __call__(self, case: Case) -> None:
         plan = PLANS[self.suite]

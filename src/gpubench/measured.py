@@ -29,6 +29,8 @@ def from_records(
     """Everything that records hold about the quantities of a claim's subjects."""
     records = tuple(records)
     yield from workloads.from_records(claim, records, catalogue)
+    # Within a limit of memory a part is another one, which only workloads can tell apart.
+    records = tuple(each for each in records if not each.environment.get("memory_limit"))
     for record, quantity in itertools.product(records, claim.quantities):
         if record.accelerator not in claim.subjects:
             continue

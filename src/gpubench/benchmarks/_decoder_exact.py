@@ -40,6 +40,22 @@ class Exact(Plain):
             1,
         )
 
+    def attend(
+        self, queries: Tensor, keys: Tensor, values: Tensor, at: Place, model: LanguageModel
+    ) -> Tensor:
+        """(tokens, heads · dim); one token a head at a time, as a cache may fill the memory."""
+        if at.tokens > 1:
+            return super().attend(queries, keys, values, at, model)
+        torch, group = import_torch(), model.heads // model.kv_heads
+        first = max(0, at.context - model.sliding_window) if model.sliding_window else 0
+        found = []
+        for one in range(at.sequences):
+            for head in range(model.kv_heads):
+                asked = queries[one, head * group : (head + 1) * group, 0].double()
+                k, v = (held[one, head, first : at.context].double() for held in (keys, values))
+                found.append(torch.softmax(asked @ k.T / model.head_dim**0.5, -1) @ v)
+        return torch.cat(found).view(at.sequences, -1)
+
     def grouped(self, x: Rows, linear: Linear, ends: Tensor) -> Tensor:
         """X · Wᵀ for each expert on its rows, which end at `ends`."""
         return one_by_one(self, x, linear, ends)
@@ -49,7 +65,7 @@ class Exact(Plain):
         return super().experts(x, replace(layer, router=layer.router.double()), model)
 
 
-_STRIP = 1024
+_STRIP = 256
 
 
 def _widened(x: Rows) -> Tensor:

@@ -153,7 +153,7 @@ def _stencil(case: Case, device: Device, seed: int) -> _Made:
     what = f"a stencil on {side} × {side} × {side} points"
     checked = verify(v[planes], wanted, _MAP_TOLERANCE, what)
     whole = float(v.sum()) / float(_A * u.sum() + _B * _neighbours(u))
-    verify(torch.tensor([whole]), torch.ones(1), 1e-9, f"the sum of {what}")
+    verify(torch.tensor([whole], dtype=torch.float64), torch.ones(1), 1e-9, f"the sum of {what}")
     return call, f"planes {planes}: {checked}; and the sum of all", choices
 
 

@@ -51,6 +51,9 @@ DESCRIPTION = (
 QUANTITY = ""
 VERSION = 1
 
+PREPARING_S = 600.0
+"""Weights of 70 billion parameters, a dozen trials of what fits, kernels for each of them."""
+
 
 def plan(device: Device, suite: str) -> tuple[Planned, ...]:
     """Models, precisions, batches and lengths; in the quick suite one case."""

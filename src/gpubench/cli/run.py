@@ -35,7 +35,7 @@ def _bytes(text: str) -> int:
         found = units.parse(text)
     except UnitError as error:
         raise click.BadParameter(str(error)) from None
-    if found.unit != "B" or found.value <= 0:
+    if found.unit != "B" or found.value < 1 or text.strip().endswith("b"):
         raise click.BadParameter(f"'{text}' is no size: write one such as 80GB or 81559MiB")
     return int(found.value)
 

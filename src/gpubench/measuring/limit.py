@@ -26,12 +26,20 @@ def limited(device: Device, limit: int) -> Device:
         return device
     if device.kind == "cpu":
         raise CannotMeasure("a processor's memory has no limit to set: leave out --memory-limit")
-    taken = max(0, device.memory_total - device.memory_free)
-    if not taken < limit <= device.memory_total:
+    whole = _whole(device)
+    taken = max(0, whole - device.memory_free)
+    if not taken < limit <= whole:
         raise CannotMeasure(
-            f"{device.name} has {show(Quantity(float(device.memory_total), 'B'))} of memory, of "
+            f"{device.name} has {show(Quantity(float(whole), 'B'))} of memory, of "
             f"which {show(Quantity(float(taken), 'B'))} are taken: choose a limit between them"
         )
     torch = import_torch()
-    torch.cuda.set_per_process_memory_fraction((limit - taken) / device.memory_total, device.index)
+    share = min(1.0, (limit - taken) / device.memory_total)
+    torch.cuda.set_per_process_memory_fraction(share, device.index)
     return replace(device, memory_limit=limit, memory_free=limit - taken)
+
+
+def _whole(device: Device) -> int:
+    """All memory as the driver tells it, which is what a limit is given in; CUDA tells less."""
+    board = device.card.get("board_memory_bytes") if device.memory_share == 1.0 else None
+    return max(device.memory_total, board if isinstance(board, int) else 0)

@@ -98,13 +98,13 @@ def of(record: RunRecord, quantity: str) -> Iterator[Figure]:
     elif quantity == "energy_per_token":
         for one in found:
             if one.joules is not None:
-                exact = _exact(one.joules, one.seconds)
-                yield _figure(quantity, _conditions(one, one.phase), exact, _remarks(one))
+                joules = _as_wide(one.joules, one.seconds)
+                yield _figure(quantity, _conditions(one, one.phase), joules, _remarks(one))
         for each in figures.servings(record):
             if each.joules is not None:
-                exact = _exact(each.joules, each.rate)
+                joules = _as_wide(each.joules, each.rate)
                 conditions = _conditions(each.step, "serving")
-                yield _figure(quantity, conditions, exact, (*_remarks(each.step), _TURNS))
+                yield _figure(quantity, conditions, joules, (*_remarks(each.step), _TURNS))
     elif quantity == "time_to_first_token":
         for one in found:
             if one.phase == "prefill" and one.sequences == 1:
@@ -156,6 +156,12 @@ def _remarks_of(found: Any) -> tuple[str, ...]:
 
 def _exact(value: float, like: MedianInterval) -> MedianInterval:
     return MedianInterval(value, value, value, like.count, like.confidence, like.wanted)
+
+
+def _as_wide(value: float, like: MedianInterval) -> MedianInterval:
+    """A figure read once over all samples, as uncertain as what they show."""
+    low, high = (value * (end / like.mid) for end in (like.low, like.high))
+    return MedianInterval(low, value, high, like.count, like.confidence, like.wanted)
 
 
 def _figure(

@@ -23,7 +23,8 @@ def measured(benchmark: str, work: Work, seconds: float, **more: object) -> Meas
         Block(tuple(seconds * (1 + 0.001 * (i + j)) for j in range(4)), {"power_w": 600.0 + i})
         for i in range(6)
     )
-    found = Measurement(Case(benchmark, "triton", {"n": 10}), 1, work, blocks, 2, 0.1)
+    kind = {"precision": "fp16", "data": "normal"} if benchmark == "gemm" else {}
+    found = Measurement(Case(benchmark, "triton", {"n": 10, **kind}), 1, work, blocks, 2, 0.1)
     return replace(found, **more)  # type: ignore[arg-type]
 
 
@@ -34,7 +35,7 @@ RECORD = RunRecord(
     {"hostname": 'node "1"\n', "git_commit": "abc"},
     device="NVIDIA H200",
     measurements=(
-        measured("bandwidth", Work(bytes=4e9), 1e-3),
+        measured("bandwidth", Work(flops=1e9, bytes=4e9), 1e-3),
         measured("gemm", Work(flops=1e12, bytes=1e9), 2e-3),
         measured("launch", Work(), 5e-6),
         measured("bandwidth", Work(bytes=9e9), 1e-3, complete=False),

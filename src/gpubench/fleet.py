@@ -260,13 +260,8 @@ def _whole(record: RunRecord) -> list[Measurement]:
 
 
 def _rate(found: Measurement) -> float:
-    """Work a second; calls a second where the work is the call."""
-    work = found.work
-    amount = work.flops or work.bytes or work.wire_bytes or 1.0
-    return amount / timing.of(found).seconds.mid
+    return benchmarks.amount(found)[0] / timing.of(found).seconds.mid
 
 
 def _unit(found: Measurement) -> str:
-    if found.work.flops:
-        return "FLOP/s"
-    return "B/s" if found.work.bytes or found.work.wire_bytes else "1/s"
+    return benchmarks.amount(found)[1]

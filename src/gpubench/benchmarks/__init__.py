@@ -120,6 +120,16 @@ def unit(case: Case) -> str:
     return QUANTITIES[found].unit if found else "B/s"
 
 
+def amount(found: Measurement) -> tuple[float, str]:
+    """What one call does, and the unit of that a second: as the case's rate is told, else what work
+    there is, else the call itself ("1/s").
+    """
+    work = found.work
+    moved, done = (work.bytes or work.wire_bytes, "B/s"), (work.flops, "FLOP/s")
+    told = (moved, done) if unit(found.case) == "B/s" else (done, moved)
+    return next((each for each in told if each[0]), (1.0, "1/s"))
+
+
 def rate(found: Measurement) -> MedianInterval:
     """Operations or bytes a second, in `unit`. Raises ValueError when the work states none."""
     if found.work.wire_bytes and not found.work.bytes:

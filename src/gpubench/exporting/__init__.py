@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from gpubench import benchmarks
 from gpubench.measuring import timing
 from gpubench.measuring.timing import Timing
 from gpubench.model import Measurement
@@ -46,12 +47,8 @@ def told(record: RunRecord) -> Iterator[Told]:
             continue
         if any(caution.code == "implausible" for caution in found.cautions):
             continue
-        work, seconds = found.work, timing.of(found)
-        amount, unit = work.flops, "FLOP/s"
-        if not amount:
-            amount, unit = work.bytes or work.wire_bytes, "B/s"
-        if not amount:
-            amount, unit = 1.0, "1/s"
+        seconds = timing.of(found)
+        amount, unit = benchmarks.amount(found)
         middle = seconds.seconds
         yield Told(
             found,

@@ -22,7 +22,6 @@ need on Hopper.
 
 # ruff: noqa: N803, N806 - constants of a Triton kernel are written in upper case
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -133,28 +132,6 @@ def family(capability: str) -> str:
         return "amd"
     known = {"9": "hopper", "10": "blackwell"}
     return known.get(capability.partition(".")[0], "ampere")
-
-
-def search(
-    time_one: Callable[[Config], float | None], configs: Iterable[Config]
-) -> tuple[Config, list[tuple[Config, float | None]]]:
-    """Finds the fastest configuration: (best, everything tried, in order).
-
-    Args:
-        time_one: computes a product with a configuration and returns seconds, or None where the
-            configuration does not run here (too much shared memory, say).
-        configs: what to try; of equals the first wins.
-
-    The smallest of several noisy times flatters: time the winner again before quoting it.
-
-    Raises:
-        ValueError: no configuration ran.
-    """
-    table = [(config, time_one(config)) for config in configs]
-    ran = [(seconds, place) for place, (_, seconds) in enumerate(table) if seconds is not None]
-    if not ran:
-        raise ValueError(f"none of the {len(table)} configurations ran on this device")
-    return table[min(ran)[1]][0], table
 
 
 def multiply(

@@ -10,7 +10,6 @@ Sums are float32. With scales, X and W are 8-bit floats, and a row of either is 
 
 # ruff: noqa: N803 - constants of a Triton kernel are written in upper case
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,21 +45,6 @@ CONFIGS = (
     Config(64, 512, 8, 3),
 )
 DEFAULT = CONFIGS[0]
-
-
-def search(
-    time_one: Callable[[Config], float | None], configs: Iterable[Config] = CONFIGS
-) -> tuple[Config, list[tuple[Config, float | None]]]:
-    """The fastest configuration and everything tried; `time_one` gives seconds, or None.
-
-    Raises:
-        ValueError: no configuration ran.
-    """
-    table = [(config, time_one(config)) for config in configs]
-    ran = [(seconds, place) for place, (_, seconds) in enumerate(table) if seconds is not None]
-    if not ran:
-        raise ValueError(f"none of the {len(table)} configurations ran on this device")
-    return table[min(ran)[1]][0], table
 
 
 def multiply(

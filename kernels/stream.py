@@ -19,7 +19,6 @@ across programs in an order that changes from run to run.
 
 # ruff: noqa: N803 - constants of a Triton kernel are written in upper case
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -85,28 +84,6 @@ CONFIGS = (
     Config(8 * KIB, 8, 4, stages=3),
 )
 DEFAULT = CONFIGS[0]
-
-
-def search(
-    time_one: Callable[[Config], float | None], configs: Iterable[Config] = CONFIGS
-) -> tuple[Config, list[tuple[Config, float | None]]]:
-    """Finds the fastest configuration: (best, everything tried, in order).
-
-    Args:
-        time_one: runs a pattern with a configuration and returns seconds, or None where the
-            configuration does not run here (too much shared memory, say).
-        configs: what to try; of equals the first wins.
-
-    The smallest of several noisy times flatters: time the winner again before quoting it.
-
-    Raises:
-        ValueError: no configuration ran.
-    """
-    table = [(config, time_one(config)) for config in configs]
-    ran = [(seconds, place) for place, (_, seconds) in enumerate(table) if seconds is not None]
-    if not ran:
-        raise ValueError(f"none of the {len(table)} configurations ran on this device")
-    return table[min(ran)[1]][0], table
 
 
 # Each wrapper names what it writes first, as an assignment does, checks, and launches on the

@@ -295,14 +295,3 @@ def test_configurations_differ_and_say_what_they_cannot_be(gemm: Any) -> None:
     assert gemm.DEFAULT.block_k(1) == 128
     assert gemm.DEFAULT.tiles(8192, 8192) == 64 * 32
     assert gemm.DEFAULT.tiles(1, 257) == 2
-
-
-@needs_triton
-def test_the_search_keeps_what_it_saw_and_takes_the_fastest(gemm: Any) -> None:
-    first, second, third, fourth = gemm.CONFIGS["hopper"][:4]
-    seconds = {first: 3.0, second: None, third: 2.0, fourth: 2.0}
-    best, table = gemm.search(lambda config: seconds[config], seconds)
-    assert best == third
-    assert table == [(first, 3.0), (second, None), (third, 2.0), (fourth, 2.0)]
-    with pytest.raises(ValueError, match="none of the 4 configurations ran"):
-        gemm.search(lambda _: None, seconds)

@@ -172,21 +172,6 @@ def test_bytes_follow_the_convention_of_stream(stream: Any) -> None:
     assert counted == stream.ARRAYS_MOVED
 
 
-@needs_triton
-def test_the_search_keeps_what_it_saw_and_takes_the_fastest(stream: Any) -> None:
-    first, second, third, fourth = stream.CONFIGS[:4]
-    seconds = {first: 3.0, second: None, third: 2.0, fourth: 2.0}
-    best, table = stream.search(lambda config: seconds[config], stream.CONFIGS[:4])
-    assert best == third
-    assert table == [(first, 3.0), (second, None), (third, 2.0), (fourth, 2.0)]
-
-
-@needs_triton
-def test_a_search_in_which_nothing_ran_says_so(stream: Any) -> None:
-    with pytest.raises(ValueError, match="none of the 14 configurations ran"):
-        stream.search(lambda _: None)
-
-
 def test_kernels_without_init_hides_no_package_of_that_name(tmp_path: Path) -> None:
     # Under pytest the checkout's root is on the path, and there is a package named `kernels` on
     # PyPI that serving frameworks import. A folder without __init__.py gives way to it, one with

@@ -132,15 +132,10 @@ def played_kernels(cuda: PlayedCuda) -> types.SimpleNamespace:
 
         return launch
 
-    def search(time_one: Any, configs: Any) -> Any:
-        table = [(config, time_one(config)) for config in configs]
-        return min((t, c.name, c) for c, t in table if t is not None)[2], table
-
     return types.SimpleNamespace(
         _INTERPRETED=False,
         CONFIGS=(wide, narrow, large),
         DEFAULT=wide,
-        search=search,
         triton=types.SimpleNamespace(
             runtime=types.SimpleNamespace(
                 errors=types.SimpleNamespace(OutOfResources=OutOfResources)
@@ -174,8 +169,7 @@ def played_products(cuda: PlayedCuda) -> types.SimpleNamespace:
         assert (capability, out_bytes in (2, 4)) == ("9.0", True)
         return slow, fast, broken
 
-    search = played_kernels(cuda).search
-    return types.SimpleNamespace(multiply=multiply, configs=configs, search=search)
+    return types.SimpleNamespace(multiply=multiply, configs=configs)
 
 
 def played_steps(cuda: PlayedCuda) -> types.SimpleNamespace:

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gpubench.errors import CannotMeasure
+from gpubench.kernels.search import search
 from gpubench.measuring import Device, DeviceClock, Prepared, import_torch, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
@@ -153,7 +154,7 @@ def _triton_call(
     waking = bound(stream.DEFAULT)[0]
     waking()
     clock.samples(waking, 1, _WAKING_SAMPLES)  # else the first one is timed on an idle clock
-    best, table = stream.search(seconds, stream.CONFIGS)
+    best, table = search(seconds, stream.CONFIGS)
     tried = [{**asdict(config), "seconds": taken} for config, taken in table]
     clock.release()
     return *bound(best), {"config": asdict(best), "search": tried}

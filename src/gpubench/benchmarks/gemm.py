@@ -31,6 +31,7 @@ from gpubench.benchmarks._matrices import (
     said,
 )
 from gpubench.errors import CannotMeasure, DeviceLost
+from gpubench.kernels.search import search
 from gpubench.measuring import Ceilings, Device, DeviceClock, Prepared, faults, told
 from gpubench.model import Case, Work
 
@@ -271,9 +272,7 @@ def _triton_call(
     waking = torch_call(x, case)
     clock.samples(waking, 1, _WAKING_SAMPLES)  # else the first one is timed on an idle clock
     try:
-        best, table = gemm.search(
-            seconds, gemm.configs(device.capability, precision(case).out_bytes)
-        )
+        best, table = search(seconds, gemm.configs(device.capability, precision(case).out_bytes))
     except ValueError as error:
         raise CannotMeasure(f"{error}: {'; '.join(dict.fromkeys(failed.values()))}") from None
     finally:

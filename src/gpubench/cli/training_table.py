@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubench.cli import printing
+from gpubench.cli import model_errors, printing
 
 if TYPE_CHECKING:
     from gpubench.roofline.training_check import Checked
-    from gpubench.roofline.validation import ErrorSummary
 
 ADDED = ("predicted", "binding_limit", "skipped_reason")
 
@@ -68,16 +67,11 @@ def _document(path: Path, found: Checked) -> dict[str, Any]:
             for reason, count in found.skipped.items()
         ],
         "absolute": {
-            by: {name: _errors(errors) for name, errors in groups.items()}
+            by: {name: model_errors.document(errors) for name, errors in groups.items()}
             for by, groups in found.absolute.items()
         },
-        "ratios": {name: _errors(errors) for name, errors in found.ratios.items()},
+        "ratios": {name: model_errors.document(errors) for name, errors in found.ratios.items()},
     }
-
-
-def _errors(errors: ErrorSummary) -> dict[str, float]:
-    names = ("count", "mean", "median", "bias", "q90")
-    return {name: getattr(errors, name) for name in names}
 
 
 def _print(found: Checked) -> None:
@@ -90,26 +84,13 @@ def _print(found: Checked) -> None:
         f"{sum(found.skipped.values()):,} skipped. Errors are of speed; above 0 the model is "
         f"faster than what was published.\n"
     )
-    columns = ("compared", "mean", "median", "bias")
     rows = [
-        [by, shown(name), *_cells(errors)]
+        [by, shown(name), *model_errors.cells(errors)]
         for by, groups in found.absolute.items()
         for name, errors in groups.items()
     ]
-    printing.table(Table(("by", "which", *columns), rows))
+    printing.table(Table(("by", "which", *model_errors.COLUMNS), rows))
     click.echo()
-    pairs = [[name, *_cells(errors)] for name, errors in found.ratios.items()]
-    printing.table(Table(("ratio", *columns), pairs), "No two rows are a pair.")
-    if found.skipped:
-        click.echo()
-        rows = [[f"{count:,}", shown(reason)] for reason, count in found.skipped.items()]
-        printing.table(Table(("rows", "skipped because"), rows))
-
-
-def _cells(errors: ErrorSummary) -> list[str]:
-    return [
-        f"{errors.count:,}",
-        f"{errors.mean:.1%}",
-        f"{errors.median:.1%}",
-        f"{errors.bias:+.1%}",
-    ]
+    pairs = [[name, *model_errors.cells(errors)] for name, errors in found.ratios.items()]
+    printing.table(Table(("ratio", *model_errors.COLUMNS), pairs), "No two rows are a pair.")
+    model_errors.print_skipped(found.skipped)

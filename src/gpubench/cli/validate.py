@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubench.cli import options, printing
+from gpubench.cli import model_errors, options, printing
 
 if TYPE_CHECKING:
     from gpubench.catalogue import PublishedTable
     from gpubench.roofline.leaving_out import LeftOut
     from gpubench.roofline.scoring import Compared, Comparison
-    from gpubench.roofline.validation import ErrorSummary
 
     LeftOutBy = dict[str, tuple[LeftOut, ...]]
 
@@ -149,7 +148,7 @@ def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, A
             for reason, count in found.skipped.items()
         ],
         "absolute": {
-            by: {name: _errors(errors) for name, errors in groups.items()}
+            by: {name: model_errors.document(errors) for name, errors in groups.items()}
             for by, groups in found.absolute.items()
         },
         "ratios": [
@@ -157,7 +156,7 @@ def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, A
                 "subject": pair.subject,
                 "baseline": pair.baseline,
                 "pairs": _PAIRS[pair.room],
-                **_errors(pair.errors),
+                **model_errors.document(pair.errors),
             }
             for pair in found.pairs
         ],
@@ -171,7 +170,8 @@ def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, A
         "largest": [_row(row) for row in found.largest],
         **{
             f"leave_one_{by}_out": [
-                {by: one.name, "fitted_on": one.fitted_rows, "note": one.note} | _errors(one.errors)
+                {by: one.name, "fitted_on": one.fitted_rows, "note": one.note}
+                | model_errors.document(one.errors)
                 for one in left_out.get(by, ())
             ]
             for by in ("gpu", "source")
@@ -184,16 +184,6 @@ _PAIRS = {"all": "all", "room": "room for 64 sequences", "less room": "less room
 
 def _lines(found: Comparison, reason: str) -> list[int]:
     return [row.entry.line for row in found.rows if row.skipped == reason]
-
-
-def _errors(errors: ErrorSummary) -> dict[str, float]:
-    return {
-        "count": errors.count,
-        "mean": errors.mean,
-        "median": errors.median,
-        "bias": errors.bias,
-        "q90": errors.q90,
-    }
 
 
 def _row(row: Compared) -> dict[str, Any]:
@@ -228,22 +218,26 @@ def _print(found: Comparison, left_out: LeftOutBy) -> None:
         f"published figure, {sum(found.skipped.values()):,} skipped\n"
     )
     by_group = [
-        [group, shown(name), *_cells(errors)]
+        [group, shown(name), *model_errors.cells(errors)]
         for group, groups in found.absolute.items()
         for name, errors in groups.items()
     ]
-    printing.table(Table(("by", "which", *_COLUMNS), by_group), "No row has a published figure.")
+    printing.table(
+        Table(("by", "which", *model_errors.COLUMNS), by_group), "No row has a published figure."
+    )
     pairs = [
-        [f"{pair.subject} / {pair.baseline}", _PAIRS[pair.room], *_cells(pair.errors)]
+        [f"{pair.subject} / {pair.baseline}", _PAIRS[pair.room], *model_errors.cells(pair.errors)]
         for pair in found.pairs
     ]
     click.echo()
-    printing.table(Table(("ratio", "pairs", *_COLUMNS), pairs), "No two rows are a pair.")
+    printing.table(
+        Table(("ratio", "pairs", *model_errors.COLUMNS), pairs), "No two rows are a pair."
+    )
     for by, ones in left_out.items():
         click.echo()
-        rows = [[shown(one.name), one.note, *_cells(one.errors)] for one in ones]
+        rows = [[shown(one.name), one.note, *model_errors.cells(one.errors)] for one in ones]
         title = "GPU" if by == "gpu" else by
-        printing.table(Table((f"{title} left out", "parameters", *_COLUMNS), rows))
+        printing.table(Table((f"{title} left out", "parameters", *model_errors.COLUMNS), rows))
     covered = [
         [name.replace("_", " "), f"{of:,}", f"{inside / of:.0%}"]
         for name, (inside, of) in found.coverage.items()
@@ -253,30 +247,10 @@ def _print(found: Comparison, left_out: LeftOutBy) -> None:
     click.echo()
     largest = [[str(value) for value in _written(_row(row))] for row in found.largest]
     printing.table(Table(_LARGEST, largest), "No row has a published figure.")
-    _print_skipped(found.skipped)
+    model_errors.print_skipped(found.skipped)
 
 
-def _print_skipped(skipped: Mapping[str, int]) -> None:
-    from gpubench.invisible import shown
-    from gpubench.report.table import Table
-
-    if skipped:
-        click.echo()
-        rows = [[f"{count:,}", shown(reason)] for reason, count in skipped.items()]
-        printing.table(Table(("rows", "skipped because"), rows))
-
-
-_COLUMNS = ("compared", "mean", "median", "bias")
 _LARGEST = ("line", "source", "GPU", "model", "lengths", "published", "predicted", "error")
-
-
-def _cells(errors: ErrorSummary) -> list[str]:
-    return [
-        f"{errors.count:,}",
-        f"{errors.mean:.1%}",
-        f"{errors.median:.1%}",
-        f"{errors.bias:+.1%}",
-    ]
 
 
 def _written(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -1,0 +1,42 @@
+"""How the errors of the model are shown, in tables and in JSON, and why rows were skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from gpubench.cli import printing
+
+if TYPE_CHECKING:
+    from gpubench.roofline.validation import ErrorSummary
+
+COLUMNS = ("compared", "mean", "median", "bias")
+
+
+def cells(errors: ErrorSummary) -> list[str]:
+    """What stands under `COLUMNS`."""
+    return [
+        f"{errors.count:,}",
+        f"{errors.mean:.1%}",
+        f"{errors.median:.1%}",
+        f"{errors.bias:+.1%}",
+    ]
+
+
+def document(errors: ErrorSummary) -> dict[str, float]:
+    """The same for programs, with the error that nine of ten rows keep within."""
+    names = ("count", "mean", "median", "bias", "q90")
+    return {name: getattr(errors, name) for name in names}
+
+
+def print_skipped(skipped: Mapping[str, int]) -> None:
+    """A table of how many rows were skipped for each reason; nothing where none was."""
+    from gpubench.invisible import shown
+    from gpubench.report.table import Table
+
+    if skipped:
+        click.echo()
+        rows = [[f"{count:,}", shown(reason)] for reason, count in skipped.items()]
+        printing.table(Table(("rows", "skipped because"), rows))

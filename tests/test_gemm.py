@@ -18,22 +18,13 @@ from gpubench.errors import CannotMeasure, DeviceLost, WrongResult
 from gpubench.measuring import Ceilings, Device
 from gpubench.model import Case
 from gpubench.quantities import QUANTITIES
+from tests.devices import CPU, H200
 
 needs_torch = pytest.mark.skipif(
     importlib.util.find_spec("torch") is None, reason="torch is not installed"
 )
 
-H200 = Device(
-    "cuda",
-    "NVIDIA H200",
-    capability="9.0",
-    accelerator="nvidia-h200-sxm",
-    memory_total=141 * 10**9,
-    memory_free=140 * 10**9,
-    units=132,
-    max_sm_clock_hz=1.98e9,
-)
-HOST = Device("cpu", "a processor", memory_free=2**34, units=2)
+HOST = replace(CPU, units=2)
 
 
 def case(precision: str = "fp32", m: int = 64, data: str = "normal", method: str = "torch") -> Case:

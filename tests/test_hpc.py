@@ -12,25 +12,14 @@ torch = pytest.importorskip("torch")
 from gpubench import benchmarks, campaign  # noqa: E402
 from gpubench.benchmarks import hpc  # noqa: E402
 from gpubench.errors import CannotMeasure, WrongResult  # noqa: E402
-from gpubench.measuring import Device, sampling  # noqa: E402
+from gpubench.measuring import sampling  # noqa: E402
 from gpubench.model import Case  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline.hpc import KERNELS  # noqa: E402
+from tests.devices import CPU, H200  # noqa: E402
 from tests.kernels_support import needs_triton, told_by  # noqa: E402
 from tests.test_rehearsal import DEVICE, PlayedCuda  # noqa: E402
 from tests.test_rehearsal import cuda as cuda  # noqa: E402  the fixture
-
-CPU = Device("cpu", "a processor", memory_total=2**34, memory_free=2**34)
-H200 = Device(
-    "cuda",
-    "NVIDIA H200",
-    capability="9.0",
-    accelerator="nvidia-h200-sxm",
-    memory_total=150_754_820_096,
-    memory_free=150_100_000_000,
-    cache_bytes=60 * 2**20,
-    units=132,
-)
 
 
 def test_every_kernel_that_the_model_estimates_is_measured() -> None:

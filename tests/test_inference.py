@@ -29,22 +29,12 @@ from gpubench.measuring import Device, Reading, idle, limited, sampling  # noqa:
 from gpubench.model import Case  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline import capacity, steps  # noqa: E402
+from tests.devices import CPU, H200  # noqa: E402
 from tests.kernels_support import needs_triton, told_by  # noqa: E402
 from tests.test_rehearsal import INDEX, PlayedCuda  # noqa: E402
 from tests.test_rehearsal import cuda as cuda  # noqa: E402  the fixture
 
 KNOWN = catalogue.load()
-H200 = Device(
-    "cuda",
-    "NVIDIA H200",
-    capability="9.0",
-    accelerator="nvidia-h200-sxm",
-    memory_total=150_754_820_096,
-    memory_free=150_100_000_000,
-    cache_bytes=60 * 2**20,
-    units=132,
-)
-CPU = Device("cpu", "a processor", memory_total=2**34, memory_free=2**34)
 RECORD = RunRecord("0123abcd", "2026-01-31T09:30:00Z", "nvidia-h200-sxm", {}, complete=False)
 
 

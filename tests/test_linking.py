@@ -19,9 +19,9 @@ from gpubench.launching import Gathered
 from gpubench.measuring import Device, nccl_log
 from gpubench.model import Block, Measurement
 from gpubench.records import RunRecord, case_key
+from tests.devices import H200
 
 GIB = 2**30
-H200 = Device("cuda", "NVIDIA H200", accelerator="nvidia-h200-sxm", memory_free=140 * GIB)
 RECORD = RunRecord("id", "2026", "nvidia-h200-sxm", {}, suite="standard")
 
 

@@ -12,22 +12,13 @@ torch = pytest.importorskip("torch")
 from gpubench import campaign, catalogue  # noqa: E402
 from gpubench.benchmarks import _decoder, _inference_plan, training_step  # noqa: E402
 from gpubench.errors import WrongResult  # noqa: E402
-from gpubench.measuring import Device, sampling  # noqa: E402
+from gpubench.measuring import sampling  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline import steps, training  # noqa: E402
 from gpubench.workloads import training as jobs  # noqa: E402
+from tests.devices import CPU, H200  # noqa: E402
 
 KNOWN = catalogue.load()
-CPU = Device("cpu", "a processor", memory_total=2**34, memory_free=2**34)
-H200 = Device(
-    "cuda",
-    "NVIDIA H200",
-    capability="9.0",
-    accelerator="nvidia-h200-sxm",
-    memory_total=150_754_820_096,
-    memory_free=150_100_000_000,
-    units=132,
-)
 
 
 def parameters(**more: Any) -> dict[str, Any]:

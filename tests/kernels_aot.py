@@ -133,14 +133,14 @@ def _read_nvidia(
     labels = {line.split(":")[0]: at for at, line in enumerate(lines) if line.startswith("$")}
     jumps = [(at, found[1]) for at, line in enumerate(lines) if (found := _PTX_JUMP.search(line))]
     loops = [lines[labels[to] : at] for at, to in jumps if labels.get(to, at) < at]
-    loops = [loop for loop in loops if any(_PTX_ACCESS.search(line) for line in loop)]
-    accesses = [found for line in (loops or [[]])[0] if (found := _PTX_ACCESS.search(line))]
+    loops = [loop for loop in loops if any(PTX_ACCESS.search(line) for line in loop)]
+    accesses = [found for line in (loops or [[]])[0] if (found := PTX_ACCESS.search(line))]
     with tempfile.TemporaryDirectory() as folder:
-        spilled, registers = _assembled(ptx, arch, Path(folder))
+        spilled, registers = resources(assembled(ptx, arch, Path(folder)))
         machine = None if cubin is None else _machine_loop(cubin, Path(folder))
     return Code(
-        loads=[_ptx_bytes(found) for found in accesses if found["kind"] in ("ld", "cp.async")],
-        stores=[_ptx_bytes(found) for found in accesses if found["kind"] == "st"],
+        loads=[ptx_bytes(found) for found in accesses if found["kind"] in ("ld", "cp.async")],
+        stores=[ptx_bytes(found) for found in accesses if found["kind"] == "st"],
         machine_loads=_sass_widths(machine, _SASS_LOAD),
         machine_stores=_sass_widths(machine, _SASS_STORE),
         loops=len(loops),
@@ -154,12 +154,13 @@ def _read_nvidia(
 
 
 _PTX_JUMP = re.compile(r"\bbra(?:\.uni)?\s+(\$\w+);")
-_PTX_ACCESS = re.compile(
+PTX_ACCESS = re.compile(
     r"\b(?P<kind>ld|st|cp\.async)\.(?:c[ag]\.shared\.global|global)(?P<how>\S*)(?P<rest>.*)"
 )
 
 
-def _ptx_bytes(access: re.Match[str]) -> int:
+def ptx_bytes(access: re.Match[str]) -> int:
+    """Bytes that one access of a thread moves; of a match of `PTX_ACCESS`."""
     if access["kind"] == "cp.async":
         found = re.search(r"\], (0x[0-9a-f]+|\d+)", access["rest"])
         assert found is not None
@@ -170,20 +171,24 @@ def _ptx_bytes(access: re.Match[str]) -> int:
     return int(bits[1]) // 8 * (int(lanes[1]) if lanes else 1)
 
 
-def _assembled(ptx: str, arch: int, folder: Path) -> tuple[int, int]:
-    """(spilled bytes, registers), as the assembler itself reports them."""
+def assembled(ptx: str, arch: int, folder: Path) -> str:
+    """What the assembler itself reports, of spills and registers among other things."""
     source = folder / "kernel.ptx"
     source.write_text(ptx)
     name = re.search(r"\.target (\w+)", ptx)
     assert name is not None
     blackwell = TOOLS / "ptxas-blackwell"
     tool = blackwell if arch >= 100 and blackwell.exists() else TOOLS / "ptxas"
-    said = subprocess.run(
+    return subprocess.run(
         [tool, "-v", f"--gpu-name={name[1]}", source, "-o", folder / "out"],
         capture_output=True,
         text=True,
         check=True,
     ).stderr
+
+
+def resources(said: str) -> tuple[int, int]:
+    """(spilled bytes, registers), from what the assembler reports."""
     spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", said)
     registers = re.search(r"Used (\d+) registers", said)
     assert spills, said
@@ -249,7 +254,7 @@ def _read_amd(text: str, shared: int, multiplied: list[str]) -> Code:
     loops = [lines[labels[to] : at] for at, to in jumps if labels.get(to, at) < at]
     loops = [loop for loop in loops if any(_AMD_ACCESS.match(line) for line in loop)]
     accesses = [found for line in (loops or [[]])[0] if (found := _AMD_ACCESS.match(line))]
-    widths = {kind: [_AMD_BYTES[f["w"]] for f in accesses if f["kind"] == kind] for kind in KINDS}
+    widths = {kind: [AMD_BYTES[f["w"]] for f in accesses if f["kind"] == kind] for kind in KINDS}
     registers = re.search(r"\.vgpr_count:\s+(\d+)", text)
     assert registers is not None
     spills = re.findall(r"\.[sv]gpr_spill_count:\s+(\d+)", text)
@@ -272,8 +277,8 @@ def _read_amd(text: str, shared: int, multiplied: list[str]) -> Code:
 KINDS = ("load", "store")
 _AMD_JUMP = re.compile(r"s_c?branch\S*\s+(\.LBB\w+)")
 _AMD_ACCESS = re.compile(r"(?:global|buffer|flat|scratch)_(?P<kind>load|store)_(?P<w>[a-z0-9]+)")
-_AMD_BYTES = {"ubyte": 1, "byte": 1, "ushort": 2, "short": 2}
-_AMD_BYTES |= {"dword": 4, "dwordx2": 8, "dwordx3": 12, "dwordx4": 16}
+AMD_BYTES = {"ubyte": 1, "byte": 1, "ushort": 2, "short": 2}
+AMD_BYTES |= {"dword": 4, "dwordx2": 8, "dwordx3": 12, "dwordx4": 16}
 
 
 def target_of(name: str) -> GPUTarget:

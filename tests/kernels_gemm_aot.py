@@ -25,7 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from gpubench.kernels import gemm
-from kernels_aot import TOOLS, target_of
+from kernels_aot import AMD_BYTES, PTX_ACCESS, TOOLS, assembled, ptx_bytes, resources, target_of
 
 POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "int8": "*i8"}
 POINTERS |= {"float8_e4m3fn": "*fp8e4nv", "float8_e4m3fnuz": "*fp8e4b8"}
@@ -120,25 +120,22 @@ def read_code(kernel: Any, target: GPUTarget, disassemble: bool) -> Code:
         return _read_amd(kernel)
     ptx = kernel.asm["ptx"]
     with tempfile.TemporaryDirectory() as folder:
-        said = _assembled(ptx, target.arch, Path(folder))
+        said = assembled(ptx, target.arch, Path(folder))
         machine = _opcodes(kernel.asm["cubin"], Path(folder)) if disassemble else {}
-    registers = re.search(r"Used (\d+) registers", said)
+    spilled, registers = resources(said)
     threads = re.search(r"\.reqntid (\d+)", ptx)
-    spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", said)
-    assert registers, said
     assert threads, ptx[:500]
-    assert spills, said
     return Code(
         products=dict(Counter(_NVIDIA_PRODUCT.findall(ptx))),
         bulk_loads=len(re.findall(r"cp\.async\.bulk\.tensor\S*shared::\w+\.global", ptx)),
         bulk_stores=len(re.findall(r"cp\.async\.bulk\.tensor\S*global\.shared", ptx)),
-        loads=[_bytes(found) for found in _NVIDIA_ACCESS.finditer(ptx) if found["kind"] != "st"],
-        stores=[_bytes(found) for found in _NVIDIA_ACCESS.finditer(ptx) if found["kind"] == "st"],
+        loads=[ptx_bytes(found) for found in PTX_ACCESS.finditer(ptx) if found["kind"] != "st"],
+        stores=[ptx_bytes(found) for found in PTX_ACCESS.finditer(ptx) if found["kind"] == "st"],
         roles=len(re.findall(r"setmaxnreg", ptx)),
         serialized="serialized" in said,
         threads=int(threads[1]),
-        registers=int(registers[1]),
-        spilled=sum(int(number) for number in spills),
+        registers=registers,
+        spilled=spilled,
         shared_bytes=kernel.metadata.shared,
         scratch_bytes=kernel.metadata.global_scratch_size,
         machine=machine,
@@ -146,37 +143,7 @@ def read_code(kernel: Any, target: GPUTarget, disassemble: bool) -> Code:
 
 
 _NVIDIA_PRODUCT = re.compile(r"\b(?:wgmma\.mma_async|tcgen05\.mma|mma\.sync)\.\S+")
-_NVIDIA_ACCESS = re.compile(
-    r"\b(?P<kind>ld|st|cp\.async)\.(?:c[ag]\.shared\.global|global)(?P<how>\S*)(?P<rest>.*)"
-)
 _OPCODES = ("HMMA", "HGMMA", "QGMMA", "UTCHMMA", "UTMALDG", "UTMASTG", "LDGSTS", "LDL", "STL")
-
-
-def _bytes(access: re.Match[str]) -> int:
-    if access["kind"] == "cp.async":
-        found = re.search(r"\], (0x[0-9a-f]+|\d+)", access["rest"])
-        assert found is not None
-        return int(found[1], 0)
-    lanes = re.search(r"\.v(\d)", access["how"])
-    bits = re.search(r"\.[bfsu](\d+)$", access["how"])
-    assert bits is not None
-    return int(bits[1]) // 8 * (int(lanes[1]) if lanes else 1)
-
-
-def _assembled(ptx: str, arch: int, folder: Path) -> str:
-    """What the assembler reports."""
-    source = folder / "kernel.ptx"
-    source.write_text(ptx)
-    name = re.search(r"\.target (\w+)", ptx)
-    assert name is not None
-    blackwell = TOOLS / "ptxas-blackwell"
-    tool = blackwell if arch >= 100 and blackwell.exists() else TOOLS / "ptxas"
-    return subprocess.run(
-        [tool, "-v", f"--gpu-name={name[1]}", source, "-o", folder / "out"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stderr
 
 
 def _opcodes(cubin: bytes, folder: Path) -> dict[str, int]:
@@ -202,8 +169,8 @@ def _read_amd(kernel: Any) -> Code:
         products=dict(Counter(re.findall(r"\bv_mfma_\S+", text))),
         bulk_loads=0,
         bulk_stores=0,
-        loads=[_AMD_BYTES[width] for kind, width in accesses if kind == "load"],
-        stores=[_AMD_BYTES[width] for kind, width in accesses if kind == "store"],
+        loads=[AMD_BYTES[width] for kind, width in accesses if kind == "load"],
+        stores=[AMD_BYTES[width] for kind, width in accesses if kind == "store"],
         roles=0,
         serialized=False,
         threads=int(threads[1]),
@@ -213,10 +180,6 @@ def _read_amd(kernel: Any) -> Code:
         scratch_bytes=0,
         machine={},
     )
-
-
-_AMD_BYTES = {"ubyte": 1, "byte": 1, "ushort": 2, "short": 2}
-_AMD_BYTES |= {"dword": 4, "dwordx2": 8, "dwordx3": 12, "dwordx4": 16}
 
 
 def main(name: str) -> None:

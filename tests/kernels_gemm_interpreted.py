@@ -25,6 +25,7 @@ import triton
 import triton.language as tl
 
 from gpubench.kernels import gemm
+from kernels_refusals import said
 
 GUARD = 64  # elements before and after: whole vectors, so that alignment is kept
 MARGIN = 16  # elements at the end of each row, that belong to nobody
@@ -181,14 +182,7 @@ def refusals() -> dict[str, str]:
         "same memory": trial(c=later, a=inside),
         "programs": trial(programs=0),
     }
-    said = {}
-    for name, attempt in tries.items():
-        try:
-            attempt()
-            said[name] = ""
-        except ValueError as error:
-            said[name] = str(error)
-    return said
+    return said(tries)
 
 
 if __name__ == "__main__":

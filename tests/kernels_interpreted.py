@@ -24,6 +24,7 @@ import triton
 import triton.language as tl
 
 from gpubench.kernels import intensity, stream
+from kernels_refusals import said
 
 GUARD = 128  # elements on both sides: whole vectors, so that alignment is kept
 POISON = float("nan")
@@ -185,14 +186,7 @@ def refusals() -> dict[str, str]:
         "partials": lambda: stream.read(torch.zeros(3), a, programs=4, config=SMALL),
         "partial type": lambda: stream.read(torch.zeros(4).half(), a, programs=4, config=SMALL),
     }
-    said = {}
-    for name, attempt in tries.items():
-        try:
-            attempt()
-            said[name] = ""
-        except ValueError as error:
-            said[name] = str(error)
-    return said
+    return said(tries)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from gpubench.kernels import attention, skinny, transformer
+from kernels_refusals import said
 
 GUARD = 128
 EIGHT = torch.float8_e4m3fn
@@ -326,14 +327,7 @@ def refusals() -> dict[str, str]:
             torch.zeros(1, 8), torch.zeros(1, 16), torch.zeros(8, 17)
         ),
     }
-    said = {}
-    for name, attempt in tries.items():
-        try:
-            attempt()
-            said[name] = ""
-        except ValueError as error:
-            said[name] = str(error)
-    return said
+    return said(tries)
 
 
 def mistaken() -> dict[str, Any]:

@@ -82,10 +82,31 @@ def test_the_full_sweep_runs_from_eight_bytes_to_the_memory_that_is_free() -> No
     assert min(sweep) == 8
     assert max(sweep) == 16 * GIB
     assert {p["dtype"] for p in cases} == {"fp16", "bf16", "fp32"}
-    pairs = {(p["source"], p["target"]) for p in cases if p["collective"] == collectives.PAIR}
-    assert len(pairs) == 28  # of eight
     small = Device("cuda", "a card", memory_free=GIB, group=device().group)
     assert max(p.case.parameters["bytes"] for p in collectives.plan(small, "full")) <= GIB
+
+
+@pytest.mark.parametrize(("suite", "joined"), [("quick", 0), ("standard", 7), ("full", 28)])
+def test_each_link_is_measured_there_and_back_and_both_ways_at_once(
+    suite: str, joined: int
+) -> None:
+    cases = [planned.case.parameters for planned in collectives.plan(device(), suite)]
+    pairs = [
+        (p["source"], p["target"], p["directions"])
+        for p in cases
+        if p["collective"] == collectives.PAIR
+    ]
+    assert len(set(pairs)) == len(pairs) == 3 * joined  # of eight ranks
+    alone = {(source, target) for source, target, directions in pairs if directions == 1}
+    assert {(target, source) for source, target in alone} == alone
+    both = {(source, target) for source, target, directions in pairs if directions == 2}
+    assert both == {(source, target) for source, target in alone if source < target}
+
+
+def test_a_copy_says_where_it_comes_from_and_one_both_ways_does_not() -> None:
+    back = {"source": 3, "target": 1, "directions": 1}
+    assert collectives.ends(back) == "from rank 3 to rank 1"
+    assert collectives.ends({**back, "directions": 2}) == "between ranks 3 and 1"
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 7, 16])

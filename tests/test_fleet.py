@@ -94,16 +94,24 @@ def test_cases_are_compared_with_their_like_alone() -> None:
     assert fleet.slow(fleet.merged(ranks)) == ()
 
 
-def test_a_slow_link_between_two_ranks_is_named() -> None:
-    def pair(source: int, target: int) -> Measurement:
-        rate = 0.2e12 if (source, target) == (1, 3) else 0.4e12
-        ends = {"source": source, "target": target, "directions": 1, "bytes": 2**30}
+@pytest.mark.parametrize(
+    ("slow", "named", "ways"),
+    [
+        ((1, 3, 1), "the link from rank 1 to rank 3 of a is slow", "in one direction"),
+        ((3, 1, 1), "the link from rank 3 to rank 1 of a is slow", "in one direction"),
+        ((1, 3, 2), "the link between ranks 1 and 3 of a is slow", "in both directions"),
+    ],
+)
+def test_a_slow_link_is_named_by_its_way(slow: tuple[int, ...], named: str, ways: str) -> None:
+    def copy(source: int, target: int, directions: int) -> Measurement:
+        rate = 0.2e12 if (source, target, directions) == slow else 0.4e12
+        ends = {"source": source, "target": target, "directions": directions, "bytes": 2**30}
         return measurement(rate, "collectives", collective=collectives.PAIR, dtype="bf16", **ends)
 
-    pairs = [pair(source, target) for source in range(4) for target in range(source + 1, 4)]
-    (found,) = fleet.slow([record("a", *pairs)])
-    assert "the link between ranks 1 and 3 of a is slow" in found.fact
-    assert "in one direction" in found.fact
+    (found,) = fleet.slow([record("a", *(copy(*way) for way in collectives._pairs(4, "full")))])
+    assert named in found.fact
+    assert ways in found.fact
+    assert "of the median of " + ("12" if slow[2] == 1 else "6") in found.fact
 
 
 def test_links_inside_a_host_and_between_hosts_are_no_peers() -> None:
@@ -116,4 +124,15 @@ def test_links_inside_a_host_and_between_hosts_are_no_peers() -> None:
     assert fleet.slow([record("a", *pairs)]) == ()
     pairs[11] = pair(11, 0.2e12)
     (found,) = fleet.slow([record("a", *pairs)])
-    assert "ranks 11 and 12 (host 2)" in found.fact
+    assert "from rank 11 to rank 12 (host 2)" in found.fact
+
+
+def test_a_slow_way_between_hosts_names_both() -> None:
+    def back(source: int, rate: float) -> Measurement:
+        ends = {"source": source, "target": source - 8, "directions": 1, "bytes": 2**30}
+        more = {"collective": collectives.PAIR, "dtype": "bf16", "ranks": 16, "hosts": 2}
+        return measurement(rate, "collectives", **more, **ends)
+
+    copies = [back(source, 0.02e12 if source == 9 else 0.04e12) for source in range(8, 16)]
+    (found,) = fleet.slow([record("a", *copies)])
+    assert "from rank 9 to rank 1 (hosts 2 to 1)" in found.fact

@@ -39,18 +39,19 @@ def test_a_copy_first_and_other_hosts_are_said() -> None:
 
 
 def test_pairs_stand_in_a_matrix_of_their_direction() -> None:
-    ends = [(0, 1, 4e-3), (1, 2, 2e-3)]
-    pairs = [
-        measured(
-            seconds, collective=collectives.PAIR, bytes=2**30, source=a, target=b, directions=1
-        )
-        for a, b, seconds in ends
-    ]
-    ((title, table),) = links.pair_tables(record(*pairs))
+    def copy(source: int, target: int, ways: int, seconds: float) -> Measurement:
+        ends = {"source": source, "target": target, "directions": ways}
+        return measured(seconds, collective=collectives.PAIR, bytes=2**30, **ends)
+
+    pairs = [copy(0, 1, 1, 4e-3), copy(1, 0, 1, 8e-3), copy(0, 1, 2, 4e-3), copy(1, 2, 1, 2e-3)]
+    (title, table), (of_both, both) = links.pair_tables(record(*pairs))
     assert title == "Copies of 1.07 GB between ranks, one direction"
     assert list(table.columns) == ["from \\ to", "0", "1", "2"]
     assert list(table.rows[0]) == ["0", "", "268 GB/s", ""]
-    assert list(table.rows[1]) == ["1", "", "", "537 GB/s"]
+    assert list(table.rows[1]) == ["1", "134 GB/s", "", "537 GB/s"]
+    assert of_both == "Copies of 1.07 GB between ranks, both directions at once"
+    assert list(both.columns) == ["between", "0", "1"]
+    assert list(both.rows[0]) == ["0", "", "537 GB/s"]
     assert links.collective_table(record(*pairs)).rows == []
 
 

@@ -221,14 +221,13 @@ def _slow_pairs(records: Sequence[RunRecord]) -> list[Slow]:
                 continue
             hosts = p.get("hosts", 1)
             one, other = (p[e] * hosts // p.get("ranks", 1) for e in ("source", "target"))
-            what = f"the link between ranks {p['source']} and {p['target']}"
-            where = ""
+            alone = p["directions"] == 1
+            what, where = f"the link {collectives.ends(p)}", ""
             if hosts > 1:  # links inside a host and between hosts are no peers
                 where = "inside a host " if one == other else "between hosts "
-                what += (
-                    f" (host {one + 1})" if one == other else f" (hosts {one + 1} and {other + 1})"
-                )
-            ways = "one direction" if p["directions"] == 1 else "both directions"
+                joined = f"{one + 1} {'to' if alone else 'and'} {other + 1}"
+                what += f" (host {one + 1})" if one == other else f" (hosts {joined})"
+            ways = "one direction" if alone else "both directions"
             kind = f"copies {where}of {show(Quantity(p['bytes'], 'B'))} in {ways}"
             kinds.setdefault(kind, []).append((record, what, _rate(measured)))
         found += [one for kind, rated in kinds.items() for one in _below(rated, kind, "B/s")]

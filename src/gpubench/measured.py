@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gpubench import benchmarks
+from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.errors import MissingFigure
 from gpubench.measuring import timing
@@ -161,7 +162,7 @@ def _kernel(case: Case) -> str:
     if "pattern" in p:
         return str(p["pattern"])
     if "source" in p:
-        return f"copies between ranks {p['source']} and {p['target']}"
+        return f"copies {collectives.ends(p)}"
     if all(name in p for name in "mnk"):
         return f"{p['m']} × {p['n']} × {p['k']}"
     return ", ".join(f"{name} {value}" for name, value in p.items())  # of another version

@@ -92,14 +92,9 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
         found.append(_case(group, "all_reduce", large, sweep, place="out"))
         found += [_case(group, name, large, sweep) for name in COLLECTIVES[1:]]
         links = "switch" if _switched(device) else "other"
-        for pair, both in itertools.product(_pairs(ranks, suite), (1, 2)):
-            ends: dict[str, Any] = {
-                "source": pair[0],
-                "target": pair[1],
-                "directions": both,
-                "links": links,
-            }
-            found.append(_case(group, PAIR, large, sweep, **ends))
+        for source, target, directions in _pairs(ranks, suite):
+            copy: dict[str, Any] = {"source": source, "target": target, "directions": directions}
+            found.append(_case(group, PAIR, large, sweep, **copy, links=links))
     if not group.switch:
         found = _without_switch(found, device)
     return tuple(Planned(case) for case in found)
@@ -129,11 +124,21 @@ def _reduces_in_switch(device: Device) -> bool:
     return roof.reduces_in_switch(catalogue.load().accelerators[device.accelerator])
 
 
-def _pairs(ranks: int, suite: str) -> Iterator[tuple[int, int]]:
-    """Neighbours, or in the full suite all pairs."""
-    for source, target in itertools.combinations(range(ranks), 2):
-        if suite == "full" or target == source + 1:
-            yield source, target
+def _pairs(ranks: int, suite: str) -> Iterator[tuple[int, int, int]]:
+    """(source, target, directions) of neighbours, or in the full suite of all pairs: there, back,
+    and both ways at once.
+    """
+    for one, other in itertools.combinations(range(ranks), 2):
+        if suite == "full" or other == one + 1:
+            yield from ((one, other, 1), (other, one, 1), (one, other, 2))
+
+
+def ends(parameters: Mapping[str, Any]) -> str:
+    """Which ranks a copy joins, in words: "from rank 3 to rank 1", or "between ranks 1 and 3"."""
+    source, target = parameters["source"], parameters["target"]
+    if parameters["directions"] == 1:
+        return f"from rank {source} to rank {target}"
+    return f"between ranks {source} and {target}"
 
 
 def _case(

@@ -25,16 +25,18 @@ def collective_table(record: RunRecord) -> Table:
 
 def pair_tables(record: RunRecord) -> tuple[tuple[str, Table], ...]:
     """(title, rates between ranks) for each size and direction that was measured."""
-    kinds: dict[str, dict[tuple[int, int], str]] = {}
+    kinds: dict[tuple[str, str], dict[tuple[int, int], str]] = {}
     for found in _of_links(record):
         p = found.case.parameters
         if p["collective"] != collectives.PAIR or "source" not in p:
             continue
-        ways = "one direction" if p["directions"] == 1 else "both directions at once"
+        alone = p["directions"] == 1
+        ways = "one direction" if alone else "both directions at once"
         title = f"Copies of {show(Quantity(p['bytes'], 'B'))} between ranks, {ways}"
         rate = show(Quantity(timing.wire_rate(found).mid, "B/s"))
-        kinds.setdefault(title, {})[p["source"], p["target"]] = rate
-    return tuple((title, _matrix(cells)) for title, cells in kinds.items())
+        corner = "from \\ to" if alone else "between"
+        kinds.setdefault((title, corner), {})[p["source"], p["target"]] = rate
+    return tuple((title, _matrix(corner, cells)) for (title, corner), cells in kinds.items())
 
 
 def imported_table(record: RunRecord) -> Table:
@@ -80,7 +82,7 @@ def _by(found: Measurement) -> str:
     return " ".join((found.case.method, *(str(word) for word in known if word)))
 
 
-def _matrix(cells: dict[tuple[int, int], str]) -> Table:
+def _matrix(corner: str, cells: dict[tuple[int, int], str]) -> Table:
     ranks = sorted({rank for pair in cells for rank in pair})
     rows = [[str(one), *(cells.get((one, other), "") for other in ranks)] for one in ranks]
-    return Table(("from \\ to", *map(str, ranks)), rows)
+    return Table((corner, *map(str, ranks)), rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gpubench import benchmarks, normalised
+from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.measuring import timing
 from gpubench.model import Case, Caution, Measurement
@@ -158,7 +159,7 @@ def kernel(case: Case) -> str:
         phase = p.get("phase", "training")
         return f"{phase} of {p['model']} {p['precision']}, {batch}"
     if "source" in p:
-        return f"copies both ways between ranks {p['source']} and {p['target']}"
+        return f"copies {'both ways ' if p['directions'] == 2 else ''}{collectives.ends(p)}"
     if not {"precision", "data", *"mnk"} <= p.keys():  # of another version
         return ", ".join(f"{name} {value}" for name, value in p.items())
     sparse = "2:4 sparse " if benchmarks.sparsity(case) == "sparse" else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gpubench import linking, measuring, run
+from gpubench import beginning, linking, measuring, run
 from gpubench.beginning import Request
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
@@ -96,6 +96,24 @@ def test_whoever_keeps_the_library_from_the_switch_is_not_asked_twice(
     launch = Launch()
     linking.with_links(RECORD, H200, request(device="cuda"), lambda _: None, launch=launch)
     assert not any("GPUBENCH_WITHOUT_SWITCH" in asked["variables"] for asked in launch.asked)
+
+
+@pytest.mark.parametrize("switched", [True, False])
+def test_a_dry_run_counts_what_is_measured(
+    gpus: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    shipped: Catalogue,
+    switched: bool,
+) -> None:
+    gpus(8)
+    if not switched:
+        monkeypatch.setenv("NCCL_NVLS_ENABLE", "0")
+    monkeypatch.setattr(beginning, "begun", lambda *_: (RECORD, H200))
+    steps, left_out = run.planned(request(device="cuda", benchmarks=("collectives",)), shipped)
+    assert left_out == ""  # of what nobody asked for
+    told = [case_key(step.planned.case, "burst") for step in steps]
+    measured = linking.with_links(RECORD, H200, request(), lambda _: None, launch=Launch())
+    assert told == [case_key(m.case, m.phase) for m in measured.measurements]
 
 
 def test_what_the_ranks_found_is_saved_while_they_go_on(gpus: Callable[[int], None]) -> None:

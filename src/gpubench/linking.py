@@ -51,6 +51,14 @@ def ranks(request: Request, device: Device) -> int:
     return request.ranks or there
 
 
+def switches() -> tuple[bool, ...]:
+    """Whether the switch may reduce, in the order of measuring: yes, then no.
+
+    Where whoever started this process keeps NCCL from the switch, once is enough.
+    """
+    return (True,) if os.environ.get(group.SWITCH_VARIABLE) == "0" else (True, False)
+
+
 def with_links(
     record: RunRecord,
     device: Device,
@@ -74,9 +82,9 @@ def with_links(
     if count < 2:
         told = Caution("one-gpu", collectives.NEEDS_TWO)
         return record if told in record.cautions else _with(record, told)
-    for switch in (True, False):
+    for switch in switches():
         planned = collectives.plan(collectives.prospect(device, count, switch), record.suite)
-        if not _missing(record, planned) or (not switch and _without_anyway()):
+        if not _missing(record, planned):
             continue
         say(f"collectives over {count} ranks{'' if switch else ', not reducing in the switch'}")
         given = (count, device.kind, record.suite, record.seed, say)
@@ -89,11 +97,6 @@ def with_links(
 
 def _with(record: RunRecord, caution: Caution) -> RunRecord:
     return replace(record, cautions=(*record.cautions, caution))
-
-
-def _without_anyway() -> bool:
-    """Whether whoever started this process keeps NCCL from the switch; then once is enough."""
-    return os.environ.get(group.SWITCH_VARIABLE) == "0"
 
 
 def _missing(record: RunRecord, planned: Sequence[Planned]) -> bool:

@@ -99,14 +99,17 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step
         return (), ""
     own, suite = _own(request), record.suite
     steps: tuple[campaign.Step, ...] = ()
+    left_out = ""
     if own or not request.benchmarks:
         steps = campaign.steps(device, suite, own)
-    left_out = campaign.left_out(device, suite, own)
+        left_out = campaign.left_out(device, suite, own)
     if linking.wanted(request, device):
         count = linking.ranks(request, device)
         if count > 1:
-            joined = collectives.prospect(device, count)
-            steps += campaign.steps(joined, suite, (linking.NAME,))
+            for switch in linking.switches():
+                joined = collectives.prospect(device, count, switch)
+                if switch or collectives.plan(joined, suite):
+                    steps += campaign.steps(joined, suite, (linking.NAME,))
         else:
             left_out = "; ".join(filter(None, (left_out, collectives.NEEDS_TWO)))
     return steps, left_out

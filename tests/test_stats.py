@@ -167,6 +167,18 @@ def test_drift_is_told_over_the_whole_series() -> None:
     assert stats.drift([2.0]) == stats.Drift(0.0, 0.0, 0.0, 1.0)
 
 
+def test_the_drift_of_a_long_series_is_that_of_its_parts() -> None:
+    source = random.Random(5)
+    noise = [source.gauss(100, 5) for _ in range(100_003)]  # two by two they would take an hour
+    still = stats.drift(noise)
+    assert still.p > 0.01
+    assert abs(still.total) < 0.005
+    rising = stats.drift([value + place * 1e-4 for place, value in enumerate(noise)])
+    assert rising.p < 1e-6
+    assert rising.slope == pytest.approx(1e-4, rel=0.05)
+    assert rising.total == pytest.approx(10 / 105, rel=0.05)
+
+
 def test_outliers_are_labelled_and_the_median_keeps_them() -> None:
     values = [1.00, 1.01, 0.99, 1.02, 0.98, 5.0]
     assert stats.outliers(values) == (False, False, False, False, False, True)

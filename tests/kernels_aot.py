@@ -10,12 +10,15 @@ TARGET is sm_80, sm_90 …, or gfx942. One JSON object, from the name of a varia
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from gpubench.kernels import stream
+
+# Triton's own assembler run says what it spilled; it is not run again. Cached code was never said.
+os.environ["TRITON_DUMP_PTXAS_LOG"] = os.environ["TRITON_ALWAYS_COMPILE"] = "1"
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "float64": "*fp64"}
@@ -84,7 +90,25 @@ def variants(every: bool) -> Iterator[tuple[str, str, str, stream.Config]]:
     yield "read staged", "read", "float32", staged
 
 
-def compiled(fn: Any, pointer: str, constants: dict[str, Any], target: GPUTarget, **options: int):
+@dataclass(frozen=True)
+class Built:
+    """A compiled kernel, and what the assembler said of it: nothing on AMD."""
+
+    asm: Mapping[str, Any]
+    metadata: Any
+    said: str
+
+
+def build(source: ASTSource, target: GPUTarget, options: Mapping[str, int]) -> Built:
+    """A kernel as Triton compiles and assembles it for a launch."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        kernel = triton.compile(source, target=target, options=dict(options))
+    return Built(kernel.asm, kernel.metadata, said.getvalue())
+
+
+def compiled(
+    fn: Any, pointer: str, constants: dict[str, Any], target: GPUTarget, **options: int
+) -> Built:
     """A kernel compiled as a launch would: pointers aligned, the rest as the kernel declares."""
     signature, attributes = {}, {}
     for place, parameter in enumerate(fn.params):
@@ -97,10 +121,12 @@ def compiled(fn: Any, pointer: str, constants: dict[str, Any], target: GPUTarget
             signature[parameter.name] = "*fp32" if wide else pointer
             attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn, signature=signature, constexprs=constants, attrs=attributes)
-    return triton.compile(source, target=target, options=options)
+    return build(source, target, options)
 
 
-def of_pattern(pattern: str, dtype: str, config: stream.Config, target: GPUTarget, **options: int):
+def of_pattern(
+    pattern: str, dtype: str, config: stream.Config, target: GPUTarget, **options: int
+) -> Built:
     fn = stream._sum if pattern in ("read", "dot") else stream._map
     constants = {
         "PATTERN": pattern,
@@ -112,32 +138,29 @@ def of_pattern(pattern: str, dtype: str, config: stream.Config, target: GPUTarge
     return compiled(fn, POINTERS[dtype], constants, target, **options)
 
 
-def read_code(kernel: Any, target: GPUTarget, disassemble: bool) -> Code:
+def read_code(kernel: Built, target: GPUTarget, disassemble: bool) -> Code:
     """What a kernel does. Disassembling costs more than all the rest, so not all of them are."""
     multiplied = re.findall(r"arith\.muli .*: (i\d+)$", _without_places(kernel.asm["ttir"]), re.M)
     shared = kernel.metadata.shared
     if target.backend == "hip":
         return _read_amd(kernel.asm["amdgcn"], shared, multiplied)
     cubin = kernel.asm["cubin"] if disassemble else None
-    return _read_nvidia(kernel.asm["ptx"], cubin, target.arch, shared, multiplied)
+    return _read_nvidia(kernel, cubin, shared, multiplied)
 
 
 def _without_places(text: str) -> str:
     return re.sub(r" loc\(.*?\)+$", "", text, flags=re.M)
 
 
-def _read_nvidia(
-    ptx: str, cubin: bytes | None, arch: int, shared: int, multiplied: list[str]
-) -> Code:
-    lines = [line.strip() for line in ptx.splitlines() if line.strip()]
+def _read_nvidia(kernel: Built, cubin: bytes | None, shared: int, multiplied: list[str]) -> Code:
+    lines = [line.strip() for line in kernel.asm["ptx"].splitlines() if line.strip()]
     labels = {line.split(":")[0]: at for at, line in enumerate(lines) if line.startswith("$")}
     jumps = [(at, found[1]) for at, line in enumerate(lines) if (found := _PTX_JUMP.search(line))]
     loops = [lines[labels[to] : at] for at, to in jumps if labels.get(to, at) < at]
     loops = [loop for loop in loops if any(PTX_ACCESS.search(line) for line in loop)]
     accesses = [found for line in (loops or [[]])[0] if (found := PTX_ACCESS.search(line))]
-    with tempfile.TemporaryDirectory() as folder:
-        spilled, registers = resources(assembled(ptx, arch, Path(folder)))
-        machine = None if cubin is None else _machine_loop(cubin, Path(folder))
+    spilled, registers = resources(kernel.said)
+    machine = None if cubin is None else _machine_loop(cubin)
     return Code(
         loads=[ptx_bytes(found) for found in accesses if found["kind"] in ("ld", "cp.async")],
         stores=[ptx_bytes(found) for found in accesses if found["kind"] == "st"],
@@ -171,22 +194,6 @@ def ptx_bytes(access: re.Match[str]) -> int:
     return int(bits[1]) // 8 * (int(lanes[1]) if lanes else 1)
 
 
-def assembled(ptx: str, arch: int, folder: Path) -> str:
-    """What the assembler itself reports, of spills and registers among other things."""
-    source = folder / "kernel.ptx"
-    source.write_text(ptx)
-    name = re.search(r"\.target (\w+)", ptx)
-    assert name is not None
-    blackwell = TOOLS / "ptxas-blackwell"
-    tool = blackwell if arch >= 100 and blackwell.exists() else TOOLS / "ptxas"
-    return subprocess.run(
-        [tool, "-v", f"--gpu-name={name[1]}", source, "-o", folder / "out"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stderr
-
-
 def resources(said: str) -> tuple[int, int]:
     """(spilled bytes, registers), from what the assembler reports."""
     spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", said)
@@ -196,13 +203,19 @@ def resources(said: str) -> tuple[int, int]:
     return sum(int(number) for number in spills), int(registers[1])
 
 
-def _machine_loop(cubin: bytes, folder: Path) -> list[str]:
+def disassembled(cubin: bytes) -> str:
+    """The instructions of a binary, as the vendor's tool prints them."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return subprocess.run(
+            [TOOLS / "cuobjdump", "-sass", file.name], capture_output=True, text=True, check=True
+        ).stdout
+
+
+def _machine_loop(cubin: bytes) -> list[str]:
     """The instructions of the first loop that touches device memory."""
-    binary = folder / "kernel.cubin"
-    binary.write_bytes(cubin)
-    text = subprocess.run(
-        [TOOLS / "cuobjdump", "-sass", binary], capture_output=True, text=True, check=True
-    ).stdout
+    text = disassembled(cubin)
     code = {int(at, 16): line for at, line in re.findall(r"/\*([0-9a-f]{4,5})\*/\s+([^;]+);", text)}
     for at, line in code.items():
         jump = re.search(r"BRA.* 0x([0-9a-f]+)", line)

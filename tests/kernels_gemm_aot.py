@@ -11,21 +11,26 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from gpubench.kernels import gemm
-from kernels_aot import AMD_BYTES, PTX_ACCESS, TOOLS, assembled, ptx_bytes, resources, target_of
+from kernels_aot import (
+    AMD_BYTES,
+    PTX_ACCESS,
+    Built,
+    build,
+    disassembled,
+    ptx_bytes,
+    resources,
+    target_of,
+)
 
 POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "int8": "*i8"}
 POINTERS |= {"float8_e4m3fn": "*fp8e4nv", "float8_e4m3fnuz": "*fp8e4b8"}
@@ -84,7 +89,7 @@ def variants(target: str) -> Iterator[tuple[str, str, gemm.Config, bool, dict[st
 
 def compiled(
     dtype: str, config: gemm.Config, by_columns: bool, target: GPUTarget, **options: int
-) -> Any:
+) -> Built:
     """A kernel compiled as a launch on sizes that are multiples of 16 would."""
     fn = gemm._persistent if config.descriptors else gemm._one_tile
     constants: dict[str, Any] = {
@@ -111,18 +116,15 @@ def compiled(
         attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn, signature=signature, constexprs=constants, attrs=attributes)
     how = {"num_warps": config.num_warps, "num_stages": config.stages, **options}
-    return triton.compile(source, target=target, options=how)
+    return build(source, target, how)
 
 
-def read_code(kernel: Any, target: GPUTarget, disassemble: bool) -> Code:
+def read_code(kernel: Built, target: GPUTarget, disassemble: bool) -> Code:
     """What a kernel does; disassembling costs more than all the rest."""
     if target.backend == "hip":
         return _read_amd(kernel)
     ptx = kernel.asm["ptx"]
-    with tempfile.TemporaryDirectory() as folder:
-        said = assembled(ptx, target.arch, Path(folder))
-        machine = _opcodes(kernel.asm["cubin"], Path(folder)) if disassemble else {}
-    spilled, registers = resources(said)
+    spilled, registers = resources(kernel.said)
     threads = re.search(r"\.reqntid (\d+)", ptx)
     assert threads, ptx[:500]
     return Code(
@@ -132,13 +134,13 @@ def read_code(kernel: Any, target: GPUTarget, disassemble: bool) -> Code:
         loads=[ptx_bytes(found) for found in PTX_ACCESS.finditer(ptx) if found["kind"] != "st"],
         stores=[ptx_bytes(found) for found in PTX_ACCESS.finditer(ptx) if found["kind"] == "st"],
         roles=len(re.findall(r"setmaxnreg", ptx)),
-        serialized="serialized" in said,
+        serialized="serialized" in kernel.said,
         threads=int(threads[1]),
         registers=registers,
         spilled=spilled,
         shared_bytes=kernel.metadata.shared,
         scratch_bytes=kernel.metadata.global_scratch_size,
-        machine=machine,
+        machine=_opcodes(kernel.asm["cubin"]) if disassemble else {},
     )
 
 
@@ -146,17 +148,13 @@ _NVIDIA_PRODUCT = re.compile(r"\b(?:wgmma\.mma_async|tcgen05\.mma|mma\.sync)\.\S
 _OPCODES = ("HMMA", "HGMMA", "QGMMA", "UTCHMMA", "UTMALDG", "UTMASTG", "LDGSTS", "LDL", "STL")
 
 
-def _opcodes(cubin: bytes, folder: Path) -> dict[str, int]:
-    binary = folder / "kernel.cubin"
-    binary.write_bytes(cubin)
-    text = subprocess.run(
-        [TOOLS / "cuobjdump", "-sass", binary], capture_output=True, text=True, check=True
-    ).stdout
+def _opcodes(cubin: bytes) -> dict[str, int]:
+    text = disassembled(cubin)
     found = Counter(re.findall(r"/\*[0-9a-f]{4,5}\*/\s+(?:@!?U?P\w+ )?([A-Z0-9]+)", text))
     return {name: found[name] for name in _OPCODES}
 
 
-def _read_amd(kernel: Any) -> Code:
+def _read_amd(kernel: Built) -> Code:
     text = kernel.asm["amdgcn"]
     accesses = re.findall(r"\b(?:global|buffer)_(load|store)_([a-z0-9]+)", text)
     registers = re.search(r"\.vgpr_count:\s+(\d+)", text)

@@ -61,10 +61,9 @@ def refused() -> list[str]:
 
 
 def compiled(name: str) -> dict[str, Any]:
-    import triton
     from triton.compiler import ASTSource
 
-    from kernels_aot import target_of
+    from kernels_aot import build, target_of
     from kernels_gemm_aot import read_code
 
     found = {}
@@ -74,8 +73,7 @@ def compiled(name: str) -> dict[str, Any]:
         attributes = {(at,): [["tt.divisibility", 16]] for at in (0, 1, 4)}
         constants = {"ROWS": config.rows, "BLOCK": config.block}
         source = ASTSource(stencil._seven_point, signature, constants, attributes)
-        options = {"num_warps": config.num_warps}
-        kernel = triton.compile(source, target=target_of(name), options=options)
+        kernel = build(source, target_of(name), {"num_warps": config.num_warps})
         code = read_code(kernel, target_of(name), disassemble=False)
         found[str(place)] = {
             "loads": code.loads,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,22 +28,59 @@ needs_torch = pytest.mark.skipif(
 )
 
 
-def told_by(script: str, *arguments: str, **more: str) -> dict[str, Any]:
-    """The JSON object that a script of this folder prints; `more` goes into its environment.
+class Script:
+    """A script of this folder at work in a process of its own, which prints a JSON object.
 
-    In a process of its own: Triton decides while it is imported whether to interpret.
+    In a process of its own: Triton decides while it is imported whether to interpret. Compiled code
+    is kept nowhere.
     """
-    paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    ran = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / script), *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **more},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    found: dict[str, Any] = json.loads(ran.stdout)
-    return found
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._out, self._err = (Path(self._folder.name) / name for name in ("out", "err"))
+        paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "TRITON_CACHE_DIR": str(Path(self._folder.name) / "cache"),
+        }
+        environment.pop("TRITON_INTERPRET", None)
+        command = [sys.executable, str(ROOT / "tests" / script), *arguments]
+        with self._out.open("w") as out, self._err.open("w") as err:
+            self._process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
+
+    def told(self) -> dict[str, Any]:
+        """What it printed, once it has ended."""
+        failed = self._process.wait(timeout=300)
+        assert not failed, self._err.read_text("utf-8")
+        found: dict[str, Any] = json.loads(self._out.read_text("utf-8"))
+        return found
+
+    def end(self) -> None:
+        """Leaves nothing behind, whether it had ended or not."""
+        self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+
+@contextmanager
+def scripts(**commands: Sequence[str]) -> Iterator[dict[str, Script]]:
+    """Scripts by the name they are given, all at work at the same time."""
+    running = dict[str, Script]()
+    try:
+        for name, command in commands.items():
+            running[name] = Script(*command)
+        yield running
+    finally:
+        for script in running.values():
+            script.end()
+
+
+@functools.cache
+def told_by(script: str, *arguments: str) -> dict[str, Any]:
+    """What a script of this folder prints; it runs once, whoever asks."""
+    with scripts(only=(script, *arguments)) as running:
+        return running["only"].told()
 
 
 class Kernel:

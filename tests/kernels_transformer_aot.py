@@ -18,7 +18,7 @@ import triton
 from triton.compiler import ASTSource
 
 from gpubench.kernels import attention, skinny, transformer
-from kernels_aot import target_of
+from kernels_aot import Built, build, target_of
 from kernels_gemm_aot import read_code
 
 POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "fp8": "*fp8e4nv"}
@@ -28,7 +28,7 @@ SHAPES = {"70b": (64, 8, 128), "8b": (32, 8, 128), "mha": (32, 32, 128)}
 
 def compiled(
     fn: Any, types: dict[str, str], constants: dict[str, Any], target: Any, **options: int
-) -> Any:
+) -> Built:
     """A kernel compiled as a launch on sizes that are multiples of 16 would."""
     signature, attributes = {}, {}
     for place, parameter in enumerate(fn.params):
@@ -39,11 +39,8 @@ def compiled(
         signature[parameter.name] = kind
         if kind.startswith("*") or kind == "i32":
             attributes[(place,)] = [["tt.divisibility", 16]]
-    return triton.compile(
-        ASTSource(fn, signature=signature, constexprs=constants, attrs=attributes),
-        target=target,
-        options=options,
-    )
+    source = ASTSource(fn, signature=signature, constexprs=constants, attrs=attributes)
+    return build(source, target, options)
 
 
 def variants(target: Any) -> Iterator[tuple[str, Any, dict[str, str], dict[str, Any], Any]]:
@@ -144,7 +141,7 @@ def _skinny(
     return name, skinny._skinny, types, constants, {"num_warps": config.num_warps}
 
 
-def told(kernel: Any, target: Any) -> dict[str, Any]:
+def told(kernel: Built, target: Any) -> dict[str, Any]:
     code = read_code(kernel, target, disassemble=False)
     return {
         "loads": code.loads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from gpubench.model import Case  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline.hpc import KERNELS  # noqa: E402
 from tests.devices import CPU, H200  # noqa: E402
-from tests.kernels_support import needs_triton, told_by  # noqa: E402
+from tests.kernels_support import Script, needs_triton, scripts  # noqa: E402
 from tests.test_rehearsal import DEVICE, PlayedCuda  # noqa: E402
 from tests.test_rehearsal import cuda as cuda  # noqa: E402  the fixture
 
@@ -123,10 +124,23 @@ def played_kernel(name: str) -> Any:
     return Played
 
 
+TARGETS = ("sm_80", "sm_90", "sm_100")
+
+
+@pytest.fixture(scope="module")
+def stencil() -> Iterator[dict[str, Script]]:
+    """The stencil's kernel, interpreted and compiled for each target."""
+    script = "kernels_stencil_told.py"
+    with scripts(interpreted=(script,), **{name: (script, name) for name in TARGETS}) as running:
+        yield running
+
+
 @needs_triton
 @pytest.mark.slow
-def test_the_stencils_kernel_gives_what_plain_torch_gives_and_touches_nothing_else() -> None:
-    found = told_by("kernels_stencil_told.py")
+def test_the_stencils_kernel_gives_what_plain_torch_gives_and_touches_nothing_else(
+    stencil: dict[str, Script],
+) -> None:
+    found = stencil["interpreted"].told()
     assert len(found["cases"]) == 10
     assert all(all(case.values()) for case in found["cases"])
     assert len(found["refused"]) == 5
@@ -134,9 +148,11 @@ def test_the_stencils_kernel_gives_what_plain_torch_gives_and_touches_nothing_el
 
 @needs_triton
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
-def test_the_stencil_reads_rows_16_bytes_at_a_time_and_spills_nothing(target: str) -> None:
-    for code in told_by("kernels_stencil_told.py", target).values():
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_stencil_reads_rows_16_bytes_at_a_time_and_spills_nothing(
+    stencil: dict[str, Script], target: str
+) -> None:
+    for code in stencil[target].told().values():
         assert code["spilled"] == 0
         assert set(code["stores"]) == {16}
         # Five of the seven neighbours start where rows do; left and right are a value off.

@@ -6,26 +6,15 @@ docs/kernels.md.
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("triton") is None,
-        reason="Triton is not installed: pip install triton",
-    ),
-]
+from tests.kernels_support import Script, needs_triton, scripts
 
-ROOT = Path(__file__).parents[1]
+pytestmark = [pytest.mark.slow, needs_triton]
+
 TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 NVIDIA = TARGETS[:3]
 THREADS_OF_A_WARP = {"gfx942": 64}
@@ -43,49 +32,21 @@ VARIANTS = [
 Codes = dict[str, dict[str, Any]]
 
 
-class Compiling:
-    """tests/kernels_aot.py at work in a process of its own, with its own cache of compiled code."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.folder = folder / "-".join(arguments)
-        self.folder.mkdir()
-        paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "TRITON_CACHE_DIR": str(self.folder / "cache"),
-        }
-        environment.pop("TRITON_INTERPRET", None)
-        command = [sys.executable, str(ROOT / "tests" / "kernels_aot.py"), *arguments]
-        with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
-            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
-
-    def codes(self) -> Codes:
-        failed = self.process.wait(timeout=300)
-        assert not failed, (self.folder / "err").read_text()
-        found: Codes = json.loads((self.folder / "out").read_text())
-        return found
+@pytest.fixture(scope="module")
+def compiling() -> Iterator[dict[str, Script]]:
+    every = ("kernels_aot.py", "sm_90", "every")  # the longest first
+    with scripts(every=every, **{name: ("kernels_aot.py", name) for name in TARGETS}) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def compiling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Compiling]]:
-    folder = tmp_path_factory.mktemp("triton")
-    running = {"every": Compiling(folder, "sm_90", "every")}  # the longest first
-    running |= {target: Compiling(folder, target) for target in TARGETS}
-    yield running
-    for compiling in running.values():
-        compiling.process.kill()
-        compiling.process.wait()
+def compiled(compiling: dict[str, Script]) -> dict[str, Codes]:
+    return {target: compiling[target].told() for target in TARGETS}
 
 
 @pytest.fixture(scope="module")
-def compiled(compiling: dict[str, Compiling]) -> dict[str, Codes]:
-    return {target: compiling[target].codes() for target in TARGETS}
-
-
-@pytest.fixture(scope="module")
-def searched(compiling: dict[str, Compiling]) -> Codes:
-    return compiling["every"].codes()
+def searched(compiling: dict[str, Script]) -> Codes:
+    return compiling["every"].told()
 
 
 def faults(code: dict[str, Any], reads: int, writes: int, vectors: int = 2) -> list[str]:

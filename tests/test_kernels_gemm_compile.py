@@ -6,26 +6,14 @@ docs/kernels.md.
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("triton") is None,
-        reason="Triton is not installed: pip install triton",
-    ),
-]
+from tests.kernels_support import needs_triton, scripts
 
-ROOT = Path(__file__).parents[1]
+pytestmark = [pytest.mark.slow, needs_triton]
+
 TARGETS = ("sm_90", "sm_100", "sm_80", "gfx942")  # the longest first
 NVIDIA = ("sm_80", "sm_90", "sm_100")
 BULK = ("sm_90", "sm_100")
@@ -45,33 +33,10 @@ Codes = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Codes]]:
-    """What tests/kernels_gemm_aot.py tells of every target, each in a process of its own."""
-    folder = tmp_path_factory.mktemp("gemm")
-    paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-    running = {}
-    for target in TARGETS:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "TRITON_CACHE_DIR": str(folder / target / "cache"),
-        }
-        environment.pop("TRITON_INTERPRET", None)
-        (folder / target).mkdir()
-        command = [sys.executable, str(ROOT / "tests" / "kernels_gemm_aot.py"), target]
-        with (folder / target / "out").open("w") as out, (folder / target / "err").open("w") as err:
-            running[target] = subprocess.Popen(command, env=environment, stdout=out, stderr=err)
-    found = {}
-    try:
-        for target, process in running.items():
-            failed = process.wait(timeout=300)
-            assert not failed, (folder / target / "err").read_text()
-            found[target] = json.loads((folder / target / "out").read_text())
-        yield found
-    finally:
-        for process in running.values():
-            process.kill()
-            process.wait()
+def compiled() -> dict[str, Codes]:
+    """What tests/kernels_gemm_aot.py tells of every target."""
+    with scripts(**{target: ("kernels_gemm_aot.py", target) for target in TARGETS}) as running:
+        return {target: script.told() for target, script in running.items()}
 
 
 def faults(code: dict[str, Any], target: str) -> list[str]:

@@ -7,13 +7,21 @@ from typing import Any
 import pytest
 
 from gpubench.benchmarks import _streams
-from tests.kernels_support import Kernel, current_gpu, needs_torch, needs_triton, told_by
+from tests.kernels_support import Kernel, current_gpu, needs_torch, needs_triton, scripts, told_by
 from tests.test_kernels_stream import Array
+
+TARGETS = ("sm_80", "sm_90", "sm_100", "gfx942")
 
 
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, Any]:
     return told_by("kernels_interpreted.py")
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[str, dict[str, Any]]:
+    with scripts(**{name: ("kernels_intensity_aot.py", name) for name in TARGETS}) as running:
+        return {target: script.told() for target, script in running.items()}
 
 
 @needs_torch
@@ -51,11 +59,13 @@ def test_rows_of_steps_are_counted_and_one_binary_serves_them_all(
 
 @needs_triton
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100", "gfx942"])
-def test_loads_are_wide_and_every_step_is_one_multiply_add(target: str) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_loads_are_wide_and_every_step_is_one_multiply_add(
+    compiled: dict[str, dict[str, Any]], target: str
+) -> None:
     from gpubench.kernels import intensity
 
-    for row, code in told_by("kernels_intensity_aot.py", target).items():
+    for row, code in compiled[target].items():
         assert code["loads"] == ["dwordx4" if target == "gfx942" else "v4.b32"]
         assert code["spilled"] == 0
         assert code["steps"] == int(row)

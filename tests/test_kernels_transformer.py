@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernels_support import needs_torch, needs_triton, told_by
+from tests.kernels_support import needs_torch, needs_triton, scripts, told_by
 
 TARGETS = ("sm_80", "sm_90", "sm_100")
 
@@ -18,7 +18,9 @@ def interpreted() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def compiled() -> dict[str, dict[str, Any]]:
-    return {target: told_by("kernels_transformer_aot.py", target) for target in TARGETS}
+    each = {target: ("kernels_transformer_aot.py", target) for target in TARGETS}
+    with scripts(**each) as running:
+        return {target: script.told() for target, script in running.items()}
 
 
 @needs_torch

@@ -1,5 +1,6 @@
 """What the stories share: the catalogue, and claims files of a few lines."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 from gpubench import catalogue, claims
 from gpubench.catalogue import Catalogue
 from gpubench.claims import ClaimsFile
+
+# Torch reads this when it is imported, here or in a process that a test starts. Threads that wait
+# for each other take turns when anything else runs: some tests took ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ENTRY = """\
   - id: {id}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gpubench import cli, records
-from gpubench.measuring import timing
+from gpubench.measuring import sampling, timing
 from gpubench.quantities import QUANTITIES
 
 CLAIM = """\
@@ -189,7 +190,11 @@ def test_a_dry_run_tells_bytes_and_time_and_measures_nothing(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_a_processor_is_measured_for_real_and_its_record_kept(run: Run) -> None:
+def test_a_processor_is_measured_for_real_and_its_record_kept(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soon = replace(sampling.PLANS["quick"], limit_s=0.4, warmup_limit_s=0.3)
+    monkeypatch.setitem(sampling.PLANS, "quick", soon)
     result = run("run", "--device", "cpu", "--suite", "quick", "--redact", "--seed", "7")
     assert result.exit_code == 0, result.stderr
     (path,) = Path("results").glob("*/*.json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +26,6 @@ def run(folder: Path, fault: str, *more: str, device: str = "cpu") -> tuple[int,
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},  # threads that wait for each other take turns
         text=True,
         capture_output=True,
         timeout=120,

@@ -193,7 +193,7 @@ def test_a_dry_run_tells_bytes_and_time_and_measures_nothing(run: Run) -> None:
 def test_a_processor_is_measured_for_real_and_its_record_kept(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    soon = replace(sampling.PLANS["quick"], limit_s=0.4, warmup_limit_s=0.3)
+    soon = replace(sampling.PLANS["quick"], limit_s=0.2, block_s=0.02, warmup_limit_s=0.1)
     monkeypatch.setitem(sampling.PLANS, "quick", soon)
     result = run("run", "--device", "cpu", "--suite", "quick", "--redact", "--seed", "7")
     assert result.exit_code == 0, result.stderr

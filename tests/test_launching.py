@@ -115,6 +115,5 @@ def test_ranks_end_when_the_process_that_started_them_is_killed() -> None:
         assert process.stdout
         process.stdout.readline()  # the ranks have met
         process.send_signal(signal.SIGKILL)
-    assert faulty_rank.TIMEOUT_S < 10
-    time.sleep(faulty_rank.TIMEOUT_S)
+    assert faulty_rank.TIMEOUT_S < 10  # the one that hangs is given up by then
     assert not survivors()

@@ -27,11 +27,11 @@ import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
+from triton.runtime.cache import get_cache_manager
 
 from gpubench.kernels import stream
 
-# Triton's own assembler run says what it spilled; it is not run again. Cached code was never said.
-os.environ["TRITON_DUMP_PTXAS_LOG"] = os.environ["TRITON_ALWAYS_COMPILE"] = "1"
+os.environ["TRITON_DUMP_PTXAS_LOG"] = "1"  # to stdout, whence `build` takes it
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "float64": "*fp64"}
@@ -100,10 +100,29 @@ class Built:
 
 
 def build(source: ASTSource, target: GPUTarget, options: Mapping[str, int]) -> Built:
-    """A kernel as Triton compiles and assembles it for a launch."""
+    """A kernel as Triton compiles and assembles it for a launch, or had it in its cache.
+
+    What the assembler said is kept beside it there, so that it need not be run again to be asked.
+    """
+    kernel, said = _compiled(source, target, options)
+    cache = get_cache_manager(kernel.hash)
+    if target.backend == "cuda" and not said:  # it was in the cache
+        if path := cache.get_file(_SAID):
+            return Built(kernel.asm, kernel.metadata, Path(path).read_text("utf-8"))
+        os.environ["TRITON_ALWAYS_COMPILE"] = "1"  # somebody else put it there
+        kernel, said = _compiled(source, target, options)
+        del os.environ["TRITON_ALWAYS_COMPILE"]
+    cache.put(said, _SAID, binary=False)
+    return Built(kernel.asm, kernel.metadata, said)
+
+
+_SAID = "assembler.txt"
+
+
+def _compiled(source: ASTSource, target: GPUTarget, options: Mapping[str, int]) -> tuple[Any, str]:
     with contextlib.redirect_stdout(io.StringIO()) as said:
         kernel = triton.compile(source, target=target, options=dict(options))
-    return Built(kernel.asm, kernel.metadata, said.getvalue())
+    return kernel, said.getvalue()
 
 
 def compiled(

@@ -31,19 +31,14 @@ needs_torch = pytest.mark.skipif(
 class Script:
     """A script of this folder at work in a process of its own, which prints a JSON object.
 
-    In a process of its own: Triton decides while it is imported whether to interpret. Compiled code
-    is kept nowhere.
+    In a process of its own: Triton decides while it is imported whether to interpret.
     """
 
     def __init__(self, script: str, *arguments: str) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self._out, self._err = (Path(self._folder.name) / name for name in ("out", "err"))
         paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "TRITON_CACHE_DIR": str(Path(self._folder.name) / "cache"),
-        }
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         environment.pop("TRITON_INTERPRET", None)
         command = [sys.executable, str(ROOT / "tests" / script), *arguments]
         with self._out.open("w") as out, self._err.open("w") as err:

@@ -8,7 +8,7 @@ import pytest
 
 from gpubench import catalogue
 from gpubench.errors import CannotEstimate, DoesNotFit
-from gpubench.model import Accelerator, LanguageModel
+from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.roofline import calibration, capacity
 
 MID = calibration.load().mid
@@ -66,11 +66,11 @@ def test_every_known_architecture_leaves_a_body_to_compute(model: LanguageModel)
 
 def test_gpt_3_does_not_fit_141_gb_in_fp16_and_does_in_int4() -> None:
     def free(precision: str) -> float:
-        return capacity.cache_budget(H200, GPT3, precision, 1, 8192, MID)
+        return capacity.cache_budget(H200, GPT3, precision, 1, Engine(), MID)
 
     assert free("fp16") < 0 < free("int4")
     with pytest.raises(DoesNotFit, match="349 GB of weights"):
-        capacity.check_fits(H200, GPT3, "fp16", 1, 8192, MID)
+        capacity.check_fits(H200, GPT3, "fp16", 1, Engine(), MID)
 
 
 def test_embeddings_stay_in_16_bits_when_weights_are_quantised() -> None:
@@ -96,7 +96,7 @@ def test_rank_16_adapters_of_llama_2_7b_match_the_known_count() -> None:
 
 def test_a_larger_card_holds_more_sequences() -> None:
     def sequences(part: Accelerator) -> int:
-        budget = capacity.cache_budget(part, LLAMA, "fp8", 1, 8192, MID)
+        budget = capacity.cache_budget(part, LLAMA, "fp8", 1, Engine(), MID)
         return capacity.sequences_that_fit(budget, LLAMA, 2048, "fp8")
 
     assert sequences(H200) > 7 * sequences(H100) > 0
@@ -110,9 +110,11 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
 def test_what_does_not_fit_is_refused_with_what_would() -> None:
     model = CATALOGUE.model("llama-3.1-405b")
     with pytest.raises(DoesNotFit, match="16 devices or fp8 weights would"):
-        capacity.check_fits(H100, model, "fp16", 8, 8192, MID)
+        capacity.check_fits(H100, model, "fp16", 8, Engine(), MID)
     with pytest.raises(DoesNotFit, match="; use a smaller model"):
-        capacity.check_fits(H100, CATALOGUE.model("deepseek-v3"), "int4", 1, 0, tiny_memory())
+        capacity.check_fits(
+            H100, CATALOGUE.model("deepseek-v3"), "int4", 1, Engine(tokens=0), tiny_memory()
+        )
 
 
 def tiny_memory() -> calibration.Parameters:
@@ -122,6 +124,24 @@ def tiny_memory() -> calibration.Parameters:
 
 def test_a_larger_vocabulary_leaves_less_room_on_every_device() -> None:
     small, large = CATALOGUE.model("llama-2-70b"), CATALOGUE.model("llama-3-70b")
-    held = [capacity.reserve_bytes(model, 8192, 8, MID) for model in (small, large)]
-    logits = 4 * capacity.ENGINE_SEQUENCES * (large.vocabulary - small.vocabulary)
+    engine = Engine()
+    held = [capacity.reserve_bytes(model, engine, 8, MID) for model in (small, large)]
+    logits = 4 * engine.sequences * (large.vocabulary - small.vocabulary)
     assert held[1] - held[0] == pytest.approx(MID.logit_buffers * logits)
+
+
+def test_every_device_holds_the_whole_embedding() -> None:
+    whole = capacity.weight_bytes(LLAMA, "fp8")
+    table = 2 * 32000 * 8192  # looked up in 16 bits
+    assert capacity.shard_bytes(LLAMA, "fp8", 1) == whole
+    assert 8 * capacity.shard_bytes(LLAMA, "fp8", 8) == pytest.approx(whole + 7 * table)
+
+
+def test_an_engine_built_for_more_leaves_less_room() -> None:
+    def budget(engine: Engine) -> float:
+        return capacity.cache_budget(H200, LLAMA, "fp8", 1, engine, MID)
+
+    usual = budget(Engine())
+    assert budget(Engine(sequences=8192)) < usual
+    assert budget(Engine(tokens=16384)) < usual
+    assert budget(Engine(cache_fraction=0.99)) == pytest.approx(usual * 0.99 / MID.cache_fraction)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gpubench import catalogue
 from gpubench.errors import CannotEstimate, DoesNotFit
-from gpubench.model import Accelerator, Figure, LanguageModel
+from gpubench.model import Accelerator, Engine, Figure, LanguageModel
 from gpubench.roofline import calibration, capacity, llm
 from gpubench.units import Quantity
 
@@ -127,8 +127,8 @@ def test_the_h200_uplift_lies_between_1_and_bandwidth_times_capacity(
 ) -> None:
     def best(part: Accelerator) -> tuple[int, float]:
         machine = llm.Machine(part, gpus, request(isl=isl, osl=osl), MID)
-        batch, limit = machine.batch("max")
-        return batch, machine.serve(batch, limit).output_rate
+        served = machine.run("max")
+        return served.batch, served.output_rate
 
     (large, fast), (small, slow) = best(H200), best(H100)
     assert 1 <= fast / slow <= 4.8 / 3.35 * large / small
@@ -151,7 +151,9 @@ def test_a_stated_batch_that_does_not_fit_is_refused_with_what_does() -> None:
 
 def test_the_engine_caps_a_batch_that_memory_would_allow() -> None:
     machine = llm.Machine(H200, 8, request(isl=16, osl=16), MID)
-    assert machine.batch("max") == (llm.ENGINE_SEQUENCES, "engine")
+    assert machine.batch("max") == (2048, "engine")
+    small = llm.Machine(H200, 8, request(isl=16, osl=16), MID, Engine(sequences=256))
+    assert small.batch("max") == (256, "engine")
 
 
 def test_a_group_keeps_fewer_in_flight_than_its_cache_holds() -> None:
@@ -162,7 +164,8 @@ def test_a_group_keeps_fewer_in_flight_than_its_cache_holds() -> None:
 
 
 def test_smaller_chunks_read_the_weights_more_often() -> None:
-    whole, parts = (llm.Machine(H100, 2, request(), MID, tokens) for tokens in (8192, 2048))
+    engines = [Engine(tokens=tokens) for tokens in (8192, 2048)]
+    whole, parts = (llm.Machine(H100, 2, request(), MID, engine) for engine in engines)
     assert parts.prefill(8).seconds > whole.prefill(8).seconds
     assert parts.most_sequences() >= whole.most_sequences()
 
@@ -190,3 +193,52 @@ def test_a_sequence_that_is_too_long_is_refused_with_the_longest_that_fits() -> 
     assert llm.Machine(H200, 1, request(isl=longest - 1024), MID).most_sequences() == 1
     with pytest.raises(DoesNotFit):
         llm.Machine(H200, 1, request(isl=longest - 1023), MID).most_sequences()
+
+
+def test_prompts_ride_along_and_need_no_iterations_of_their_own() -> None:
+    machine = llm.Machine(H100, 2, request(), MID)
+    apart, along = machine.serve(64), machine.serve_in_flight(64)
+    assert along.steps == apart.steps == 1024
+    assert along.decode.seconds == pytest.approx(apart.decode.seconds)
+    assert along.prefill.seconds < apart.prefill.seconds
+    assert along.output_rate < 64 / along.step_seconds
+
+
+def test_a_short_iteration_lets_fewer_decode_at_once() -> None:
+    # 1,024 tokens an iteration, eight of nine of them prompts: at most 114 sequences decode.
+    asked = request(isl=2048, osl=256)
+    machine = llm.Machine(H200, 4, asked, MID, Engine(tokens=1024))
+    served = machine.serve_in_flight(1000)
+    assert served.steps == pytest.approx(1000 * 2304 / 1024)
+    alone = machine.decode(1024 * 256 / 2304, 2048 + 128)
+    assert served.step_seconds == pytest.approx(alone.seconds)
+    assert machine.serve_in_flight(2000).output_rate == pytest.approx(served.output_rate)
+
+
+def test_the_end_of_a_queue_costs_the_more_the_shorter_it_is() -> None:
+    machine = llm.Machine(H200, 1, request(), MID)
+    rates = [machine.run("max", queued).output_rate for queued in (300, 3000, 30_000, 0)]
+    assert rates == sorted(rates)
+    assert rates[-1] / rates[-2] < 1.01
+
+
+def test_queries_that_are_not_joined_take_the_vector_units() -> None:
+    apart = Engine(joins_queries=False)
+    model = CATALOGUE.model("llama-3-8b")
+    joined, alone = (llm.Machine(H100, 1, request(model), MID, e) for e in (Engine(), apart))
+    values = 2 * 8 * 128 * 32 * 64 * 2048  # keys and values of 8 heads, 32 layers, 64 sequences
+    added = alone.decode(64, 2048).seconds - alone.decode(64, 0).seconds
+    operations = MID.cache_operations * 4 * values  # four queries a head
+    assert added == pytest.approx(operations / H100.value("peak_fp32"))
+    assert added > 2 * (joined.decode(64, 2048).seconds - joined.decode(64, 0).seconds)
+
+
+def test_the_usual_engines_are_tried_and_the_first_says_why_none_fits() -> None:
+    def room(engine: Engine) -> int:
+        return llm.Machine(H100, 1, request(isl=2048), MID, engine).most_sequences()
+
+    few, more = llm.by_engine(room)
+    assert 0 < few < more
+    huge = request(CATALOGUE.model("llama-3.1-405b"))
+    with pytest.raises(DoesNotFit, match="weights"):
+        llm.by_engine(lambda engine: llm.Machine(H100, 1, huge, MID, engine).most_sequences())

@@ -80,7 +80,7 @@ def rate(part: Accelerator, gpus: int, asked: llm.Request, with_: Parameters = M
     """Output tokens a second of as many sequences as fit; 0 where none do."""
     machine = llm.Machine(part, gpus, asked, with_)
     try:
-        return machine.serve(*machine.batch("max")).output_rate
+        return machine.run("max").output_rate
     except DoesNotFit:
         return 0.0
 

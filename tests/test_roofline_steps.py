@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpubench import catalogue
-from gpubench.model import LanguageModel
+from gpubench.model import Engine, LanguageModel
 from gpubench.roofline import calibration, capacity, llm, steps
 
 KNOWN = catalogue.load()
@@ -61,7 +61,7 @@ def architectures(draw: Any) -> LanguageModel:
 def seconds(model: LanguageModel, precision: str, chunk: float, of: str, how: Any) -> float:
     """What `llm.Machine` says a pass takes where one rate is 1 and the other is endless."""
     request = llm.Request(model, precision, "fp8" if precision == "fp8" else "fp16", chunk, 1)
-    machine = llm.Machine(PART, 1, request, ideal(), chunk_tokens=chunk)
+    machine = llm.Machine(PART, 1, request, ideal(), Engine(tokens=chunk))
     endless = float("inf")
     flops, bytes_ = (1.0, endless) if of == "flops" else (endless, 1.0)
     machine.flop_rate = machine.wide_rate = machine.attention_rate = flops

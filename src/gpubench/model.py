@@ -157,6 +157,22 @@ class LanguageModel:
         return self.layers > 0
 
 
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How a serving engine was built and run: most sequences at once, most tokens an iteration.
+
+    `cache_fraction` is the share of free memory that it gives to the cache (None: not stated);
+    `joins_queries` says whether decode attention handles all queries of a cached head together, on
+    matrix units. The defaults are those of TensorRT-LLM's builder (`BuildConfig`), the engine of
+    most published results, and of its kernels since 0.12.
+    """
+
+    sequences: int = 2048
+    tokens: int = 8192
+    cache_fraction: float | None = None
+    joins_queries: bool = True
+
+
 @dataclass(frozen=True)
 class ExportRule:
     """A dated US export rule. The three lists hold alternatives; each alternative is a mapping

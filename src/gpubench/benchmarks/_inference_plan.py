@@ -16,10 +16,10 @@ from typing import Any
 from gpubench import catalogue
 from gpubench.benchmarks import Planned, _hardware
 from gpubench.measuring import Device
-from gpubench.model import Case, LanguageModel, Work
+from gpubench.model import Case, Engine, LanguageModel, Work
 from gpubench.roofline import capacity, steps
 
-ENGINE_SEQUENCES = capacity.ENGINE_SEQUENCES
+ENGINE_SEQUENCES = Engine().sequences
 
 TINY = LanguageModel(
     id="tiny",

@@ -39,6 +39,7 @@ class Parameters:
     tile_columns: float
     attention_efficiency: float
     elementwise_operations: float
+    shard_passes: float
     smoothness: float
     layer_overhead_s: float
     eager_layer_overhead_s: float

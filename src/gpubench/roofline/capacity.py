@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gpubench.errors import CannotEstimate, DoesNotFit
-from gpubench.model import Accelerator, LanguageModel
+from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.quantities import STORAGE_BITS
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.ceilings import usable_memory
@@ -18,10 +18,6 @@ from gpubench.roofline.operators import smaller, whole
 from gpubench.units import Quantity, show
 
 GB, GIB = 1e9, 2.0**30
-
-ENGINE_SEQUENCES = 2048
-"""Most sequences an engine schedules at once: TensorRT-LLM's default `max_batch_size`
-(nvidia.github.io/TensorRT-LLM, trtllm-bench), the engine of most validating rows."""
 
 _LOGIT_BYTES = 4.0
 
@@ -106,6 +102,16 @@ def weight_bytes(model: LanguageModel, precision: str) -> float:
     return (model.parameters - outer) * size + outer * max(size, 2.0)
 
 
+def shard_bytes(model: LanguageModel, precision: str, gpus: int) -> float:
+    """Weights on each of `gpus` tensor-parallel devices: their part, and the whole embedding.
+
+    Tables that are only looked up are not split (`use_parallel_embedding` of TensorRT-LLM is off
+    unless asked for; so are those of most engines).
+    """
+    whole = shape(model).embedding * max(storage_bytes(precision), 2.0)
+    return (weight_bytes(model, precision) - whole) / gpus + whole
+
+
 def storage_bytes(precision: str) -> float:
     """Bytes one stored value takes, block scales included. Raises CannotEstimate if unknown."""
     try:
@@ -141,17 +147,17 @@ def held_tokens(model: LanguageModel, context: float) -> float:
     return (model.layers - sliding) * context + sliding * smaller(context, model.sliding_window)
 
 
-def reserve_bytes(model: LanguageModel, chunk_tokens: float, gpus: int, with_: Parameters) -> float:
+def reserve_bytes(model: LanguageModel, engine: Engine, gpus: int, with_: Parameters) -> float:
     """What a serving process holds beside weights and cache on every device.
 
-    Context and libraries; 16-bit buffers for a chunk of tokens: hidden vectors and a shard's
-    feed-forward rows; and what sampling keeps for every sequence the engine may schedule, 32-bit
-    logits and their sorted copies over the whole vocabulary, on each device.
+    Context and libraries; 16-bit buffers for the tokens of an iteration: hidden vectors and a
+    shard's feed-forward rows; and what sampling keeps for every sequence the engine may schedule,
+    32-bit logits and their sorted copies over the whole vocabulary, on each device.
     """
     widest = max(model.ffn_hidden, model.expert_hidden * model.experts_per_token)
     buffers = with_.layer_buffers * (widest / gpus + model.hidden)
-    sampling = with_.logit_buffers * _LOGIT_BYTES * ENGINE_SEQUENCES * model.vocabulary
-    return with_.runtime_reserve_bytes + 2.0 * chunk_tokens * buffers + sampling
+    sampling = with_.logit_buffers * _LOGIT_BYTES * engine.sequences * model.vocabulary
+    return with_.runtime_reserve_bytes + 2.0 * engine.tokens * buffers + sampling
 
 
 def cache_budget(
@@ -159,13 +165,13 @@ def cache_budget(
     model: LanguageModel,
     precision: str,
     gpus: int,
-    chunk_tokens: float,
+    engine: Engine,
     with_: Parameters,
 ) -> float:
     """Bytes all devices together can give to the KV cache; may be negative."""
-    free = usable_memory(part, with_) - weight_bytes(model, precision) / gpus
-    free -= reserve_bytes(model, chunk_tokens, gpus, with_)
-    return gpus * with_.cache_fraction * free
+    free = usable_memory(part, with_) - shard_bytes(model, precision, gpus)
+    free -= reserve_bytes(model, engine, gpus, with_)
+    return gpus * (engine.cache_fraction or with_.cache_fraction) * free
 
 
 def sequences_that_fit(budget: float, model: LanguageModel, context: float, kv: str) -> int:
@@ -178,18 +184,18 @@ def check_fits(
     model: LanguageModel,
     precision: str,
     gpus: int,
-    chunk_tokens: float,
+    engine: Engine,
     with_: Parameters,
 ) -> None:
     """Raise DoesNotFit, naming the sizes and what would fit, when nothing is left for a cache."""
-    if cache_budget(part, model, precision, gpus, chunk_tokens, with_) > 0:
+    if cache_budget(part, model, precision, gpus, engine, with_) > 0:
         return
     weights = Quantity(weight_bytes(model, precision), "B")
     memory = Quantity(part.value("memory_capacity") * gpus, "B")
     raise DoesNotFit(
         f"{model.name} in {precision} takes {show(weights)} of weights; {gpus} x {part.name} "
         f"hold {show(memory)}, which leaves no room for a KV cache; "
-        f"{_what_fits(part, model, precision, gpus, chunk_tokens, with_)}"
+        f"{_what_fits(part, model, precision, gpus, engine, with_)}"
     )
 
 
@@ -198,7 +204,7 @@ def _what_fits(
     model: LanguageModel,
     precision: str,
     gpus: int,
-    chunk_tokens: float,
+    engine: Engine,
     with_: Parameters,
 ) -> str:
     """The fewest devices and the widest narrower storage that leave room for a cache."""
@@ -209,12 +215,12 @@ def _what_fits(
         for count in _COUNTS
         if count > gpus
         and model.heads % count == 0
-        and cache_budget(part, model, precision, count, chunk_tokens, with_) > 0
+        and cache_budget(part, model, precision, count, engine, with_) > 0
     ][:1]
     found += [
         f"{name} weights"
         for name in narrower
-        if cache_budget(part, model, name, gpus, chunk_tokens, with_) > 0
+        if cache_budget(part, model, name, gpus, engine, with_) > 0
     ][:1]
     return f"{' or '.join(found)} would" if found else "use a smaller model"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpubench.errors import CannotEstimate
-from gpubench.model import Accelerator
+from gpubench.model import Accelerator, Engine
 from gpubench.roofline import capacity, ceilings, collectives, energy, hpc, llm, training
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.conditions import Case
@@ -38,29 +38,40 @@ def _machine(case: Case, part: Accelerator | None, with_: Parameters) -> llm.Mac
 
 
 def _serving(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
-    machine = _machine(case, part, with_)
+    """By the faster of the usual engines."""
+    assert part is not None
+
+    def run(engine: Engine) -> Found:
+        return _served(llm.Machine(part, case.of("gpus"), case.request(), with_, engine), case)
+
+    return max(llm.by_engine(run), key=lambda found: found.value)
+
+
+def _served(machine: llm.Machine, case: Case) -> Found:
     batch, limit = machine.batch(case.of("batch"))
-    served = machine.serve(batch, limit)
-    prefill, decode = served.prefill, served.decode
-    total = prefill + decode
     phase = case.values.get("phase", "serving")
+    # A phase of its own is served as a whole; so is a batch that is stated.
+    in_flight = phase == "serving" and limit != "stated"
+    serve = machine.serve_in_flight if in_flight else machine.serve
+    served = serve(batch, limit)
+    prefill, decode = served.prefill, served.decode
     if phase == "prefill":
         rate, timed = batch * served.input_tokens / prefill.seconds, prefill
     elif phase == "decode":
         rate, timed = batch * served.output_tokens / decode.seconds, decode
     else:
-        rate, timed = served.output_rate, total
+        rate, timed = served.output_rate, served.total
     details = {
         "batch": batch,
         "batch_limit": limit,
         "gpus": case.of("gpus"),
-        "prefill_share": prefill.seconds / total.seconds,
-        "time_per_output_token_s": decode.seconds / served.output_tokens,
+        "prefill_share": prefill.seconds / served.total.seconds,
+        "time_per_output_token_s": served.step_seconds,
     }
     binding = _binding(machine, timed.binding)
     if limit == "memory capacity" and phase != "prefill":
-        twice = machine.serve(2 * batch)
-        seconds = twice.decode.seconds + (0.0 if phase == "decode" else twice.prefill.seconds)
+        twice = serve(2 * batch)
+        seconds = (twice.decode if phase == "decode" else twice.total).seconds
         if 2 * timed.seconds / seconds > _MORE_BATCH_HELPS:
             binding = "memory capacity"
     return Found(rate, binding, details)

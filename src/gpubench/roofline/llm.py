@@ -1,30 +1,35 @@
 """Serving a language model: prefill, decode, and both as a server mixes them.
 
 Every iteration runs the model's matrix products on the tokens at hand, reads the KV cache, moves
-activations, and joins tensor-parallel shards twice a layer. With B sequences in flight, a request
-of `isl` input and `osl` output tokens costs B prefills and `osl` decode steps for B requests:
+activations, and joins tensor-parallel shards twice a layer. A stated batch is served as a whole: B
+prompts, then `osl` steps that decode one token of each,
 
     throughput = B · osl / (B · prefill + osl · decode(B))
 
-B is stated, or as many as the KV cache holds, at most `ENGINE_SEQUENCES`.
+As many as fit are served in flight: sequences come and go, and prompts ride along with decoding.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gpubench.errors import CannotEstimate, DoesNotFit
-from gpubench.model import Accelerator, LanguageModel
+from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.roofline import capacity, ceilings
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.operators import Timed, larger, overlapped, smaller
 
-ENGINE_SEQUENCES = capacity.ENGINE_SEQUENCES
-
-CHUNK_TOKENS = 8192
-"""Prompt tokens of one iteration: TensorRT-LLM's default `max_num_tokens`."""
+Answer = TypeVar("Answer")
 
 _ACTIVATION_BYTES = 2.0
+
+USUAL = (Engine(), Engine(tokens=2048))
+"""What an engine is built for where nobody says, whichever is faster: the builder's defaults, or
+shorter iterations, whose buffers leave more room for the cache."""
+
+_DEFAULT_ENGINE = Engine()
 
 _PASSES = 20
 # Hidden vectors that unfused element-wise kernels read or write a token and layer.
@@ -48,19 +53,33 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Steady state at a batch: seconds of all prefills and of all decode steps, for B requests."""
+    """Steady state at a batch: what prompts take and what decoding takes, for B requests.
+
+    `prefill` of sequences in flight is what prompts add to the steps that they ride along with.
+    """
 
     batch: int
     batch_limit: str
     prefill: Timed
     decode: Timed
+    steps: float
     output_tokens: int
     input_tokens: int
 
     @property
+    def total(self) -> Timed:
+        """All of it."""
+        return self.prefill + self.decode
+
+    @property
+    def step_seconds(self) -> float:
+        """One step that decodes and nothing else."""
+        return self.decode.seconds / self.steps
+
+    @property
     def output_rate(self) -> float:
         """Generated tokens a second of all requests."""
-        return self.batch * self.output_tokens / (self.prefill.seconds + self.decode.seconds)
+        return self.batch * self.output_tokens / self.total.seconds
 
 
 class Machine:
@@ -72,23 +91,26 @@ class Machine:
         gpus: int,
         request: Request,
         with_: Parameters,
-        chunk_tokens: int = CHUNK_TOKENS,
+        engine: Engine = _DEFAULT_ENGINE,
     ) -> None:
         model = request.model
         _check_split(model, gpus)
-        self.chunk_tokens = chunk_tokens
         precision = ceilings.compute_precision(part, request.precision)
         wide = ceilings.wide_precision(part, precision)
         self.part, self.gpus, self.request, self.with_ = part, gpus, request, with_
+        self.engine = engine
         self.flop_rate = ceilings.matrix_rate(part, precision, with_) * gpus
         self.wide_rate = ceilings.matrix_rate(part, wide, with_) * gpus
         self.attention_rate = self.wide_rate * with_.attention_efficiency
         self.byte_rate = ceilings.serving_memory_rate(part, with_) * gpus
         self.cache_rate = self.byte_rate * with_.cache_read_efficiency
         self.wire_seconds = 0.0
+        self.join_seconds = 0.0
         if gpus > 1:
             message = _ACTIVATION_BYTES * model.hidden
             self.wire_seconds = message / ceilings.all_reduce_rate(part, gpus, with_)
+            # Every device holds and normalises the whole vectors that shards add up to.
+            self.join_seconds = with_.shard_passes * message * gpus / self.byte_rate
         self.shared = float(gpus > 1)
         self.shape = capacity.shape(model)
         self.weight_size = capacity.storage_bytes(request.precision)
@@ -100,10 +122,24 @@ class Machine:
         if not model.latent_dim and gpus > model.kv_heads:
             self.cache_copies = gpus / model.kv_heads
         # One query a cached head cannot fill a matrix tile: vector units do it, value by value.
+        # Without kernels that join the queries of a head, so they do for each of these.
+        alone = model.kv_heads == model.heads or not engine.joins_queries
         self.value_seconds = 0.0
-        if model.kv_heads == model.heads and not model.latent_dim and "peak_fp32" in part.figures:
-            self.value_seconds = with_.cache_operations / (part.value("peak_fp32") * gpus)
+        if alone and not model.latent_dim and "peak_fp32" in part.figures:
+            self.value_seconds = self._seconds_a_value()
         self._element_seconds = model.hidden * model.layers * self._seconds_an_element()
+
+    def _seconds_a_value(self) -> float:
+        """Of attention on vector units, a cached value, for all queries of its head.
+
+        Values of 16 bits are multiplied two at a time; narrower ones are widened first, which costs
+        as much again.
+        """
+        model = self.request.model
+        narrow = capacity.storage_bytes(self.request.kv_precision) < 2
+        operations = self.with_.cache_operations * (1.0 if narrow else 0.5)
+        queries = model.heads / model.kv_heads
+        return operations * queries / (self.part.value("peak_fp32") * self.gpus)
 
     def _seconds_an_element(self) -> float:
         """Of element-wise work, a hidden unit of one token and layer.
@@ -147,6 +183,7 @@ class Machine:
         memory = self.shape.head * self.head_size / self.byte_rate
         head = overlapped(compute, memory, with_.smoothness)
         elements = tokens * self._element_seconds
+        joins = tokens * model.layers * self.join_seconds
         # Engines join shards by kernels of their own, which know no change of protocol.
         each = with_.serving_sync_s * self.shared + tokens * self.wire_seconds
         wire = 2 * model.layers * each
@@ -156,16 +193,21 @@ class Machine:
             + sampled * with_.sequence_overhead_s
             + sampled * model.vocabulary * with_.vocabulary_overhead_s
         )
-        return head + Timed(elements + wire + overhead, elements, 0.0, wire, overhead)
+        seconds = elements + joins + wire + overhead
+        return head + Timed(seconds, elements, joins, wire, overhead)
 
     def prefill(self, sequences: float) -> Timed:
-        """All prompts of `sequences` requests, in iterations of at most `chunk_tokens` tokens."""
+        """All prompts of `sequences` requests, in iterations of at most `engine.tokens` tokens."""
         isl = self.request.input_tokens
         tokens = sequences * isl
-        iterations = larger(1.0, tokens / self.chunk_tokens)
+        iterations = larger(1.0, tokens / self.engine.tokens)
         each = tokens / iterations
         timed = (self.matrices(each) + self.rest(each, sequences / iterations)) * iterations
-        model = self.request.model
+        return timed + self._prompt_attention(sequences)
+
+    def _prompt_attention(self, sequences: float) -> Timed:
+        """Attention of all tokens of `sequences` prompts to those before them."""
+        isl, model = self.request.input_tokens, self.request.model
         sliding = model.sliding_layers if model.sliding_window else 0
         # Causal: a query sees half of the keys on average, or its window.
         pairs = (model.layers - sliding) * isl * isl / 2
@@ -173,27 +215,32 @@ class Machine:
         pairs += sliding * (window * window / 2 + (isl - window) * window)
         flops = 4 * sequences * pairs * model.heads * model.head_dim
         seconds = flops / self.attention_rate
-        return timed + Timed(seconds, compute=seconds)
+        return Timed(seconds, compute=seconds)
 
     def decode(self, sequences: float, context: float) -> Timed:
         """One step of `sequences` sequences that hold `context` tokens each."""
+        products = self.matrices(sequences) + self.rest(sequences, sequences)
+        return products + self._cache_attention(sequences, context)
+
+    def _cache_attention(self, sequences: float, context: float) -> Timed:
+        """Attention of one token of each sequence to the `context` tokens in its cache."""
         request = self.request
         held = sequences * capacity.held_tokens(request.model, context)
         cached = capacity.cache_bytes(request.model, context, request.kv_precision)
         memory = sequences * cached * self.cache_copies / self.cache_rate
-        compute = 4 * held * self.shape.query_values / self.attention_rate
-        compute += held * self.shape.cache_values * self.cache_copies * self.value_seconds
-        return (
-            self.matrices(sequences)
-            + self.rest(sequences, sequences)
-            + overlapped(compute, memory, self.with_.smoothness)
-        )
+        if not self.value_seconds:
+            compute = 4 * held * self.shape.query_values / self.attention_rate
+            return overlapped(compute, memory, self.with_.smoothness)
+        # Many small warps, independent of each other: whichever is slower hides the other.
+        compute = held * self.shape.cache_values * self.value_seconds
+        seconds, by_compute = larger(compute, memory), compute >= memory
+        return Timed(seconds, seconds * by_compute, seconds * (1 - by_compute))
 
     def cache_budget(self) -> float:
         """Bytes for the KV cache on all devices. Raises DoesNotFit when nothing is left."""
         request = self.request
         budget = capacity.cache_budget(
-            self.part, request.model, request.precision, self.gpus, self.chunk_tokens, self.with_
+            self.part, request.model, request.precision, self.gpus, self.engine, self.with_
         )
         if budget <= 0:
             capacity.check_fits(
@@ -201,7 +248,7 @@ class Machine:
                 request.model,
                 request.precision,
                 self.gpus,
-                self.chunk_tokens,
+                self.engine,
                 self.with_,
             )
         return budget / self.cache_copies
@@ -231,18 +278,17 @@ class Machine:
             return int(budget / full)
         return int(model.sliding_window + (budget - at_window) * 2.0**39 / beyond)
 
-    def in_flight(self, fits: float) -> float:
+    def kept(self, fits: float) -> float:
         """Sequences that run at once where `fits` would fit: a group keeps fewer in flight."""
-        return larger(1.0, fits // (1 + self.with_.group_batch_loss * (self.gpus - 1)))
+        kept = larger(1.0, fits // (1 + self.with_.group_batch_loss * (self.gpus - 1)))
+        return smaller(kept, self.engine.sequences)
 
     def batch(self, asked: int | str) -> tuple[int, str]:
         """The batch and what limits it. Raises DoesNotFit when the stated one exceeds memory."""
         fits = self.most_sequences()
         if asked == "max":
-            kept = int(self.in_flight(fits))
-            if kept < ENGINE_SEQUENCES:
-                return kept, "memory capacity"
-            return ENGINE_SEQUENCES, "engine"
+            kept = int(self.kept(fits))
+            return kept, "memory capacity" if kept < self.engine.sequences else "engine"
         if not isinstance(asked, int) or asked < 1:
             raise CannotEstimate(f"batch must be a positive number or max, not '{asked}'")
         if asked > fits:
@@ -252,19 +298,83 @@ class Machine:
             )
         return asked, "stated"
 
+    def run(self, asked: int | str, queued: int = 0) -> Served:
+        """A stated batch as a whole, or as many sequences as fit in flight. Raises like `batch`."""
+        batch, limit = self.batch(asked)
+        if limit == "stated":
+            return self.serve(batch)
+        return self.serve_in_flight(min(batch, queued) if queued else batch, limit, queued)
+
     def serve(self, batch: int, limit: str = "stated") -> Served:
-        """Steady state with `batch` sequences in flight, at the mean context of a request."""
+        """A batch from its prompts to its last tokens, at the mean context of a request."""
+        osl = self.request.output_tokens
+        decode = self.decode(batch, self._mean_context()) * osl
+        return self._served(batch, limit, self.prefill(batch), decode, osl)
+
+    def serve_in_flight(
+        self, batch: int, limit: str = "memory capacity", queued: float = 0
+    ) -> Served:
+        """Steady state with `batch` sequences in flight; prompts ride along in chunks.
+
+        In the steps that a request decodes, as many are replaced as are in flight, so that a chunk
+        of prompts rides on some of them; more steps are needed where an iteration's tokens do not
+        suffice, and fewer sequences then decode at once. Of `queued` requests, all there from the
+        start (0: no end), the last ones leave half a round of steps that are started for few.
+        """
+        isl, osl, chunk = self.request.input_tokens, self.request.output_tokens, self.engine.tokens
+        steps = larger(osl, batch * (isl + osl) / chunk)
+        decoding = batch * osl / steps
+        carrying = smaller(larger(1.0, batch * isl / chunk), steps)
+        step = self.decode(decoding, self._mean_context())
+        both = decoding + batch * isl / carrying
+        riding = self.matrices(both) + self.rest(both, decoding + batch / carrying)
+        riding += self._cache_attention(decoding, self._mean_context())
+        prefill = (riding - step) * carrying + self._prompt_attention(batch)
+        decode = step * steps
+        if queued and queued > batch:
+            decode += self._last_round(batch) * (batch / queued)
+        return self._served(batch, limit, prefill, decode, steps)
+
+    def _last_round(self, batch: float) -> Timed:
+        """Half a round of steps at what a step takes for the first sequence already."""
+        half, whole = (self.decode(n, self._mean_context()).seconds for n in (batch / 2, batch))
+        seconds = larger(0.0, 2 * half - whole) * self.request.output_tokens / 2
+        return Timed(seconds, overhead=seconds)
+
+    def _mean_context(self) -> float:
+        return self.request.input_tokens + self.request.output_tokens / 2
+
+    def _served(
+        self, batch: int, limit: str, prefill: Timed, decode: Timed, steps: float
+    ) -> Served:
         request = self.request
-        osl = request.output_tokens
-        context = request.input_tokens + osl / 2
         return Served(
             batch=batch,
             batch_limit=limit,
-            prefill=self.prefill(batch),
-            decode=self.decode(batch, context) * osl,
-            output_tokens=osl,
+            prefill=prefill,
+            decode=decode,
+            steps=steps,
+            output_tokens=request.output_tokens,
             input_tokens=request.input_tokens,
         )
+
+
+def by_engine(run: Callable[[Engine], Answer], engines: Sequence[Engine] = USUAL) -> list[Answer]:
+    """What `run` answers for each engine with which the work fits, in their order.
+
+    Raises:
+        DoesNotFit: it fits with none of them; the first one's sentence.
+    """
+    found: list[Answer] = []
+    refused: list[DoesNotFit] = []
+    for engine in engines:
+        try:
+            found.append(run(engine))
+        except DoesNotFit as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
 
 
 def _check_split(model: LanguageModel, gpus: int) -> None:

@@ -34,6 +34,9 @@ class Timed:
             self.overhead + other.overhead,
         )
 
+    def __sub__(self, other: Timed) -> Timed:
+        return self + other * -1.0
+
     def __mul__(self, times: float) -> Timed:
         return Timed(
             self.seconds * times,

@@ -15,23 +15,22 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from gpubench.catalogue import inference
+from gpubench.catalogue import engines, inference
 from gpubench.errors import DoesNotFit, GpubenchError
-from gpubench.model import Accelerator, LanguageModel
+from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.roofline import calibration, ceilings, llm, validated
 from gpubench.roofline.calibration import Parameters
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue, InferenceRow
 
-ENGINE = "TensorRT-LLM"
+ENGINE = engines.FITTED
 """The engine whose rows are fitted and whose errors are stored: no parameter stands for an engine,
 and others may be slower by tens of percent."""
 
 _QUEUED = re.compile(r"num_requests=(\d+)")
 _AT_ONCE = "prompts at once"
 _EAGER = "eager mode"  # no graphs: the host starts every kernel
-_CHUNK = re.compile(r"max_num_tokens=(\d+)")
 _PREDICTED = {
     (scenario, metric)
     for scenario in ("offline_max_throughput", "fixed_batch", "latency")
@@ -90,9 +89,17 @@ class ErrorSummary:
 
 
 def predict(
-    rows: Iterable[InferenceRow], catalogue: Catalogue, with_: Parameters | None = None
+    rows: Iterable[InferenceRow],
+    catalogue: Catalogue,
+    with_: Parameters | None = None,
+    engine_known: bool = True,
 ) -> Iterator[Prediction]:
-    """What the model says of each row, in order; rows it cannot judge carry the reason."""
+    """What the model says of each row, in order; rows it cannot judge carry the reason.
+
+    Args:
+        engine_known: whether the limits and the queue of the engine behind a row may be used, or
+            its defaults and an endless queue are assumed, as an estimate has to.
+    """
     parameters = with_ or calibration.load().mid
     for row in rows:
         reason = _unusable(row)
@@ -100,7 +107,7 @@ def predict(
             yield Prediction(row, None, skipped=reason)
             continue
         try:
-            yield _predicted(row, catalogue, parameters)
+            yield _predicted(row, catalogue, parameters, engine_known)
         except GpubenchError as error:
             yield Prediction(row, None, skipped=str(error))
 
@@ -130,41 +137,62 @@ def _unusable(row: InferenceRow) -> str:
     return "power-capped" if "power-capped" in row.notes else ""
 
 
-def _predicted(row: InferenceRow, catalogue: Catalogue, with_: Parameters) -> Prediction:
-    part, model = catalogue.accelerators[row.accelerator], catalogue.models[row.model]
+def _predicted(
+    row: InferenceRow, catalogue: Catalogue, with_: Parameters, engine_known: bool
+) -> Prediction:
+    part, gpus = catalogue.accelerators[row.accelerator], row.tp or 1
+    model = catalogue.models[row.model]
+    request = _request(row, model)
+    if _EAGER in row.notes:
+        with_ = replace(with_, layer_overhead_s=with_.eager_layer_overhead_s)
+    behind = engines.behind(row, model)
+    asked = [behind]
+    if not engine_known:
+        asked = [replace(engine, joins_queries=behind.joins_queries) for engine in llm.USUAL]
+
+    def run(engine: Engine) -> Prediction:
+        machine = llm.Machine(part, gpus, request, with_, engine)
+        if row.metric == "ttft_ms":
+            return _first_token(row, machine)
+        return _throughput(row, machine, engine_known)
+
+    found = llm.by_engine(run, asked)
+    # A first token is asked of the default engine.
+    return found[0] if row.metric == "ttft_ms" else max(found, key=lambda one: one.value or 0.0)
+
+
+def _request(row: InferenceRow, model: LanguageModel) -> llm.Request:
     if row.framework.startswith("TensorRT-LLM") and model.sliding_window:
         model = _without_window(model)
     kv = row.kv_precision or ("fp8" if row.precision == "fp8" else "fp16")
-    request = llm.Request(
-        model, row.precision, kv, round(row.input_tokens or 0), round(row.output_tokens or 1)
-    )
-    gpus = row.tp or 1
-    if _EAGER in row.notes:
-        with_ = replace(with_, layer_overhead_s=with_.eager_layer_overhead_s)
-    chunk = _CHUNK.search(row.notes)
-    machine = llm.Machine(part, gpus, request, with_, int(chunk[1]) if chunk else llm.CHUNK_TOKENS)
-    full = validated.is_nearly_full(part, model, row.precision, gpus)
-    if row.metric == "ttft_ms":
-        timed = machine.prefill(1)
-        return Prediction(row, 1e3 * timed.seconds, "time_to_first_token", timed.binding)
+    lengths = round(row.input_tokens or 0), round(row.output_tokens or 1)
+    return llm.Request(model, row.precision, kv, *lengths)
+
+
+def _first_token(row: InferenceRow, machine: llm.Machine) -> Prediction:
+    timed = machine.prefill(1)
+    return Prediction(row, 1e3 * timed.seconds, "time_to_first_token", timed.binding)
+
+
+def _throughput(row: InferenceRow, machine: llm.Machine, queue_known: bool) -> Prediction:
     room = _room(machine)
     if row.batch and _AT_ONCE not in row.notes:
         # A static batch was run, so it did fit, whatever the model thinks of the memory.
         served = machine.serve(row.batch)
-        binding = (served.prefill + served.decode).binding
-        rate = served.output_rate
+        binding = served.total.binding
     else:
-        queued = _QUEUED.search(row.notes)
-        batch, limit = machine.batch("max")
-        requests = row.batch or (int(queued[1]) if queued else batch)
-        full_cache = limit == "memory capacity" and requests > batch
-        binding = limit if full_cache else machine.serve(min(batch, requests)).decode.binding
-        rate = machine.serve(min(batch, requests)).output_rate
+        queued = _QUEUED.search(row.notes) if queue_known else None
+        requests = row.batch or (int(queued[1]) if queued else 0)
+        served = machine.run("max", requests)
+        full_cache = served.batch_limit == "memory capacity" and requests > served.batch
+        binding = "memory capacity" if full_cache else served.decode.binding
+    request = machine.request
+    rate = served.output_rate * row.gpus / machine.gpus
     if row.metric == "total_tok_s":
         rate *= request.full_context / request.output_tokens
-    copies = row.gpus / gpus
+    full = validated.is_nearly_full(machine.part, request.model, row.precision, machine.gpus)
     kind = validated.scenario("inference_throughput", row.batch or "max", full)
-    return Prediction(row, rate * copies, kind, binding, room=room)
+    return Prediction(row, rate, kind, binding, room=room)
 
 
 def _room(machine: llm.Machine) -> int:
@@ -255,6 +283,7 @@ def predict_unseen(
     catalogue: Catalogue,
     folds: Folds,
     shared: calibration.Calibration,
+    engine_known: bool = True,
 ) -> Iterator[Prediction]:
     """What the model says of each row with the parameters of a fit that left out its source.
 
@@ -262,7 +291,8 @@ def predict_unseen(
     """
     parameters = {name: replace(shared.mid, **values) for name, values in folds.items()}
     for row in rows:
-        yield from predict([row], catalogue, parameters.get(row.source_id, shared.mid))
+        fitted = parameters.get(row.source_id, shared.mid)
+        yield from predict([row], catalogue, fitted, engine_known)
 
 
 def summarise(
@@ -273,15 +303,14 @@ def summarise(
 ) -> dict[str, Any]:
     """The content of `validated_error.yaml`, without its date and hash: errors on unseen sources.
 
-    Only rows of the engine that was fitted count; others may be slower by tens of percent.
+    Only rows of the engine that was fitted count; others may be slower by tens of percent. Errors
+    with the engine's limits known are what rows of a table have, those under `as_estimated` what
+    an estimate has, which cannot know them.
     """
+    rows = tuple(rows)
     predictions = list(predict_unseen(rows, catalogue, folds, shared))
-    compared = [
-        one
-        for one in predictions
-        if one.value is not None and one.published and one.row.framework == ENGINE
-    ]
-    other = different_pairs(compared, catalogue)
+    compared = _of_engine(predictions)
+    blind = _of_engine(predict_unseen(rows, catalogue, folds, shared, engine_known=False))
     counts = Counter(one.row.accelerator for one in compared)
     parts = {name for name, count in counts.items() if count >= _FEWEST}
     others = [
@@ -294,11 +323,29 @@ def summarise(
         "compared": len(compared),
         "parts": sorted(str(name) for name in parts),
         "families": sorted({str(catalogue.accelerators[name].family) for name in parts}),
+        **_sections(compared, catalogue),
+        "as_estimated": _sections(blind, catalogue),
+        "other_engines": _plain(_summaries({"all": others})),
+        "folds": {name: dict(values) for name, values in sorted(folds.items())},
+    }
+
+
+def _of_engine(predictions: Iterable[Prediction]) -> list[Prediction]:
+    return [
+        one
+        for one in predictions
+        if one.value is not None and one.published and one.row.framework == ENGINE
+    ]
+
+
+def _sections(
+    compared: Sequence[Prediction], catalogue: Catalogue
+) -> dict[str, dict[str, dict[str, float]]]:
+    other = different_pairs(compared, catalogue)
+    return {
         "absolute": _plain(absolute_errors(compared)),
         "ratio_equal_compute": _plain(ratio_errors(compared, [_EQUAL_COMPUTE_PAIR])),
         "ratio_other": _plain(ratio_errors(compared, other)),
-        "other_engines": _plain(_summaries({"all": others})),
-        "folds": {name: dict(values) for name, values in sorted(folds.items())},
     }
 
 

@@ -1,0 +1,97 @@
+"""What the engine behind a published result was built for, as far as its publisher says.
+
+`data/engines.yaml` lists the sequences and tokens an iteration of released engines; the kernels
+that a release has for decode attention stand here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from gpubench.catalogue.reading import DATA, read
+from gpubench.model import Engine, LanguageModel
+
+if TYPE_CHECKING:
+    from gpubench.catalogue.inference import InferenceRow
+
+FITTED = "TensorRT-LLM"
+"""The engine whose releases are known."""
+
+_RELEASE = re.compile(r"(\d+)\.(\d+)\.")
+_TOKENS = re.compile(r"max_num_tokens=(\d+)")
+_SEQUENCES = re.compile(r"max_batch_size=(\d+)")
+
+_GROUPS_OF_EIGHT, _ANY_GROUP = (0, 8), (0, 12)
+_JOINED_GROUP, _JOINED_HEAD = 8, 128
+
+Release = tuple[int, int]
+
+
+@lru_cache(maxsize=8192)
+def behind(row: InferenceRow, model: LanguageModel) -> Engine:
+    """The engine of a published row: what its notes say, else its release, else the defaults."""
+    release = _release(row)
+    tokens, sequences = _TOKENS.search(row.notes), _SEQUENCES.search(row.notes)
+    found = _listed(row, release)
+    return Engine(
+        sequences=int(sequences[1]) if sequences else found.sequences,
+        tokens=int(tokens[1]) if tokens else found.tokens,
+        cache_fraction=_cache_fractions().get(release) if release else None,
+        joins_queries=release is None or _joins_queries(release, model),
+    )
+
+
+def _release(row: InferenceRow) -> Release | None:
+    found = _RELEASE.match(row.framework_version) if row.framework == FITTED else None
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _listed(row: InferenceRow, release: Release | None) -> Engine:
+    """The engine the release builds by its list. Static batches are built as they are run."""
+    if release is None or row.batch:
+        return Engine()
+    length = round((row.input_tokens or 0) + (row.output_tokens or 0))
+    known = _engines()
+    where = (release, row.model, row.tp or 1)
+    return known.get((*where, length)) or known.get((*where, 0)) or Engine()
+
+
+@lru_cache(maxsize=1)
+def _cache_fractions() -> Mapping[Release, float]:
+    """Share of free memory given to the cache, by release."""
+    stated = read(DATA / "engines.yaml")["tensorrt-llm"]["cache_fractions"]
+    return {_number(name): float(share) for name, share in stated.items()}
+
+
+def _number(release: str) -> Release:
+    major, minor = release.split(".")
+    return int(major), int(minor)
+
+
+@lru_cache(maxsize=1)
+def _engines() -> Mapping[tuple[Release, str, int, int], Engine]:
+    """By release, model, devices and length of a request; a length of 0 stands for any other."""
+    listed = read(DATA / "engines.yaml")["tensorrt-llm"]
+    return {
+        (_number(name), entry["model"], int(entry["devices"]), int(entry.get("length", 0))): Engine(
+            sequences=int(entry["sequences"]), tokens=int(entry["tokens"])
+        )
+        for name in listed["releases"]
+        for entry in listed["engines"]
+    }
+
+
+def _joins_queries(release: Release, model: LanguageModel) -> bool:
+    """Whether decode attention puts all queries of a cached head on matrix units together.
+
+    TensorRT-LLM has kernels for it since 0.8, for eight queries a head of 128 values
+    (`DecoderXQARunner::shouldUse` in decoderXQARunner.h; announced on 2024-01-30), and since 0.12
+    for any number, compiled when needed (decoderXQAImplJIT).
+    """
+    if release >= _ANY_GROUP:
+        return True
+    eight = model.heads == _JOINED_GROUP * model.kv_heads and model.head_dim == _JOINED_HEAD
+    return eight and release >= _GROUPS_OF_EIGHT

@@ -1,0 +1,80 @@
+"""Engines behind published rows: what their release, model and requests say about them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gpubench import catalogue
+from gpubench.catalogue import InferenceRow, engines
+from gpubench.model import Engine
+
+KNOWN = catalogue.load()
+ROW = next(
+    row
+    for row in KNOWN.inference_rows()
+    if (row.source_id, row.model, row.tp) == ("trtllm-0.13", "llama-2-70b", 4) and not row.batch
+)
+
+
+def behind(row: InferenceRow) -> Engine:
+    return engines.behind(row, KNOWN.models[row.model])
+
+
+def served(isl: int, osl: int, **changes: object) -> InferenceRow:
+    return replace(ROW, input_tokens=float(isl), output_tokens=float(osl), **changes)  # type: ignore[arg-type]
+
+
+def test_the_list_of_a_release_names_the_limits() -> None:
+    found = behind(served(1000, 1000))
+    assert (found.sequences, found.tokens) == (4096, 8192)
+
+
+def test_one_length_may_have_limits_of_its_own() -> None:
+    found = behind(served(128, 4096))
+    assert (found.sequences, found.tokens) == (256, 8192)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"framework_version": "0.8.0"},
+        {"framework": "vLLM"},
+        {"model": "llama-3.1-405b"},
+        {"tp": 1},
+        {"batch": 64},
+    ],
+    ids=str,
+)
+def test_what_is_not_listed_takes_the_defaults(changes: dict[str, object]) -> None:
+    found = behind(served(1000, 1000, **changes))
+    assert (found.sequences, found.tokens) == (Engine().sequences, Engine().tokens)
+
+
+def test_notes_go_before_the_list() -> None:
+    found = behind(served(1000, 1000, notes="engine max_batch_size=512, max_num_tokens=4096"))
+    assert (found.sequences, found.tokens) == (512, 4096)
+
+
+@pytest.mark.parametrize(
+    ("release", "model", "joins"),
+    [
+        ("0.5.0", "llama-2-70b", False),
+        ("0.8.0", "llama-2-70b", True),
+        ("0.10.0", "llama-3-8b", False),
+        ("0.10.0", "falcon-180b", False),
+        ("0.12.0", "falcon-180b", True),
+        ("TensorRT 10.2.0, CUDA 12.4", "llama-2-70b", True),
+    ],
+)
+def test_a_release_has_the_kernels_of_its_time(release: str, model: str, joins: bool) -> None:
+    row = replace(ROW, framework_version=release, model=model)
+    assert behind(row).joins_queries is joins
+
+
+def test_early_releases_gave_less_of_the_memory_to_the_cache() -> None:
+    shares = {
+        v: behind(replace(ROW, framework_version=v)).cache_fraction for v in ("0.10.0", "0.12.0")
+    }
+    assert shares == {"0.10.0": 0.9, "0.12.0": 0.99}

@@ -234,6 +234,16 @@ def test_copies_between_devices_leave_out_the_diagonal(read: Read) -> None:
     assert record.accelerator == "nvidia-h100-sxm5"
 
 
+def test_a_read_comes_from_the_column_whatever_its_title_says(read: Read) -> None:
+    name = "device_to_device_memcpy_read_ce"
+    record = read("nvbandwidth", bandwidth(case(name, ["N/A", "270"], ["280", "N/A"])))
+    found = {
+        (m.case.parameters["source"], m.case.parameters["target"]): rate
+        for m, rate in zip(record.measurements, rates(record), strict=True)
+    }
+    assert found == {(1, 0): pytest.approx(270), (0, 1): pytest.approx(280)}
+
+
 def test_of_a_test_in_both_directions_the_total_counts(read: Read) -> None:
     name = "device_to_device_bidirectional_memcpy_read_ce"
     rows = [["N/A", "1"], ["2", "N/A"], ["N/A", "3"], ["4", "N/A"], ["N/A", "5"], ["6", "N/A"]]

@@ -1,7 +1,9 @@
 """nvbandwidth, the JSON that `-j` prints: copies between host and device, and between devices.
 
 Cells are text, "N/A" on the diagonal. A test in both directions stacks three matrices (read, write
-or the two readings, and their total) under one name: the last one is the total.
+or the two readings, and their total) under one name: the last one is the total. A write goes from
+row to column; a read is called so too, but its row fetches from the column, as the code of
+`DeviceToDeviceReadCE` has it, which copies from the peer with the nodes exchanged.
 """
 
 from __future__ import annotations
@@ -76,18 +78,19 @@ def _measurements(test: Mapping[str, Any]) -> Iterator[Measurement]:
         total = rows[-len(rows[0]) :]
         for one, row in enumerate(total):
             for other, cell in enumerate(row):
-                parameters = _ends(one, other, directions, len(row))
+                ends = (other, one) if pair[2] == "read" else (one, other)
+                parameters = _ends(*ends, directions, len(row))
                 yield from _one("collectives", name, parameters, cell, directions)
 
 
-def _ends(one: int, other: int, directions: int, ranks: int) -> dict[str, Any]:
+def _ends(source: int, target: int, directions: int, ranks: int) -> dict[str, Any]:
     return {
         "collective": collectives.PAIR,
         "bytes": BYTES,
         "ranks": ranks,
         "hosts": 1,
-        "source": one,
-        "target": other,
+        "source": source,
+        "target": target,
         "directions": directions,
     }
 

@@ -8,6 +8,7 @@ import pytest
 
 from gpubench import catalogue
 from gpubench.catalogue import InferenceRow, engines
+from gpubench.errors import CatalogueError
 from gpubench.model import Engine
 
 KNOWN = catalogue.load()
@@ -65,12 +66,34 @@ def test_notes_go_before_the_list() -> None:
         ("0.10.0", "llama-3-8b", False),
         ("0.10.0", "falcon-180b", False),
         ("0.12.0", "falcon-180b", True),
+        ("0.5", "llama-2-70b", False),
+        ("v0.10.0", "llama-3-8b", False),
+        ("1.0.0rc1", "falcon-180b", True),
         ("TensorRT 10.2.0, CUDA 12.4", "llama-2-70b", True),
     ],
 )
 def test_a_release_has_the_kernels_of_its_time(release: str, model: str, joins: bool) -> None:
     row = replace(ROW, framework_version=release, model=model)
     assert behind(row).joins_queries is joins
+
+
+def test_limits_of_nothing_are_no_limits() -> None:
+    found = behind(served(1000, 1000, notes="max_batch_size=0, max_num_tokens=0"))
+    assert (found.sequences, found.tokens) == (4096, 8192)
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [({"lenght": "4224"}, "'lenght' says nothing of an engine"), ({}, "listed twice")],
+)
+def test_a_list_with_a_slip_is_refused(entry: dict[str, str], why: str) -> None:
+    plain = {"model": "llama-2-70b", "devices": "4", "sequences": "256", "tokens": "8192"}
+    with pytest.raises(CatalogueError, match=why):
+        engines.listing(["0.12"], [plain, {**plain, **entry}])
+
+
+def test_every_listed_model_is_one_of_the_catalogue() -> None:
+    assert {model for _, model, _, _ in engines._engines()} <= set(KNOWN.models)
 
 
 def test_early_releases_gave_less_of_the_memory_to_the_cache() -> None:

@@ -242,3 +242,27 @@ def test_an_estimate_asked_for_again_is_not_computed_again() -> None:
     for _ in range(3):
         ratio("inference_throughput", **CHAT, input_tokens=128)
     assert (_answer.cache_info().misses, _answer.cache_info().hits) == (1, 2)
+
+
+def test_what_throughput_has_room_for_the_other_quantities_have_too() -> None:
+    # Beside these weights one sequence fits in shorter iterations alone.
+    known = catalogue.load()
+    part = known.accelerator("nvidia-h200-sxm")
+    asked = {"model": "llama-3-70b", "precision": "fp16", "gpus": 1}
+    asked |= {"input_tokens": 2048, "output_tokens": 256}
+    served = estimate("inference_throughput", part, {**asked, "batch": "max"}, known)
+    room = estimate("max_sequences", part, asked, known)
+    assert served.details["batch"] == room.mid == 1
+    assert estimate("time_to_first_token", part, asked, known).mid > 0
+    step = estimate("time_per_output_token", part, {**asked, "batch": "max"}, known)
+    assert step.details["batch"] == 1
+
+
+def test_a_token_in_flight_waits_for_the_prompts_that_ride_along() -> None:
+    known = catalogue.load()
+    part = known.accelerator("nvidia-h200-sxm")
+    asked = {"model": "llama-2-70b", "precision": "fp8", "gpus": 1, "batch": "max"}
+    asked |= {"input_tokens": 2048, "output_tokens": 128}
+    found = estimate("inference_throughput", part, asked, known)
+    each = found.details["batch"] / found.details["time_per_output_token_s"]
+    assert each == pytest.approx(found.mid, rel=0.01)

@@ -217,9 +217,17 @@ def test_a_short_iteration_lets_fewer_decode_at_once() -> None:
 
 def test_the_end_of_a_queue_costs_the_more_the_shorter_it_is() -> None:
     machine = llm.Machine(H200, 1, request(), MID)
-    rates = [machine.run("max", queued).output_rate for queued in (300, 3000, 30_000, 0)]
+    rates = [machine.run("max", queued).output_rate for queued in (600, 3000, 30_000, 0)]
     assert rates == sorted(rates)
     assert rates[-1] / rates[-2] < 1.01
+
+
+def test_a_queue_that_fits_at_once_is_a_batch_and_one_more_request_changes_little() -> None:
+    machine = llm.Machine(H200, 1, request(), MID)
+    fits = machine.batch("max")[0]
+    fewer, exactly, more = (machine.run("max", fits + n).output_rate for n in (-1, 0, 1))
+    assert fewer < exactly == machine.serve(fits).output_rate
+    assert more == pytest.approx(exactly, rel=0.02)
 
 
 def test_queries_that_are_not_joined_take_the_vector_units() -> None:
@@ -239,6 +247,10 @@ def test_the_usual_engines_are_tried_and_the_first_says_why_none_fits() -> None:
 
     few, more = llm.by_engine(room)
     assert 0 < few < more
+    with pytest.raises(DoesNotFit, match=f"hold {more} beside"):
+        llm.by_engine(
+            lambda engine: llm.Machine(H100, 1, request(isl=2048), MID, engine).batch(999)
+        )
     huge = request(CATALOGUE.model("llama-3.1-405b"))
     with pytest.raises(DoesNotFit, match="weights"):
         llm.by_engine(lambda engine: llm.Machine(H100, 1, huge, MID, engine).most_sequences())

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpubench import catalogue
 from gpubench.errors import DoesNotFit
-from gpubench.model import Accelerator, Figure, LanguageModel
+from gpubench.model import Accelerator, Engine, Figure, LanguageModel
 from gpubench.roofline import calibration, llm
 from gpubench.roofline.calibration import Parameters
 from gpubench.units import Quantity
@@ -31,6 +31,27 @@ OVERHEADS = (
 
 def number(name: str, value: float) -> Figure:
     return Figure(Quantity(value, UNITS.get(name, "FLOP/s")), "s", "A")
+
+
+SLOW = Accelerator(
+    "slow",
+    "Slow part",
+    "v",
+    "f",
+    {
+        name: number(name, value)
+        for name, value in {
+            "peak_fp16": 3e14,
+            "peak_fp8": 6e14,
+            "peak_fp32": 3e13,
+            "memory_bandwidth": 3.31e11,
+            "memory_capacity": 4.3e10,
+            "board_power": 500.0,
+            "boost_clock": 1.5e9,
+            "pcie_generation": 4.0,
+        }.items()
+    },
+)
 
 
 @st.composite
@@ -76,9 +97,25 @@ def scaled(part: Accelerator, names: Iterable[str], factor: float) -> Accelerato
     return replace(part, figures={**part.figures, **figures})
 
 
-def rate(part: Accelerator, gpus: int, asked: llm.Request, with_: Parameters = MID) -> float:
+engines = st.sampled_from(
+    [
+        *llm.USUAL,
+        Engine(sequences=8192, tokens=1024),
+        Engine(sequences=8192, tokens=16384),
+        Engine(joins_queries=False),
+    ]
+)
+
+
+def rate(
+    part: Accelerator,
+    gpus: int,
+    asked: llm.Request,
+    with_: Parameters = MID,
+    engine: Engine = llm.USUAL[0],
+) -> float:
     """Output tokens a second of as many sequences as fit; 0 where none do."""
-    machine = llm.Machine(part, gpus, asked, with_)
+    machine = llm.Machine(part, gpus, asked, with_, engine)
     try:
         return machine.run("max").output_rate
     except DoesNotFit:
@@ -86,13 +123,23 @@ def rate(part: Accelerator, gpus: int, asked: llm.Request, with_: Parameters = M
 
 
 @pytest.mark.parametrize("name", BETTER)
-@given(part=parts(), asked=requests, gpus=groups, factor=st.floats(1.001, 10))
+@given(part=parts(), asked=requests, gpus=groups, engine=engines, factor=st.floats(1.001, 10))
+@example(
+    # Prompts shorter than a chunk, answers shorter than what an iteration's tokens need.
+    part=SLOW,
+    asked=llm.Request(catalogue.load().model("llama-3-70b"), "int4", "fp16", 1, 1),
+    gpus=2,
+    engine=Engine(sequences=8192, tokens=1024),
+    factor=10.0,
+)
 @settings(max_examples=60, deadline=None)
 def test_more_of_anything_never_lowers_a_prediction(
-    name: str, part: Accelerator, asked: llm.Request, gpus: int, factor: float
+    name: str, part: Accelerator, asked: llm.Request, gpus: int, engine: Engine, factor: float
 ) -> None:
     better = scaled(part, [name], factor)
-    assert rate(better, gpus, asked) >= rate(part, gpus, asked) * (1 - 1e-9)
+    assert rate(better, gpus, asked, MID, engine) >= rate(part, gpus, asked, MID, engine) * (
+        1 - 1e-9
+    )
 
 
 @given(part=parts(), asked=requests, gpus=groups, factor=st.floats(1.001, 10))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from gpubench import campaign, catalogue, measuring, records
 from gpubench.benchmarks import collectives
-from gpubench.errors import CannotMeasure
+from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.launching import BEFORE, RECORD
 from gpubench.measuring import Device, group
 from gpubench.measuring.group import Group, Place
@@ -87,4 +88,5 @@ def measure(
         save(replace(record, complete=True))
     else:
         campaign.measure_all(record, device, save, tell, only=("collectives",))
-    joined.leave()
+    with contextlib.suppress(DeviceLost):  # all is saved: a peer that is gone by now was done
+        joined.barrier()

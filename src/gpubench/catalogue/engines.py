@@ -7,11 +7,12 @@ that a release has for decode attention stand here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gpubench.catalogue.reading import DATA, read
+from gpubench.errors import CatalogueError
 from gpubench.model import Engine, LanguageModel
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 FITTED = "TensorRT-LLM"
 """The engine whose releases are known."""
 
-_RELEASE = re.compile(r"(\d+)\.(\d+)\.")
-_TOKENS = re.compile(r"max_num_tokens=(\d+)")
-_SEQUENCES = re.compile(r"max_batch_size=(\d+)")
+_RELEASE = re.compile(r"v?(\d+)\.(\d+)(?!\d)")
+_TOKENS = re.compile(r"max_num_tokens=([1-9]\d*)")
+_SEQUENCES = re.compile(r"max_batch_size=([1-9]\d*)")
+_KEYS = {"model", "devices", "length", "sequences", "tokens"}
 
 _GROUPS_OF_EIGHT, _ANY_GROUP = (0, 8), (0, 12)
 _JOINED_GROUP, _JOINED_HEAD = 8, 128
@@ -75,13 +77,30 @@ def _number(release: str) -> Release:
 def _engines() -> Mapping[tuple[Release, str, int, int], Engine]:
     """By release, model, devices and length of a request; a length of 0 stands for any other."""
     listed = read(DATA / "engines.yaml")["tensorrt-llm"]
-    return {
-        (_number(name), entry["model"], int(entry["devices"]), int(entry.get("length", 0))): Engine(
-            sequences=int(entry["sequences"]), tokens=int(entry["tokens"])
-        )
-        for name in listed["releases"]
-        for entry in listed["engines"]
-    }
+    return listing(listed["releases"], listed["engines"])
+
+
+def listing(
+    releases: Sequence[str], entries: Sequence[Mapping[str, str]]
+) -> Mapping[tuple[Release, str, int, int], Engine]:
+    """The engines of a list, in each of the releases.
+
+    Raises:
+        CatalogueError: an entry has a key that means nothing, or repeats another.
+    """
+    found: dict[tuple[Release, str, int, int], Engine] = {}
+    for entry in entries:
+        odd = sorted(set(entry) - _KEYS)
+        if odd:
+            raise CatalogueError(f"engines.yaml: '{odd[0]}' says nothing of an engine: {entry}")
+        engine = Engine(sequences=int(entry["sequences"]), tokens=int(entry["tokens"]))
+        for name in releases:
+            length = int(entry.get("length", 0))
+            key = (_number(name), entry["model"], int(entry["devices"]), length)
+            if key in found:
+                raise CatalogueError(f"engines.yaml: an engine is listed twice: {entry}")
+            found[key] = engine
+    return found
 
 
 def _joins_queries(release: Release, model: LanguageModel) -> bool:

@@ -172,7 +172,7 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
             for part in parts:
                 if serving:
                     _check_room(part, tried)
-                    llm.Machine(part, gpus, tried.request(), with_).batch(tried.of("batch"))
+                    _check_serves(part, tried, with_)
                 else:
                     training.check_fits(part, tried.job(), with_)
             return gpus
@@ -180,6 +180,12 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
             if gpus >= most:
                 raise
             gpus *= 2
+
+
+def _check_serves(part: Accelerator, case: Case, with_: Parameters) -> None:
+    """Raise DoesNotFit when no usual engine has room for the batch."""
+    gpus, request, batch = case.of("gpus"), case.request(), case.of("batch")
+    llm.by_engine(lambda engine: llm.Machine(part, gpus, request, with_, engine).batch(batch))
 
 
 def _check_room(part: Accelerator, case: Case) -> None:

@@ -32,17 +32,18 @@ Evaluator = Callable[[Case, Accelerator | None, Parameters], Found]
 # --------------------------------------------------------------------------- serving
 
 
-def _machine(case: Case, part: Accelerator | None, with_: Parameters) -> llm.Machine:
+def _machine(
+    case: Case, part: Accelerator | None, with_: Parameters, engine: Engine
+) -> llm.Machine:
     assert part is not None
-    return llm.Machine(part, case.of("gpus"), case.request(), with_)
+    return llm.Machine(part, case.of("gpus"), case.request(), with_, engine)
 
 
 def _serving(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     """By the faster of the usual engines."""
-    assert part is not None
 
     def run(engine: Engine) -> Found:
-        return _served(llm.Machine(part, case.of("gpus"), case.request(), with_, engine), case)
+        return _served(_machine(case, part, with_, engine), case)
 
     return max(llm.by_engine(run), key=lambda found: found.value)
 
@@ -66,7 +67,7 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         "batch_limit": limit,
         "gpus": case.of("gpus"),
         "prefill_share": prefill.seconds / served.total.seconds,
-        "time_per_output_token_s": served.step_seconds,
+        "time_per_output_token_s": (served.total if in_flight else decode).seconds / served.steps,
     }
     binding = _binding(machine, timed.binding)
     if limit == "memory capacity" and phase != "prefill":
@@ -87,19 +88,30 @@ def _binding(machine: llm.Machine, name: str) -> str:
 
 
 def _first_token(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
-    machine = _machine(case, part, with_)
-    machine.most_sequences()
-    timed = machine.prefill(1)
-    return Found(timed.seconds, _binding(machine, timed.binding), {"gpus": case.of("gpus")})
+    """By the usual engine that starts sooner."""
+
+    def run(engine: Engine) -> Found:
+        machine = _machine(case, part, with_, engine)
+        machine.most_sequences()
+        timed = machine.prefill(1)
+        return Found(timed.seconds, _binding(machine, timed.binding), {"gpus": case.of("gpus")})
+
+    return min(llm.by_engine(run), key=lambda found: found.value)
 
 
 def _next_token(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
-    machine = _machine(case, part, with_)
-    batch, limit = machine.batch(case.of("batch"))
-    request = machine.request
-    timed = machine.decode(batch, request.input_tokens + request.output_tokens / 2)
-    details = {"batch": batch, "batch_limit": limit, "gpus": case.of("gpus")}
-    return Found(timed.seconds, _binding(machine, timed.binding), details)
+    """By the usual engine that serves more."""
+
+    def run(engine: Engine) -> tuple[float, Found]:
+        machine = _machine(case, part, with_, engine)
+        batch, limit = machine.batch(case.of("batch"))
+        request = machine.request
+        timed = machine.decode(batch, request.input_tokens + request.output_tokens / 2)
+        details = {"batch": batch, "batch_limit": limit, "gpus": case.of("gpus")}
+        found = Found(timed.seconds, _binding(machine, timed.binding), details)
+        return machine.run(case.of("batch")).output_rate, found
+
+    return max(llm.by_engine(run), key=lambda one: one[0])[1]
 
 
 def _energy(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
@@ -110,7 +122,8 @@ def _energy(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
 
 
 def _max_sequences(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
-    return Found(float(_machine(case, part, with_).most_sequences()), "memory capacity")
+    rooms = llm.by_engine(lambda one: _machine(case, part, with_, one).most_sequences())
+    return Found(float(max(rooms)), "memory capacity")
 
 
 # --------------------------------------------------------------------------- memory

@@ -24,10 +24,12 @@ from gpubench.roofline.operators import Timed, larger, overlapped, smaller
 Answer = TypeVar("Answer")
 
 _ACTIVATION_BYTES = 2.0
+_PAIRED = 2.0
+# Bytes of the values that vector units multiply two at a time.
 
 USUAL = (Engine(), Engine(tokens=2048))
 """What an engine is built for where nobody says, whichever is faster: the builder's defaults, or
-shorter iterations, whose buffers leave more room for the cache."""
+shorter iterations, whose buffers leave more room for the cache. The last one has most room."""
 
 _DEFAULT_ENGINE = Engine()
 
@@ -73,7 +75,7 @@ class Served:
 
     @property
     def step_seconds(self) -> float:
-        """One step that decodes and nothing else."""
+        """One step that decodes, prompts left aside."""
         return self.decode.seconds / self.steps
 
     @property
@@ -136,8 +138,8 @@ class Machine:
         as much again.
         """
         model = self.request.model
-        narrow = capacity.storage_bytes(self.request.kv_precision) < 2
-        operations = self.with_.cache_operations * (1.0 if narrow else 0.5)
+        paired = capacity.storage_bytes(self.request.kv_precision) == _PAIRED
+        operations = self.with_.cache_operations * (0.5 if paired else 1.0)
         queries = model.heads / model.kv_heads
         return operations * queries / (self.part.value("peak_fp32") * self.gpus)
 
@@ -303,7 +305,9 @@ class Machine:
         batch, limit = self.batch(asked)
         if limit == "stated":
             return self.serve(batch)
-        return self.serve_in_flight(min(batch, queued) if queued else batch, limit, queued)
+        if queued and queued <= batch:
+            return self.serve(queued, limit)
+        return self.serve_in_flight(batch, limit, queued)
 
     def serve(self, batch: int, limit: str = "stated") -> Served:
         """A batch from its prompts to its last tokens, at the mean context of a request."""
@@ -317,14 +321,15 @@ class Machine:
         """Steady state with `batch` sequences in flight; prompts ride along in chunks.
 
         In the steps that a request decodes, as many are replaced as are in flight, so that a chunk
-        of prompts rides on some of them; more steps are needed where an iteration's tokens do not
-        suffice, and fewer sequences then decode at once. Of `queued` requests, all there from the
-        start (0: no end), the last ones leave half a round of steps that are started for few.
+        of prompts rides on some of them, beside the tokens that are decoded; more steps are needed
+        where an iteration's tokens do not suffice on average, and fewer sequences then decode at
+        once. Of more than `batch` requests, `queued` from the start (0: no end), the last ones
+        leave up to half a round of steps that are started for few.
         """
         isl, osl, chunk = self.request.input_tokens, self.request.output_tokens, self.engine.tokens
         steps = larger(osl, batch * (isl + osl) / chunk)
         decoding = batch * osl / steps
-        carrying = smaller(larger(1.0, batch * isl / chunk), steps)
+        carrying = smaller(larger(steps / osl, batch * isl / chunk), steps)
         step = self.decode(decoding, self._mean_context())
         both = decoding + batch * isl / carrying
         riding = self.matrices(both) + self.rest(both, decoding + batch / carrying)
@@ -332,7 +337,7 @@ class Machine:
         prefill = (riding - step) * carrying + self._prompt_attention(batch)
         decode = step * steps
         if queued and queued > batch:
-            decode += self._last_round(batch) * (batch / queued)
+            decode += self._last_round(batch) * (batch / queued * min(1.0, queued / batch - 1))
         return self._served(batch, limit, prefill, decode, steps)
 
     def _last_round(self, batch: float) -> Timed:
@@ -363,7 +368,7 @@ def by_engine(run: Callable[[Engine], Answer], engines: Sequence[Engine] = USUAL
     """What `run` answers for each engine with which the work fits, in their order.
 
     Raises:
-        DoesNotFit: it fits with none of them; the first one's sentence.
+        DoesNotFit: it fits with none of them; the last one's sentence.
     """
     found: list[Answer] = []
     refused: list[DoesNotFit] = []
@@ -373,7 +378,7 @@ def by_engine(run: Callable[[Engine], Answer], engines: Sequence[Engine] = USUAL
         except DoesNotFit as error:
             refused.append(error)
     if not found:
-        raise refused[0]
+        raise refused[-1]
     return found
 
 

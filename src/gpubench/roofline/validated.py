@@ -2,8 +2,9 @@
 
 `validated_error.yaml` holds what `validation.summarise` found on the shipped table; a test fails
 when it no longer matches. Estimates go by the errors that they have without the limits and queues
-of published engines. The error of a kind is |predicted / published - 1|; intervals use its
-90 % quantile as a logarithm, so that the published value lies within for nine of ten.
+of published engines, but with the kernels of their releases: they are about engines of today. The
+error of a kind is |predicted / published - 1|; intervals use its 90 % quantile as a logarithm, so
+that the published value lies within for nine of ten.
 """
 
 from __future__ import annotations

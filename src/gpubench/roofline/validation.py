@@ -98,7 +98,8 @@ def predict(
 
     Args:
         engine_known: whether the limits and the queue of the engine behind a row may be used, or
-            its defaults and an endless queue are assumed, as an estimate has to.
+            the usual engines and an endless queue are assumed, as an estimate has to. The kernels
+            of its release count either way: an estimate is about engines that have today's.
     """
     parameters = with_ or calibration.load().mid
     for row in rows:
@@ -185,7 +186,7 @@ def _throughput(row: InferenceRow, machine: llm.Machine, queue_known: bool) -> P
         requests = row.batch or (int(queued[1]) if queued else 0)
         served = machine.run("max", requests)
         full_cache = served.batch_limit == "memory capacity" and requests > served.batch
-        binding = "memory capacity" if full_cache else served.decode.binding
+        binding = "memory capacity" if full_cache else served.total.binding
     request = machine.request
     rate = served.output_rate * row.gpus / machine.gpus
     if row.metric == "total_tok_s":
@@ -360,19 +361,24 @@ def _plain(summaries: dict[str, ErrorSummary]) -> dict[str, dict[str, float]]:
 
 
 def table_of_errors(stored: Mapping[str, Any]) -> str:
-    """The stored errors as a Markdown table, as docs/model.md shows them."""
+    """The stored errors as a Markdown table, as docs/model.md shows them.
+
+    The last two columns are of the same rows predicted as an estimate has to.
+    """
     titles = {
         "absolute": "one part",
         "ratio_equal_compute": "ratio, equal compute",
         "ratio_other": "ratio, different chips",
     }
     lines = [
-        "| what | kind | compared | median | mean | 90 % within |",
-        "|---|---|--:|--:|--:|--:|",
+        "| what | kind | compared | median | mean | 90 % within | estimate: median | 90 % within |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for section, title in titles.items():
         for kind, entry in stored[section].items():
-            shares = " | ".join(f"{100 * entry[n]:.1f} %" for n in ("median", "mean", "q90"))
+            blind = stored["as_estimated"][section][kind]
+            asked = [entry[n] for n in ("median", "mean", "q90")] + [blind["median"], blind["q90"]]
+            shares = " | ".join(f"{100 * share:.1f} %" for share in asked)
             lines.append(f"| {title} | {kind.replace('_', ' ')} | {entry['count']:,} | {shares} |")
     return "\n".join(lines)
 

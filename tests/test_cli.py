@@ -431,6 +431,7 @@ def test_an_estimate_is_an_interval_with_its_limit_and_assumptions(run: Run) -> 
     for key in ("throughput_tok_s", "ttft_ms", "tpot_ms", "energy_j_per_token"):
         assert found[key]["low"] <= found[key]["mid"] <= found[key]["high"]
     assert found["binding_limit"]
+    assert 0 < found["prefill_share"] < 1
     assert found["batch"] > 0
     assert found["assumptions"]
     assert "vs" not in found

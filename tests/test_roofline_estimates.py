@@ -264,5 +264,6 @@ def test_a_token_in_flight_waits_for_the_prompts_that_ride_along() -> None:
     asked = {"model": "llama-2-70b", "precision": "fp8", "gpus": 1, "batch": "max"}
     asked |= {"input_tokens": 2048, "output_tokens": 128}
     found = estimate("inference_throughput", part, asked, known)
-    each = found.details["batch"] / found.details["time_per_output_token_s"]
+    each = found.details["batch"] / found.details["iteration_s"]
     assert each == pytest.approx(found.mid, rel=0.01)
+    assert found.details["prefill_share"] > 0.5

@@ -198,6 +198,19 @@ def quantised(x: Tensor) -> Rows:
     return Rows((wide / scales).to(torch.float8_e4m3fn), scales)
 
 
+def scaled_product(x: Rows, linear: Linear) -> Tensor:
+    """X · Wᵀ of 8-bit floats with a scale a row, (tokens, n) in BF16."""
+    torch = import_torch()
+    return torch._scaled_mm(
+        x.values,
+        linear.weight.T,
+        x.scales,
+        linear.scales.T,
+        out_dtype=torch.bfloat16,
+        use_fast_accum=True,
+    )
+
+
 def cache(model: LanguageModel, kv: str, sequences: int, capacity: int, where: str) -> Cache:
     """An empty cache; `filled` gives it contents."""
     torch = import_torch()

@@ -24,6 +24,7 @@ from gpubench.benchmarks._decoder import (
     Tensor,
     Weights,
     quantised,
+    scaled_product,
 )
 from gpubench.model import LanguageModel
 
@@ -92,18 +93,7 @@ class Plain:
 
     def product(self, x: Rows, linear: Linear) -> Tensor:
         """X · Wᵀ, (tokens, n)."""
-        import torch
-
-        if not linear.eight:
-            return x.values @ linear.weight.T
-        return torch._scaled_mm(
-            x.values,
-            linear.weight.T,
-            x.scales,
-            linear.scales.T,
-            out_dtype=torch.bfloat16,
-            use_fast_accum=True,
-        )
+        return scaled_product(x, linear) if linear.eight else x.values @ linear.weight.T
 
     def rope(
         self, qkv: Tensor, keys: Tensor, values: Tensor, at: Place, model: LanguageModel

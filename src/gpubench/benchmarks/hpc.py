@@ -16,6 +16,7 @@ from typing import Any
 
 from gpubench.benchmarks import Planned, _hardware, _matrices, _streams, gemm
 from gpubench.errors import CannotMeasure
+from gpubench.kernels.search import search
 from gpubench.measuring import Ceilings, Device, DeviceClock, Prepared, import_torch, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
@@ -160,19 +161,19 @@ def _stencil(case: Case, device: Device, seed: int) -> _Made:
 def _tuned_stencil(v: Any, u: Any, device: Device) -> tuple[Callable[[], None], dict[str, Any]]:
     """The fastest of a few tiles."""
     stencil, clock = _kernel("stencil"), DeviceClock(device.index)
-    calls = {one: _bound_stencil(stencil, v, u, one) for one in stencil.CONFIGS}
-    taken = {}
-    for config, call in calls.items():
+
+    def bound(config: Any) -> Callable[[], None]:
+        return lambda: stencil.seven_point(v, u, _A, _B, config=config)
+
+    def seconds(config: Any) -> float:
+        call = bound(config)
         call()  # compiles
-        taken[config] = min(clock.samples(call, 1, 5))
+        return min(clock.samples(call, 1, 5))
+
+    best, table = search(seconds, stencil.CONFIGS)
     clock.release()
-    best = min(taken, key=lambda one: taken[one])
-    search = [{**asdict(one), "seconds": seconds} for one, seconds in taken.items()]
-    return calls[best], {"config": asdict(best), "search": search}
-
-
-def _bound_stencil(stencil: Any, v: Any, u: Any, config: Any) -> Callable[[], None]:
-    return lambda: stencil.seven_point(v, u, _A, _B, config=config)
+    tried = [{**asdict(config), "seconds": taken} for config, taken in table]
+    return bound(best), {"config": asdict(best), "search": tried}
 
 
 def _seven_point(u: Any) -> Any:

@@ -251,14 +251,7 @@ def _eight_bit_product() -> Callable[[Tensor, Tensor], Tensor]:
     def multiply(a: Tensor, b: Tensor) -> Tensor:
         """A · Bᵀ of (m, k) and (n, k)."""
         left, right = _decoder.quantised(a.contiguous()), _decoder.quantised(b.contiguous())
-        return torch._scaled_mm(
-            left.values,
-            right.values.T,
-            left.scales,
-            right.scales.T,
-            out_dtype=torch.bfloat16,
-            use_fast_accum=True,
-        )
+        return _decoder.scaled_product(left, _decoder.Linear(right.values, right.scales))
 
     class Product(torch.autograd.Function):  # type: ignore[misc, name-defined]
         @staticmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubench.cli import printing
+from gpubench.cli import model_errors, printing
 
 if TYPE_CHECKING:
     from gpubench.roofline.calibration import Calibration
@@ -64,6 +64,7 @@ def command(table_path: Path, output: Path | None, date: datetime | None) -> Non
 
 def _print(shared: Calibration, fitted: Fitted, errors: Mapping[str, Any], folder: Path) -> None:
     from gpubench.report.table import Table
+    from gpubench.roofline.validation import ErrorSummary
 
     rows = []
     for name, value in fitted.values.items():
@@ -73,13 +74,12 @@ def _print(shared: Calibration, fitted: Fitted, errors: Mapping[str, Any], folde
         rows.append([name, f"{value:.4g}", before, f"{ends[0]:g} to {ends[1]:g}", bound])
     printing.table(Table(("parameter", "fitted", "before", "range", "remark"), rows))
     click.echo(f"\nFitted on {fitted.rows:,} rows. Errors on sources left out of the fit:\n")
-    kinds = [
-        [section.replace("_", " "), kind.replace("_", " "), f"{entry['count']:,}"]
-        + [f"{entry[share]:.1%}" for share in ("mean", "median", "bias")]
-        for section in ("absolute", "ratio_equal_compute", "ratio_other")
-        for kind, entry in errors[section].items()
-    ]
-    printing.table(Table(("what", "kind", "compared", "mean", "median", "bias"), kinds))
+    kinds = []
+    for section in ("absolute", "ratio_equal_compute", "ratio_other"):
+        for kind, entry in errors[section].items():
+            names = [section.replace("_", " "), kind.replace("_", " ")]
+            kinds.append([*names, *model_errors.cells(ErrorSummary(**entry))])
+    printing.table(Table(("what", "kind", *model_errors.COLUMNS), kinds))
     for name in fitted.on_bound:
         printing.aside(
             f"{name} ended on an end of its range: give it another range, or explain why it should"

@@ -182,6 +182,7 @@ def _part_document(part: Accelerator, found: Mapping[str, Estimate]) -> dict[str
         "batch": throughput.details["batch"],
         "batch_limit": throughput.details["batch_limit"],
         "binding_limit": throughput.binding_limit,
+        "prefill_share": throughput.details["prefill_share"],
         "energy_j_per_token": _interval(found[_ENERGY]) if _ENERGY in found else None,
         "error": throughput.error,
         "assumptions": _assumptions(found),
@@ -214,6 +215,8 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
         ["limited by", *(t.details["batch_limit"] for t in throughputs)],
         ["devices", *(str(t.details["gpus"]) for t in throughputs)],
         ["bound by", *(t.binding_limit for t in throughputs)],
+        # What prompts take depends on compute alone, and dilutes what memory gives.
+        ["time in prompts", *(f"{t.details['prefill_share']:.0%}" for t in throughputs)],
     ]
     printing.table(Table(("", *columns), rows))
     if versus:

@@ -67,7 +67,7 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         "batch_limit": limit,
         "gpus": case.of("gpus"),
         "prefill_share": prefill.seconds / served.total.seconds,
-        "time_per_output_token_s": (served.total if in_flight else decode).seconds / served.steps,
+        "iteration_s": (served.total if in_flight else decode).seconds / served.steps,
     }
     binding = _binding(machine, timed.binding)
     if limit == "memory capacity" and phase != "prefill":

@@ -31,8 +31,6 @@ USUAL = (Engine(), Engine(tokens=2048))
 """What an engine is built for where nobody says, whichever is faster: the builder's defaults, or
 shorter iterations, whose buffers leave more room for the cache. The last one has most room."""
 
-_DEFAULT_ENGINE = Engine()
-
 _PASSES = 20
 # Hidden vectors that unfused element-wise kernels read or write a token and layer.
 
@@ -57,7 +55,8 @@ class Request:
 class Served:
     """Steady state at a batch: what prompts take and what decoding takes, for B requests.
 
-    `prefill` of sequences in flight is what prompts add to the steps that they ride along with.
+    `prefill` of sequences in flight is what prompts add to the steps that they ride along with, and
+    `steps` the iterations that decode.
     """
 
     batch: int
@@ -74,11 +73,6 @@ class Served:
         return self.prefill + self.decode
 
     @property
-    def step_seconds(self) -> float:
-        """One step that decodes, prompts left aside."""
-        return self.decode.seconds / self.steps
-
-    @property
     def output_rate(self) -> float:
         """Generated tokens a second of all requests."""
         return self.batch * self.output_tokens / self.total.seconds
@@ -93,7 +87,7 @@ class Machine:
         gpus: int,
         request: Request,
         with_: Parameters,
-        engine: Engine = _DEFAULT_ENGINE,
+        engine: Engine = USUAL[0],
     ) -> None:
         model = request.model
         _check_split(model, gpus)

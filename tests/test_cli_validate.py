@@ -105,6 +105,14 @@ def test_a_figure_given_a_device_is_predicted_a_device(run: Run, table: Table) -
     assert float(share["predicted"]) == pytest.approx(float(whole["predicted"]) / 2, rel=1e-5)
 
 
+def test_a_pipelined_row_is_predicted_as_such(run: Run, table: Table) -> None:
+    """Two stages of one device each carry no all-reduce, and two copies serve twice as much."""
+    rows = [{**ROW, "tp": "1", "pp": "2", "num_gpus": n} for n in ("2", "4")]
+    whole, staged, copies = predictions(run, table(ROW, *rows))
+    assert float(staged["predicted"]) > float(whole["predicted"])
+    assert float(copies["predicted"]) == pytest.approx(2 * float(staged["predicted"]), rel=1e-5)
+
+
 def test_a_row_without_a_figure_is_predicted_and_not_scored(run: Run, table: Table) -> None:
     path = table({**ROW, "value": ""})
     (row,) = predictions(run, path)
@@ -131,6 +139,8 @@ def test_a_row_without_a_figure_is_predicted_and_not_scored(run: Run, table: Tab
         ({"num_gpus": ""}, "num_gpus is empty"),
         ({"num_gpus": "3"}, "3 devices do not split into groups of 2"),
         ({"tp": ""}, "parallelism not published"),
+        ({"pp": "2"}, "2 devices do not split into groups of 2 in 2 stages"),
+        ({"pp": "two"}, "pp 'two' is no positive number"),
         ({"precision_weights": ""}, "precision of the weights not published"),
         ({"precision_weights": "fp7"}, "fp7"),
         ({"per_gpu": "maybe"}, "per_gpu 'maybe' is neither yes nor no"),

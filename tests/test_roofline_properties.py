@@ -25,7 +25,7 @@ UNITS = {"memory_bandwidth": "B/s", "interconnect_bandwidth": "B/s", "board_powe
 UNITS |= {"memory_capacity": "B", "boost_clock": "1/s", "pcie_generation": "1"}
 OVERHEADS = (
     *("layer_overhead_s", "step_overhead_s", "sequence_overhead_s", "vocabulary_overhead_s"),
-    "serving_sync_s",
+    *("serving_sync_s", "link_latency_s"),
 )
 
 
@@ -103,6 +103,8 @@ engines = st.sampled_from(
         Engine(sequences=8192, tokens=1024),
         Engine(sequences=8192, tokens=16384),
         Engine(joins_queries=False),
+        Engine(pipeline=2),
+        Engine(sequences=256, tokens=1024, pipeline=5),
     ]
 )
 
@@ -114,8 +116,11 @@ def rate(
     with_: Parameters = MID,
     engine: Engine = llm.USUAL[0],
 ) -> float:
-    """Output tokens a second of as many sequences as fit; 0 where none do."""
-    machine = llm.Machine(part, gpus, asked, with_, engine)
+    """Output tokens a second of as many sequences as fit; 0 where none do.
+
+    `gpus` share each layer, in as many stages as the engine has.
+    """
+    machine = llm.Machine(part, gpus * engine.pipeline, asked, with_, engine)
     try:
         return machine.run("max").output_rate
     except DoesNotFit:
@@ -142,34 +147,37 @@ def test_more_of_anything_never_lowers_a_prediction(
     )
 
 
-@given(part=parts(), asked=requests, gpus=groups, factor=st.floats(1.001, 10))
+@given(part=parts(), asked=requests, gpus=groups, engine=engines, factor=st.floats(1.001, 10))
 @settings(max_examples=60, deadline=None)
 def test_nothing_gains_more_than_every_rate_does(
-    part: Accelerator, asked: llm.Request, gpus: int, factor: float
+    part: Accelerator, asked: llm.Request, gpus: int, engine: Engine, factor: float
 ) -> None:
-    same = rate(part, gpus, asked)
-    assert rate(scaled(part, RATES, factor), gpus, asked) <= same * factor * (1 + 1e-9)
+    same = rate(part, gpus, asked, MID, engine)
+    faster = rate(scaled(part, RATES, factor), gpus, asked, MID, engine)
+    assert faster <= same * factor * (1 + 1e-9)
 
 
-@given(part=parts(), asked=requests, gpus=groups)
+@given(part=parts(), asked=requests, gpus=groups, engine=engines)
 @settings(max_examples=200, deadline=None)
 def test_twice_of_every_rate_and_half_of_every_overhead_is_exactly_twice_as_fast(
-    part: Accelerator, asked: llm.Request, gpus: int
+    part: Accelerator, asked: llm.Request, gpus: int, engine: Engine
 ) -> None:
     twice = scaled(part, RATES, 2.0)
     generation = number("pcie_generation", part.value("pcie_generation") + 1)
     twice = replace(twice, figures={**twice.figures, "pcie_generation": generation})
     quicker = replace(MID, **{name: getattr(MID, name) / 2 for name in OVERHEADS})
-    assert rate(twice, gpus, asked, quicker) == pytest.approx(2 * rate(part, gpus, asked), rel=1e-9)
+    same = rate(part, gpus, asked, MID, engine)
+    assert rate(twice, gpus, asked, quicker, engine) == pytest.approx(2 * same, rel=1e-9)
 
 
-@given(part=parts(), asked=requests, gpus=groups, more=st.integers(1, 5000))
+@given(part=parts(), asked=requests, gpus=groups, engine=engines, more=st.integers(1, 5000))
 @settings(max_examples=200, deadline=None)
 def test_longer_requests_hold_no_more_sequences_and_longer_prompts_take_longer(
-    part: Accelerator, asked: llm.Request, gpus: int, more: int
+    part: Accelerator, asked: llm.Request, gpus: int, engine: Engine, more: int
 ) -> None:
     longer = replace(asked, input_tokens=asked.input_tokens + more)
-    assert rate(part, gpus, longer) <= rate(part, gpus, asked) * (1 + 1e-9)
+    same = rate(part, gpus, asked, MID, engine)
+    assert rate(part, gpus, longer, MID, engine) <= same * (1 + 1e-9)
 
 
 @given(part=parts(), asked=requests, batch=st.integers(1, 4096), gpus=groups)

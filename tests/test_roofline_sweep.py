@@ -31,16 +31,24 @@ LENGTHS = st.integers(1, 16384)
     model=st.sampled_from(["llama-2-70b", "llama-3.1-8b", "mixtral-8x7b", "gpt-oss-20b"]),
     precision=st.sampled_from(["fp16", "fp8"]),
     devices=st.sampled_from([1, 2, 8]),
+    pipeline=st.sampled_from([1, 1, 2, 3]),
     batch=st.one_of(st.just(MAX), st.integers(1, 300)),
     prompt=LENGTHS,
     answer=LENGTHS,
 )
 def test_a_cell_is_the_single_estimate(
-    model: str, precision: str, devices: int, batch: int, prompt: int, answer: int
+    model: str,
+    precision: str,
+    devices: int,
+    pipeline: int,
+    batch: int,
+    prompt: int,
+    answer: int,
 ) -> None:
-    conditions = {"model": model, "precision": precision, "gpus": devices, "phase": "serving"}
+    conditions = {"model": model, "precision": precision, "phase": "serving"}
+    conditions |= {"gpus": devices * pipeline, "pipeline": pipeline}
     conditions |= {"batch": batch or "max", "input_tokens": prompt, "output_tokens": answer}
-    axes = Axes([batch], [prompt], [answer], [precision], [devices])
+    axes = Axes([batch], [prompt], [answer], [precision], [devices], [pipeline])
     try:
         one = roofline.estimate_ratio("inference_throughput", H200, H100, conditions, KNOWN)
     except DoesNotFit:

@@ -163,14 +163,16 @@ class Engine:
 
     `cache_fraction` is the share of free memory that it gives to the cache (None: not stated);
     `joins_queries` says whether decode attention handles all queries of a cached head together, on
-    matrix units. The defaults are those of TensorRT-LLM's builder (`BuildConfig`), the engine of
-    most published results, and of its kernels since 0.12.
+    matrix units; `pipeline` counts the stages that the layers are dealt to, and the limits hold for
+    each of the micro-batches under way. The defaults are those of TensorRT-LLM's builder
+    (`BuildConfig`), the engine of most published results, and of its kernels since 0.12.
     """
 
     sequences: int = 2048
     tokens: int = 8192
     cache_fraction: float | None = None
     joins_queries: bool = True
+    pipeline: int = 1
 
 
 @dataclass(frozen=True)

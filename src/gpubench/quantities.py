@@ -87,6 +87,11 @@ _CONDITIONS = (
     ConditionKind("kv_precision", "storage of the KV cache", tuple(STORAGE_BITS)),
     ConditionKind("gpus", "devices serving or training one copy", integer=True),
     ConditionKind(
+        "pipeline",
+        "stages that the layers of a served copy are dealt to, `gpus / pipeline` devices each",
+        integer=True,
+    ),
+    ConditionKind(
         "batch",
         "sequences at once on each part: a number, or max for as many as fit",
         ("max",),
@@ -154,7 +159,16 @@ _CONDITIONS = (
 )
 CONDITIONS: dict[str, ConditionKind] = {kind.name: kind for kind in _CONDITIONS}
 
-_SERVING = ("model", "precision", "kv_precision", "gpus", "batch", "input_tokens", "output_tokens")
+_SERVING = (
+    "model",
+    "precision",
+    "kv_precision",
+    "gpus",
+    "pipeline",
+    "batch",
+    "input_tokens",
+    "output_tokens",
+)
 _TRAINING = ("model", "precision", "gpus", "micro_batch", "recomputation", "utilization", "network")
 _MEMORY = (
     "model",

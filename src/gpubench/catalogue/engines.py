@@ -43,6 +43,7 @@ def behind(row: InferenceRow, model: LanguageModel) -> Engine:
         tokens=int(tokens[1]) if tokens else found.tokens,
         cache_fraction=_cache_fractions().get(release) if release else None,
         joins_queries=release is None or _joins_queries(release, model),
+        pipeline=row.pp or 1,
     )
 
 

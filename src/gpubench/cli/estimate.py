@@ -61,7 +61,12 @@ class Comparison:
 @click.option(
     "--tp",
     type=click.IntRange(1, 1024),
-    help="Devices that share a copy (tensor parallel); otherwise as few as hold it.",
+    help="Devices that share each layer (tensor parallel); otherwise as few as hold a copy.",
+)
+@click.option(
+    "--pp",
+    type=click.IntRange(1, 1024),
+    help="Stages that the layers are dealt to (pipeline parallel), each of --tp devices.",
 )
 @click.option(
     "--batch",
@@ -81,6 +86,7 @@ def command(
     precision: str | None,
     kv: str | None,
     tp: int | None,
+    pp: int | None,
     batch: int | str,
     as_json: bool,
 ) -> None:
@@ -93,7 +99,8 @@ def command(
     known = catalogue.load()
     part = known.accelerator(gpu)
     other = known.accelerator(vs) if vs else None
-    given = {"precision": precision, "kv_precision": kv, "gpus": tp}
+    gpus = tp * (pp or 1) if tp else None
+    given = {"precision": precision, "kv_precision": kv, "gpus": gpus, "pipeline": pp}
     conditions: dict[str, Any] = {
         "model": known.model(model).id,
         "input_tokens": isl,
@@ -176,6 +183,7 @@ def _part_document(part: Accelerator, found: Mapping[str, Estimate]) -> dict[str
     return {
         "gpu": part.id,
         "gpus": throughput.details["gpus"],
+        "pipeline": throughput.details["pipeline"],
         "throughput_tok_s": _interval(throughput),
         "ttft_ms": _interval(found["time to first token"], 1e3),
         "tpot_ms": _interval(found["time per output token"], 1e3),
@@ -213,7 +221,7 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
     rows += [
         ["sequences at once", *(f"{t.details['batch']:,}" for t in throughputs)],
         ["limited by", *(t.details["batch_limit"] for t in throughputs)],
-        ["devices", *(str(t.details["gpus"]) for t in throughputs)],
+        ["devices", *(_split(t) for t in throughputs)],
         ["bound by", *(t.binding_limit for t in throughputs)],
         # What prompts take depends on compute alone, and dilutes what memory gives.
         ["time in prompts", *(f"{t.details['prefill_share']:.0%}" for t in throughputs)],
@@ -224,6 +232,14 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
     click.echo(f"\nError of the throughput: {found['throughput'].error}")
     for note in _assumptions(found):
         click.echo(f"- {note}")
+
+
+def _split(found: Estimate) -> str:
+    """ "8", or "8, in 2 stages"."""
+    stages = found.details["pipeline"]
+    return (
+        f"{found.details['gpus']}, in {stages} stages" if stages > 1 else f"{found.details['gpus']}"
+    )
 
 
 def _print_uplift(part: Accelerator, versus: Comparison) -> None:

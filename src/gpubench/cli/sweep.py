@@ -111,7 +111,15 @@ def _between(text: str) -> tuple[float, float]:
     metavar="LIST",
     default="1,2,4,8",
     show_default=True,
-    help="Devices that share a copy (tensor parallel).",
+    help="Devices that share each layer of a copy (tensor parallel).",
+)
+@click.option(
+    "--pp",
+    type=_list_of(),
+    metavar="LIST",
+    default="1",
+    show_default=True,
+    help="Stages that the layers are dealt to (pipeline parallel).",
 )
 @click.option(
     "--between",
@@ -142,6 +150,7 @@ def command(
     batch: tuple[int, ...],
     precision: tuple[str, ...],
     tp: tuple[int, ...],
+    pp: tuple[int, ...],
     between: tuple[float, float] | None,
     csv_path: Path | None,
     heat_map: Path | None,
@@ -161,7 +170,7 @@ def command(
     known = catalogue.load()
     parts = known.accelerator(gpu), known.accelerator(vs)
     found_model = known.model(model)
-    axes = sweeping.Axes(batch, isl, osl, precision, tp)
+    axes = sweeping.Axes(batch, isl, osl, precision, tp, pp)
     if axes.size > _MOST:
         raise CannotEstimate(
             f"{axes.size:,} combinations are more than {_MOST:,}: take fewer, or larger steps"
@@ -186,11 +195,11 @@ def command(
 def _write_csv(path: Path, found: Sweep) -> None:
     from gpubench import records
 
-    lines = ["precision,tp,batch,isl,osl,uplift"]
+    lines = ["precision,tp,pp,batch,isl,osl,uplift"]
     for plane in found.planes:
         if plane.uplift is None:
             continue
-        start = f"{plane.precision},{plane.devices}"
+        start = f"{plane.precision},{plane.devices},{plane.pipeline}"
         values = iter(plane.uplift.ravel().tolist())
         for batch in found.axes.batches:
             for prompt in found.axes.inputs:
@@ -215,7 +224,7 @@ def _draw(
     title = f"{model.name}: {parts[0].name} over {parts[1].name}"
     charts.write(uplift.heat_map(found, plane, title, between), path)
     if sum(plane.uplift is not None for plane in found.planes) > 1:
-        printing.aside(f"The chart shows {plane.precision} on {plane.devices}; name others alone.")
+        printing.aside(f"The chart shows {plane.where}; name others alone.")
 
 
 def _share(values: Any, between: tuple[float, float] | None) -> float | None:
@@ -232,6 +241,7 @@ def _groups(found: Sweep, between: tuple[float, float] | None) -> list[dict[str,
     along: list[tuple[str, Sequence[Any], Callable[[Any], list[Any]]]] = [
         ("precision", axes.precisions, lambda v: [p for p in _full(found) if p.precision == v]),
         ("tp", axes.devices, lambda v: [p for p in _full(found) if p.devices == v]),
+        ("pp", axes.pipelines, lambda v: [p for p in _full(found) if p.pipeline == v]),
     ]
     rows = [("all", "", found.values)]
     for name, values, planes in along:
@@ -289,7 +299,12 @@ def _document(
         "between": list(between) if between else None,
         "groups": _groups(found, between),
         "left_out": [
-            {"precision": plane.precision, "tp": plane.devices, "reason": plane.problem}
+            {
+                "precision": plane.precision,
+                "tp": plane.devices,
+                "pp": plane.pipeline,
+                "reason": plane.problem,
+            }
             for plane in found.planes
             if plane.problem
         ],
@@ -320,4 +335,4 @@ def _print(
     printing.table(Table((*columns, *inside), rows))
     for plane in found.planes:
         if plane.problem:
-            click.echo(f"- {plane.precision} on {plane.devices}: {plane.problem}")
+            click.echo(f"- {plane.where}: {plane.problem}")

@@ -108,8 +108,45 @@ def shard_bytes(model: LanguageModel, precision: str, gpus: int) -> float:
     Tables that are only looked up are not split (`use_parallel_embedding` of TensorRT-LLM is off
     unless asked for; so are those of most engines).
     """
-    whole = shape(model).embedding * max(storage_bytes(precision), 2.0)
-    return (weight_bytes(model, precision) - whole) / gpus + whole
+    return _stage_bytes(model, precision, gpus, Stage(1.0, True, True))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A share of the layers, and whether embedding and head are beside them."""
+
+    layers: float
+    first: bool
+    last: bool
+
+
+@lru_cache(maxsize=512)
+def stages(model: LanguageModel, pipeline: int) -> tuple[Stage, ...]:
+    """The stages that fill up first: one for all, or the first and the last of several.
+
+    Layers that do not divide go to the others than the last, which has the head as well
+    (`get_pp_indices` of vLLM; TensorRT-LLM wants them to divide).
+    """
+    if pipeline == 1:
+        return (Stage(1.0, True, True),)
+    most, least = -(-model.layers // pipeline), model.layers // pipeline
+    return (
+        Stage(most / model.layers, True, False),
+        Stage(least / model.layers, False, True),
+    )
+
+
+def _stage_bytes(model: LanguageModel, precision: str, tensor: int, stage: Stage) -> float:
+    """Weights on each of a stage's devices."""
+    held, size = shape(model), storage_bytes(precision)
+    wide = max(size, 2.0)
+    # Stages apart cannot share one table between embedding and head.
+    alone = stage.first and not stage.last
+    table = (held.head if alone else held.embedding) * wide if stage.first else 0.0
+    split = stage.layers * (model.parameters - held.head - held.embedding) * size
+    if stage.last:
+        split += held.head * wide
+    return split / tensor + table
 
 
 def storage_bytes(precision: str) -> float:
@@ -147,17 +184,21 @@ def held_tokens(model: LanguageModel, context: float) -> float:
     return (model.layers - sliding) * context + sliding * smaller(context, model.sliding_window)
 
 
-def reserve_bytes(model: LanguageModel, engine: Engine, gpus: int, with_: Parameters) -> float:
+def reserve_bytes(
+    model: LanguageModel, engine: Engine, tensor: int, with_: Parameters, samples: bool = True
+) -> float:
     """What a serving process holds beside weights and cache on every device.
 
     Context and libraries; 16-bit buffers for the tokens of an iteration: hidden vectors and a
-    shard's feed-forward rows; and what sampling keeps for every sequence the engine may schedule,
-    32-bit logits and their sorted copies over the whole vocabulary, on each device.
+    shard's feed-forward rows; and, where a stage `samples`, what that keeps for every sequence the
+    engine may schedule, 32-bit logits and their sorted copies over the whole vocabulary.
     """
     widest = max(model.ffn_hidden, model.expert_hidden * model.experts_per_token)
-    buffers = with_.layer_buffers * (widest / gpus + model.hidden)
-    sampling = with_.logit_buffers * _LOGIT_BYTES * engine.sequences * model.vocabulary
-    return with_.runtime_reserve_bytes + 2.0 * engine.tokens * buffers + sampling
+    buffers = with_.layer_buffers * (widest / tensor + model.hidden)
+    held = with_.runtime_reserve_bytes + 2.0 * engine.tokens * buffers
+    if samples:
+        held += with_.logit_buffers * _LOGIT_BYTES * engine.sequences * model.vocabulary
+    return held
 
 
 def cache_budget(
@@ -168,10 +209,18 @@ def cache_budget(
     engine: Engine,
     with_: Parameters,
 ) -> float:
-    """Bytes all devices together can give to the KV cache; may be negative."""
-    free = usable_memory(part, with_) - shard_bytes(model, precision, gpus)
-    free -= reserve_bytes(model, engine, gpus, with_)
-    return gpus * (engine.cache_fraction or with_.cache_fraction) * free
+    """Bytes all devices together can give to the KV cache; may be negative.
+
+    A sequence is cached in all stages, so that the one that fills up first decides for all.
+    """
+    tensor, usable = gpus // engine.pipeline, usable_memory(part, with_)
+    fraction = engine.cache_fraction or with_.cache_fraction
+    rooms = []
+    for stage in stages(model, engine.pipeline):
+        free = usable - _stage_bytes(model, precision, tensor, stage)
+        free -= reserve_bytes(model, engine, tensor, with_, stage.last)
+        rooms.append(tensor * fraction * free / stage.layers)
+    return min(rooms)
 
 
 def sequences_that_fit(budget: float, model: LanguageModel, context: float, kv: str) -> int:
@@ -214,7 +263,8 @@ def _what_fits(
         f"{count} devices"
         for count in _COUNTS
         if count > gpus
-        and model.heads % count == 0
+        and count % engine.pipeline == 0
+        and model.heads % (count // engine.pipeline) == 0
         and cache_budget(part, model, precision, count, engine, with_) > 0
     ][:1]
     found += [

@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "input_tokens": 1024,
     "output_tokens": 1024,
     "phase": "serving",
+    "pipeline": 1,
     "use": "inference",
     "sequences": 1,
     "context_tokens": 4096,
@@ -148,6 +149,8 @@ def settle(
     if "gpus" in kind.conditions and "gpus" not in values:
         case = Case(quantity, values, model)
         values["gpus"] = assumed["gpus"] = _fewest(case, parts, with_)
+    if values.get("gpus") == 1:
+        assumed.pop("pipeline", None)  # one device leaves no choice
     return Case(quantity, values, model, _written(assumed, model, quantity))
 
 
@@ -165,7 +168,10 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
     if case.quantity in _ONE_DEVICE_QUANTITIES or case.quantity == "devices_needed":
         return 1
     serving = "input_tokens" in case.values
-    gpus, most = 1, _MOST_SERVING_DEVICES if serving else _MOST_TRAINING_DEVICES
+    gpus, most = 1, _MOST_TRAINING_DEVICES
+    if serving:
+        gpus = case.of("pipeline")
+        most = max(gpus, _MOST_SERVING_DEVICES)
     while True:
         tried = Case(case.quantity, {**case.values, "gpus": gpus}, case.model)
         try:
@@ -185,7 +191,10 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
 def _check_serves(part: Accelerator, case: Case, with_: Parameters) -> None:
     """Raise DoesNotFit when no usual engine has room for the batch."""
     gpus, request, batch = case.of("gpus"), case.request(), case.of("batch")
-    llm.by_engine(lambda engine: llm.Machine(part, gpus, request, with_, engine).batch(batch))
+    engines = llm.usual(case.of("pipeline"))
+    llm.by_engine(
+        lambda engine: llm.Machine(part, gpus, request, with_, engine).batch(batch), engines
+    )
 
 
 def _check_room(part: Accelerator, case: Case) -> None:

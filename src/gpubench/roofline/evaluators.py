@@ -39,13 +39,17 @@ def _machine(
     return llm.Machine(part, case.of("gpus"), case.request(), with_, engine)
 
 
+def _engines(case: Case) -> tuple[Engine, ...]:
+    return llm.usual(case.of("pipeline"))
+
+
 def _serving(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     """By the faster of the usual engines."""
 
     def run(engine: Engine) -> Found:
         return _served(_machine(case, part, with_, engine), case)
 
-    return max(llm.by_engine(run), key=lambda found: found.value)
+    return max(llm.by_engine(run, _engines(case)), key=lambda found: found.value)
 
 
 def _served(machine: llm.Machine, case: Case) -> Found:
@@ -66,6 +70,7 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         "batch": batch,
         "batch_limit": limit,
         "gpus": case.of("gpus"),
+        "pipeline": case.of("pipeline"),
         "prefill_share": prefill.seconds / served.total.seconds,
         "iteration_s": (served.total if in_flight else decode).seconds / served.steps,
     }
@@ -96,7 +101,7 @@ def _first_token(case: Case, part: Accelerator | None, with_: Parameters) -> Fou
         timed = machine.prefill(1)
         return Found(timed.seconds, _binding(machine, timed.binding), {"gpus": case.of("gpus")})
 
-    return min(llm.by_engine(run), key=lambda found: found.value)
+    return min(llm.by_engine(run, _engines(case)), key=lambda found: found.value)
 
 
 def _next_token(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
@@ -111,7 +116,7 @@ def _next_token(case: Case, part: Accelerator | None, with_: Parameters) -> Foun
         found = Found(timed.seconds, _binding(machine, timed.binding), details)
         return machine.run(case.of("batch")).output_rate, found
 
-    return max(llm.by_engine(run), key=lambda one: one[0])[1]
+    return max(llm.by_engine(run, _engines(case)), key=lambda one: one[0])[1]
 
 
 def _energy(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
@@ -122,7 +127,9 @@ def _energy(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
 
 
 def _max_sequences(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
-    rooms = llm.by_engine(lambda one: _machine(case, part, with_, one).most_sequences())
+    rooms = llm.by_engine(
+        lambda one: _machine(case, part, with_, one).most_sequences(), _engines(case)
+    )
     return Found(float(max(rooms)), "memory capacity")
 
 

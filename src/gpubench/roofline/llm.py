@@ -7,12 +7,13 @@ prompts, then `osl` steps that decode one token of each,
     throughput = B · osl / (B · prefill + osl · decode(B))
 
 As many as fit are served in flight: sequences come and go, and prompts ride along with decoding.
+Where the layers are dealt to stages, micro-batches take turns on them (`stages.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gpubench.errors import CannotEstimate, DoesNotFit
@@ -20,6 +21,7 @@ from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.roofline import capacity, ceilings
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.operators import Timed, larger, overlapped, smaller
+from gpubench.roofline.stages import Stages, check_split
 
 Answer = TypeVar("Answer")
 
@@ -30,6 +32,14 @@ _PAIRED = 2.0
 USUAL = (Engine(), Engine(tokens=2048))
 """What an engine is built for where nobody says, whichever is faster: the builder's defaults, or
 shorter iterations, whose buffers leave more room for the cache. The last one has most room."""
+
+
+def usual(pipeline: int) -> tuple[Engine, ...]:
+    """`USUAL` for so many stages."""
+    if pipeline == 1:
+        return USUAL
+    return tuple(replace(engine, pipeline=pipeline) for engine in USUAL)
+
 
 _PASSES = 20
 # Hidden vectors that unfused element-wise kernels read or write a token and layer.
@@ -79,7 +89,11 @@ class Served:
 
 
 class Machine:
-    """Sustained rates of one tensor-parallel copy on `gpus` devices, for one request kind."""
+    """One copy on `gpus` devices for one request kind, at the sustained rates of a stage's devices.
+
+    The devices of a stage share each of its layers (tensor parallel); `engine.pipeline` of them
+    follow each other.
+    """
 
     def __init__(
         self,
@@ -90,33 +104,35 @@ class Machine:
         engine: Engine = USUAL[0],
     ) -> None:
         model = request.model
-        _check_split(model, gpus)
+        check_split(model, gpus, engine.pipeline)
+        tensor = gpus // engine.pipeline
         precision = ceilings.compute_precision(part, request.precision)
         wide = ceilings.wide_precision(part, precision)
         self.part, self.gpus, self.request, self.with_ = part, gpus, request, with_
-        self.engine = engine
-        self.flop_rate = ceilings.matrix_rate(part, precision, with_) * gpus
-        self.wide_rate = ceilings.matrix_rate(part, wide, with_) * gpus
+        self.engine, self.tensor = engine, tensor
+        self.stages = Stages(part, model, gpus, engine.pipeline, with_)
+        self.flop_rate = ceilings.matrix_rate(part, precision, with_) * tensor
+        self.wide_rate = ceilings.matrix_rate(part, wide, with_) * tensor
         self.attention_rate = self.wide_rate * with_.attention_efficiency
-        self.byte_rate = ceilings.serving_memory_rate(part, with_) * gpus
+        self.byte_rate = ceilings.serving_memory_rate(part, with_) * tensor
         self.cache_rate = self.byte_rate * with_.cache_read_efficiency
         self.wire_seconds = 0.0
         self.join_seconds = 0.0
-        if gpus > 1:
+        if tensor > 1:
             message = _ACTIVATION_BYTES * model.hidden
-            self.wire_seconds = message / ceilings.all_reduce_rate(part, gpus, with_)
+            self.wire_seconds = message / ceilings.all_reduce_rate(part, tensor, with_)
             # Every device holds and normalises the whole vectors that shards add up to.
-            self.join_seconds = with_.shard_passes * message * gpus / self.byte_rate
-        self.shared = float(gpus > 1)
+            self.join_seconds = with_.shard_passes * message * tensor / self.byte_rate
+        self.shared = float(tensor > 1)
         self.shape = capacity.shape(model)
         self.weight_size = capacity.storage_bytes(request.precision)
         self.head_size = max(2.0, self.weight_size)
         # More shards than kv heads means that heads are held twice.
         self.cache_copies = 1.0
         # A shard's last tile of columns is part empty, the more so the narrower the shard.
-        self.padding = 1 + with_.tile_columns * gpus / model.hidden
-        if not model.latent_dim and gpus > model.kv_heads:
-            self.cache_copies = gpus / model.kv_heads
+        self.padding = 1 + with_.tile_columns * tensor / model.hidden
+        if not model.latent_dim and tensor > model.kv_heads:
+            self.cache_copies = tensor / model.kv_heads
         # One query a cached head cannot fill a matrix tile: vector units do it, value by value.
         # Without kernels that join the queries of a head, so they do for each of these.
         alone = model.kv_heads == model.heads or not engine.joins_queries
@@ -135,7 +151,7 @@ class Machine:
         paired = capacity.storage_bytes(self.request.kv_precision) == _PAIRED
         operations = self.with_.cache_operations * (0.5 if paired else 1.0)
         queries = model.heads / model.kv_heads
-        return operations * queries / (self.part.value("peak_fp32") * self.gpus)
+        return operations * queries / (self.part.value("peak_fp32") * self.tensor)
 
     def _seconds_an_element(self) -> float:
         """Of element-wise work, a hidden unit of one token and layer.
@@ -144,7 +160,7 @@ class Machine:
         FP32 peak nobody has published, it is memory, with each of the passes missing the caches.
         """
         if "peak_fp32" in self.part.figures:
-            rate = self.part.value("peak_fp32") * self.gpus
+            rate = self.part.value("peak_fp32") * self.tensor
             return self.with_.elementwise_operations / rate
         return _PASSES * _ACTIVATION_BYTES / self.byte_rate
 
@@ -172,34 +188,37 @@ class Machine:
         tile = self.with_.tile_tokens
         return tokens * (1 + tile / (tokens + tile))
 
-    def rest(self, tokens: float, sampled: float) -> Timed:
-        """Head on `sampled` tokens, element-wise traffic, all-reduces, launches, host time."""
-        with_, model = self.with_, self.request.model
+    def layers(self, tokens: float) -> Timed:
+        """All layers on `tokens` tokens but attention: products, elements, joins, launches."""
+        with_, layers = self.with_, self.request.model.layers
+        elements = tokens * self._element_seconds
+        joins = tokens * layers * self.join_seconds
+        # Engines join shards by kernels of their own, which know no change of protocol.
+        wire = 2 * layers * (with_.serving_sync_s * self.shared + tokens * self.wire_seconds)
+        overhead = layers * with_.layer_overhead_s
+        seconds = elements + joins + wire + overhead
+        return self.matrices(tokens) + Timed(seconds, elements, joins, wire, overhead)
+
+    def head(self, sampled: float) -> Timed:
+        """The output projection on `sampled` tokens, sampling, and the host's work for each."""
+        with_ = self.with_
         compute = 2 * self._padded(sampled) * self.shape.head / self.wide_rate
         memory = self.shape.head * self.head_size / self.byte_rate
-        head = overlapped(compute, memory, with_.smoothness)
-        elements = tokens * self._element_seconds
-        joins = tokens * model.layers * self.join_seconds
-        # Engines join shards by kernels of their own, which know no change of protocol.
-        each = with_.serving_sync_s * self.shared + tokens * self.wire_seconds
-        wire = 2 * model.layers * each
-        overhead = (
-            with_.step_overhead_s
-            + model.layers * with_.layer_overhead_s
-            + sampled * with_.sequence_overhead_s
-            + sampled * model.vocabulary * with_.vocabulary_overhead_s
-        )
-        seconds = elements + joins + wire + overhead
-        return head + Timed(seconds, elements, joins, wire, overhead)
+        host = with_.sequence_overhead_s
+        host += self.request.model.vocabulary * with_.vocabulary_overhead_s
+        overhead = sampled * host
+        return overlapped(compute, memory, with_.smoothness) + Timed(overhead, overhead=overhead)
 
     def prefill(self, sequences: float) -> Timed:
         """All prompts of `sequences` requests, in iterations of at most `engine.tokens` tokens."""
-        isl = self.request.input_tokens
+        isl, limit = self.request.input_tokens, self.engine.tokens
         tokens = sequences * isl
-        iterations = larger(1.0, tokens / self.engine.tokens)
-        each = tokens / iterations
-        timed = (self.matrices(each) + self.rest(each, sequences / iterations)) * iterations
-        return timed + self._prompt_attention(sequences)
+        passes = larger(self.stages.streams(sequences), tokens / limit)
+        each, attention = tokens / passes, self._prompt_attention(sequences) * (1 / passes)
+        # The last chunk of a prompt attends to all before it, the mean one to half of them.
+        longer = attention.seconds * (1 - 1 / larger(1.0, isl / limit))
+        layers, head = self.layers(each) + attention, self.head(sequences / passes)
+        return self.stages.passes(layers, head, each, passes, longer)
 
     def _prompt_attention(self, sequences: float) -> Timed:
         """Attention of all tokens of `sequences` prompts to those before them."""
@@ -215,8 +234,27 @@ class Machine:
 
     def decode(self, sequences: float, context: float) -> Timed:
         """One step of `sequences` sequences that hold `context` tokens each."""
-        products = self.matrices(sequences) + self.rest(sequences, sequences)
-        return products + self._cache_attention(sequences, context)
+        return self._iteration(self.stages.streams(sequences), sequences, context)
+
+    def _iteration(
+        self,
+        streams: float,
+        decoding: float,
+        context: float,
+        prompts: float = 0.0,
+        attention: Timed | None = None,
+    ) -> Timed:
+        """One iteration of `streams` micro-batches: one token each of `decoding` sequences.
+
+        With them go `prompts` prompts and their `attention`, all in all.
+        """
+        share = 1 / streams
+        alone = decoding * share
+        tokens = alone + prompts * share * self.request.input_tokens
+        layers = self.layers(tokens) + self._cache_attention(alone, context)
+        if attention is not None:
+            layers += attention * share
+        return self.stages.step(layers, self.head(alone + prompts * share), tokens, streams)
 
     def _cache_attention(self, sequences: float, context: float) -> Timed:
         """Attention of one token of each sequence to the `context` tokens in its cache."""
@@ -276,15 +314,20 @@ class Machine:
 
     def kept(self, fits: float) -> float:
         """Sequences that run at once where `fits` would fit: a group keeps fewer in flight."""
-        kept = larger(1.0, fits // (1 + self.with_.group_batch_loss * (self.gpus - 1)))
-        return smaller(kept, self.engine.sequences)
+        kept = larger(1.0, fits // (1 + self.with_.group_batch_loss * (self.tensor - 1)))
+        return smaller(kept, self._limit)
+
+    @property
+    def _limit(self) -> int:
+        """Sequences of all micro-batches (`mMaxNumSequences` in TensorRT-LLM's trtGptModel.h)."""
+        return self.engine.sequences * self.engine.pipeline
 
     def batch(self, asked: int | str) -> tuple[int, str]:
         """The batch and what limits it. Raises DoesNotFit when the stated one exceeds memory."""
         fits = self.most_sequences()
         if asked == "max":
             kept = int(self.kept(fits))
-            return kept, "memory capacity" if kept < self.engine.sequences else "engine"
+            return kept, "memory capacity" if kept < self._limit else "engine"
         if not isinstance(asked, int) or asked < 1:
             raise CannotEstimate(f"batch must be a positive number or max, not '{asked}'")
         if asked > fits:
@@ -320,15 +363,16 @@ class Machine:
         once. Of more than `batch` requests, `queued` from the start (0: no end), the last ones
         leave up to half a round of steps that are started for few.
         """
-        isl, osl, chunk = self.request.input_tokens, self.request.output_tokens, self.engine.tokens
+        isl, osl = self.request.input_tokens, self.request.output_tokens
+        streams, context = self.stages.streams(batch), self._mean_context()
+        chunk = self.engine.tokens * streams
         steps = larger(osl, batch * (isl + osl) / chunk)
         decoding = batch * osl / steps
         carrying = smaller(larger(steps / osl, batch * isl / chunk), steps)
-        step = self.decode(decoding, self._mean_context())
-        both = decoding + batch * isl / carrying
-        riding = self.matrices(both) + self.rest(both, decoding + batch / carrying)
-        riding += self._cache_attention(decoding, self._mean_context())
-        prefill = (riding - step) * carrying + self._prompt_attention(batch)
+        step = self._iteration(streams, decoding, context)
+        attention = self._prompt_attention(batch) * (1 / carrying)
+        riding = self._iteration(streams, decoding, context, batch / carrying, attention)
+        prefill = (riding - step) * carrying
         decode = step * steps
         if queued and queued > batch:
             decode += self._last_round(batch) * (batch / queued * min(1.0, queued / batch - 1))
@@ -374,16 +418,3 @@ def by_engine(run: Callable[[Engine], Answer], engines: Sequence[Engine] = USUAL
     if not found:
         raise refused[-1]
     return found
-
-
-def _check_split(model: LanguageModel, gpus: int) -> None:
-    """Raise CannotEstimate when attention heads do not split evenly over the devices."""
-    if gpus < 1:
-        raise CannotEstimate(f"a model needs one device or more, not {gpus}")
-    if model.heads and model.heads % gpus:
-        works = [n for n in (1, 2, 4, 8, 16) if model.heads % n == 0]
-        near = min(works, key=lambda n: (abs(n - gpus), -n))
-        raise CannotEstimate(
-            f"the {model.heads} attention heads of {model.name} do not split over {gpus} devices: "
-            f"use {near}, or run several copies"
-        )

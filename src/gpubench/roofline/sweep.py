@@ -1,14 +1,14 @@
 """The uplift of one part over another under every combination of conditions, by arrays.
 
 The arithmetic is that of `llm.Machine`, fed with arrays of batch and lengths in place of numbers,
-so that a million configurations take a second. Sharding and precision make a machine each.
+so that a million configurations take a second. Split and precision make a machine each.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,26 +29,34 @@ _CHUNK = 1 << 15
 
 @dataclass(frozen=True)
 class Axes:
-    """What to combine. A batch is a number of sequences or `MAX`."""
+    """What to combine. A batch is a number of sequences or `MAX`.
+
+    `devices` share each layer of a copy; `pipelines` are the stages that follow each other, of so
+    many devices each.
+    """
 
     batches: Sequence[int]
     inputs: Sequence[int]
     outputs: Sequence[int]
     precisions: Sequence[str]
     devices: Sequence[int]
+    pipelines: Sequence[int] = (1,)
 
     @property
     def size(self) -> int:
         """How many configurations that makes."""
         return math.prod(
             len(axis)
-            for axis in (self.batches, self.inputs, self.outputs, self.precisions, self.devices)
+            for axis in (
+                *(self.batches, self.inputs, self.outputs),
+                *(self.precisions, self.devices, self.pipelines),
+            )
         )
 
 
 @dataclass(frozen=True)
 class Plane:
-    """All batches and lengths at one precision and sharding.
+    """All batches and lengths at one precision and split.
 
     `uplift` has the shape (batches, inputs, outputs); it is NaN where one of the parts does not
     hold that many sequences. `problem` says why a plane is empty.
@@ -56,13 +64,21 @@ class Plane:
 
     precision: str
     devices: int
-    uplift: numpy.ndarray[Any, Any] | None
+    pipeline: int
+    uplift: numpy.ndarray[Any, Any] | None = None
     problem: str = ""
+
+    @property
+    def where(self) -> str:
+        """ "fp8, 8 devices", or "fp8, 8 devices in 2 stages"."""
+        count = self.devices * self.pipeline
+        stages = f" in {self.pipeline} stages" if self.pipeline > 1 else ""
+        return f"{self.precision}, {count} device{'s' if count > 1 else ''}{stages}"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The planes of a sweep, in the order of precisions and devices."""
+    """The planes of a sweep, in the order of precisions, devices and pipelines."""
 
     axes: Axes
     planes: tuple[Plane, ...]
@@ -99,8 +115,8 @@ def sweep(
     """
     parameters = with_ or calibration.load().mid
     planes = tuple(
-        _plane(subject, baseline, model, precision, devices, axes, parameters)
-        for precision, devices in product(axes.precisions, axes.devices)
+        _filled(Plane(*which), subject, baseline, model, axes, parameters)
+        for which in product(axes.precisions, axes.devices, axes.pipelines)
     )
     found = Sweep(axes, planes)
     if not found.values.size:
@@ -109,17 +125,18 @@ def sweep(
     return found
 
 
-def _plane(
+def _filled(
+    empty: Plane,
     subject: Accelerator,
     baseline: Accelerator,
     model: LanguageModel,
-    precision: str,
-    devices: int,
     axes: Axes,
     with_: Parameters,
 ) -> Plane:
     import numpy as np
 
+    precision, engines = empty.precision, llm.usual(empty.pipeline)
+    devices = empty.devices * empty.pipeline
     stored = precision if precision in capacity.CACHE_PRECISIONS else "fp16"
     shape = (len(axes.batches), len(axes.inputs), len(axes.outputs))
     grid = np.meshgrid(axes.batches, axes.inputs, axes.outputs, indexing="ij")
@@ -130,13 +147,13 @@ def _plane(
         for piece in _pieces(batch.size):
             request = llm.Request(model, precision, stored, inputs[piece], outputs[piece])
             above, below = (
-                _fastest(part, devices, request, with_, batch[piece])
+                _fastest(part, devices, request, with_, batch[piece], engines)
                 for part in (subject, baseline)
             )
             uplift[piece] = above / below
     except GpubenchError as error:
-        return Plane(precision, devices, None, str(error))
-    return Plane(precision, devices, uplift.reshape(shape))
+        return replace(empty, problem=str(error))
+    return replace(empty, uplift=uplift.reshape(shape))
 
 
 def _pieces(size: int) -> Iterator[slice]:
@@ -145,15 +162,20 @@ def _pieces(size: int) -> Iterator[slice]:
 
 
 def _fastest(
-    part: Accelerator, devices: int, request: llm.Request, with_: Parameters, batch: Any
+    part: Accelerator,
+    devices: int,
+    request: llm.Request,
+    with_: Parameters,
+    batch: Any,
+    engines: Sequence[Engine],
 ) -> Any:
-    """The rates of the faster of the usual engines, place by place."""
+    """The rates of the fastest of the engines, place by place."""
     import numpy as np
 
     def run(engine: Engine) -> Any:
         return rates(llm.Machine(part, devices, request, with_, engine), batch)
 
-    return np.fmax.reduce(llm.by_engine(run))
+    return np.fmax.reduce(llm.by_engine(run, engines))
 
 
 def rates(machine: llm.Machine, batch: Any) -> Any:

@@ -89,6 +89,8 @@ def ratio(case: Case, subject: Accelerator, baseline: Accelerator) -> Known | No
 def _kind(case: Case, part: Accelerator) -> str | None:
     if case.quantity not in (*_QUANTITIES, "time_to_first_token"):
         return None
+    if case.of("pipeline") > 1:
+        return None  # no published row is pipelined
     full = is_nearly_full(part, case.language_model, case.of("precision"), case.of("gpus"))
     return scenario(case.quantity, case.of("batch"), full)
 

@@ -123,10 +123,11 @@ def _unusable(row: InferenceRow) -> str:
         return f"{row.scenario} {row.metric} is not predicted"
     if not row.input_tokens or (row.metric.endswith("tok_s") and not row.output_tokens):
         return "lengths not published"
-    if row.tp is None or (row.pp or 1) > 1:
-        return "parallelism not published, or pipelined"
-    if row.gpus % row.tp:
-        return f"{row.gpus} devices do not split into groups of {row.tp}"
+    if row.tp is None:
+        return "parallelism not published"
+    if row.gpus % (row.tp * (row.pp or 1)):
+        stages = f" in {row.pp} stages" if (row.pp or 1) > 1 else ""
+        return f"{row.gpus} devices do not split into groups of {row.tp}{stages}"
     if not row.precision:
         return "precision of the weights not published"
     if row.metric == "ttft_ms" and (row.batch or 1) > 1:
@@ -141,7 +142,7 @@ def _unusable(row: InferenceRow) -> str:
 def _predicted(
     row: InferenceRow, catalogue: Catalogue, with_: Parameters, engine_known: bool
 ) -> Prediction:
-    part, gpus = catalogue.accelerators[row.accelerator], row.tp or 1
+    part, gpus = catalogue.accelerators[row.accelerator], (row.tp or 1) * (row.pp or 1)
     model = catalogue.models[row.model]
     request = _request(row, model)
     if _EAGER in row.notes:
@@ -149,7 +150,8 @@ def _predicted(
     behind = engines.behind(row, model)
     asked = [behind]
     if not engine_known:
-        asked = [replace(engine, joins_queries=behind.joins_queries) for engine in llm.USUAL]
+        kernels = behind.joins_queries
+        asked = [replace(engine, joins_queries=kernels) for engine in llm.usual(behind.pipeline)]
 
     def run(engine: Engine) -> Prediction:
         machine = llm.Machine(part, gpus, request, with_, engine)

@@ -24,8 +24,7 @@ def heat_map(
 
     Axes with many values are thinned out evenly, their ends kept.
     """
-    said = f"{plane.precision}, {plane.devices} device{'s' if plane.devices > 1 else ''}"
-    subtitle = [f"{said}; estimated throughput of equal requests"]
+    subtitle = [f"{plane.where}; estimated throughput of equal requests"]
     if claimed:
         subtitle.append(f"framed: inside the claimed {claimed[0]:g} to {claimed[1]:g}")
     if any(cell["uplift"] is None for cell in _cells(found, plane, claimed)):

@@ -1,0 +1,112 @@
+"""Stages that the layers of a served copy are dealt to, one after the other.
+
+Each of P stages is a tensor-parallel group. The sequences of a copy form micro-batches, one under
+way for each stage, so that a token of all of them takes
+
+    max(a pass through all stages, micro-batches · slowest stage)
+
+and k passes that follow each other, such as prompts in chunks, take a pass and k - 1 times the
+slowest stage (Narayanan et al., arXiv:2104.04473, section 2.2, without the backward pass). The last
+stage has the head as well; layers that do not divide go to the others.
+"""
+
+from __future__ import annotations
+
+from gpubench.errors import CannotEstimate
+from gpubench.model import Accelerator, LanguageModel
+from gpubench.roofline import capacity, ceilings
+from gpubench.roofline.calibration import Parameters
+from gpubench.roofline.operators import Timed, larger, smaller
+
+_ACTIVATION_BYTES = 2.0
+
+
+class Stages:
+    """What passes cost where the layers on `gpus` devices are dealt to `pipeline` stages."""
+
+    def __init__(
+        self,
+        part: Accelerator,
+        model: LanguageModel,
+        gpus: int,
+        pipeline: int,
+        with_: Parameters,
+    ) -> None:
+        self.count = pipeline
+        ends = capacity.stages(model, pipeline)
+        self.first, self.last = ends[0].layers, ends[-1].layers
+        # Every stage has a host that starts its kernels.
+        self.host = with_.step_overhead_s
+        self.hop = self.wire = 0.0
+        if pipeline > 1:
+            # Each device hands the whole hidden vectors to its counterpart in the next stage.
+            rate = ceilings.wire_rate(part, gpus, with_.link_efficiency, with_)
+            self.wire = _ACTIVATION_BYTES * model.hidden / rate
+            self.hop = with_.link_latency_s
+
+    def streams(self, sequences: float) -> float:
+        """Micro-batches that so many sequences form: one a stage, of one sequence or more."""
+        return 1.0 if self.count == 1 else larger(1.0, smaller(sequences, self.count))
+
+    def step(self, layers: Timed, head: Timed, tokens: float, streams: float) -> Timed:
+        """One iteration of each of `streams` micro-batches.
+
+        Args:
+            layers: all layers on a micro-batch, at the rates of one stage's devices.
+            head: what the last stage does beside them.
+            tokens: of a micro-batch, sent from stage to stage.
+        """
+        whole = self._through(layers, head, tokens)
+        if self.count == 1:
+            return whole
+        seconds = larger(whole.seconds, streams * self._slowest(layers, head, tokens))
+        return whole * (seconds / whole.seconds)
+
+    def passes(
+        self, layers: Timed, head: Timed, tokens: float, count: float, longer: float = 0.0
+    ) -> Timed:
+        """`count` passes one after the other, the last of which takes `longer` seconds more."""
+        whole = self._through(layers, head, tokens)
+        if self.count == 1:
+            return whole * count
+        seconds = whole.seconds + (count - 1) * self._slowest(layers, head, tokens)
+        # While the longest pass is elsewhere, a stage has nothing left to do.
+        seconds += (1 - self.first) * longer
+        return whole * (seconds / whole.seconds)
+
+    def _through(self, layers: Timed, head: Timed, tokens: float) -> Timed:
+        """One pass through all stages; sampled tokens return to the first in a hop more."""
+        host = self.count * self.host
+        sent = self.count * self.hop + (self.count - 1) * tokens * self.wire
+        return layers + head + Timed(host + sent, wire=sent, overhead=host)
+
+    def _slowest(self, layers: Timed, head: Timed, tokens: float) -> float:
+        """Seconds of the stage that all others wait for."""
+        busiest = larger(self.first * layers.seconds, self.last * layers.seconds + head.seconds)
+        return busiest + self.host + self.hop + tokens * self.wire
+
+
+def check_split(model: LanguageModel, gpus: int, pipeline: int) -> None:
+    """Raise CannotEstimate when devices, layers or attention heads do not split that way."""
+    if gpus < 1 or pipeline < 1:
+        raise CannotEstimate(
+            f"a model needs one device and one stage or more, not {min(gpus, pipeline)}"
+        )
+    if pipeline > model.layers:
+        raise CannotEstimate(
+            f"the {model.layers} layers of {model.name} do not fill {pipeline} stages: use "
+            f"{model.layers} or fewer"
+        )
+    if gpus % pipeline:
+        raise CannotEstimate(
+            f"{gpus} devices do not split into {pipeline} stages: use {pipeline} devices, or a "
+            f"multiple"
+        )
+    tensor = gpus // pipeline
+    if model.heads and model.heads % tensor:
+        works = [n for n in (1, 2, 4, 8, 16) if model.heads % n == 0]
+        near = min(works, key=lambda n: (abs(n - tensor), -n))
+        raise CannotEstimate(
+            f"the {model.heads} attention heads of {model.name} do not split over {tensor} "
+            f"devices: use {near}, or run several copies"
+        )

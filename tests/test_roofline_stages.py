@@ -1,0 +1,262 @@
+"""Stages of a serving pipeline: against a simulated one, closed forms, and published results."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gpubench import catalogue, cli, roofline
+from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.model import Engine, LanguageModel
+from gpubench.roofline import calibration, capacity, llm
+from gpubench.roofline.operators import Timed
+from gpubench.roofline.stages import Stages
+
+KNOWN = catalogue.load()
+MID = calibration.load().mid
+H200, H20 = (KNOWN.accelerator(name) for name in ("nvidia-h200-sxm", "nvidia-h20-96gb"))
+LLAMA = KNOWN.model("llama-2-70b")
+FREE = replace(MID, step_overhead_s=0.0, link_latency_s=0.0)
+
+
+def of_stages(pipeline: int, layers: int = 80) -> Stages:
+    """Stages without a host or a wire."""
+    stages = Stages(H200, replace(LLAMA, layers=layers), pipeline, pipeline, FREE)
+    stages.wire = 0.0
+    return stages
+
+
+def dealt(layers: int, pipeline: int, each: float, head: float) -> list[float]:
+    """Seconds of the stages: what does not divide goes to any but the last, which has the head."""
+    counts = [layers // pipeline + (n < layers % pipeline) for n in range(pipeline)]
+    times = [count * each for count in counts]
+    times[-1] += head
+    return times
+
+
+def simulated(times: list[float], jobs: list[float], rounds: int = 1) -> float:
+    """When the last of the jobs leaves the last stage, each going round `rounds` times.
+
+    A job is as much longer than `times` as its number says, and enters again when it has left; a
+    stage does one job at a time, in their order.
+    """
+    free, ready = [0.0] * len(times), [0.0] * len(jobs)
+    for _ in range(rounds):
+        for job, longer in enumerate(jobs):
+            for stage, seconds in enumerate(times):
+                ready[job] = max(ready[job], free[stage]) + seconds * longer
+                free[stage] = ready[job]
+    return max(ready)
+
+
+splits = st.tuples(st.integers(1, 12), st.integers(12, 130))
+seconds = st.floats(1e-5, 1e-2)
+
+
+@given(split=splits, each=seconds, head=st.floats(0, 1e-2), sequences=st.integers(1, 30))
+@example(split=(4, 61), each=1e-3, head=3e-3, sequences=64)
+@settings(max_examples=150, deadline=None)
+def test_decoding_goes_round_as_a_simulated_pipeline_does(
+    split: tuple[int, int], each: float, head: float, sequences: int
+) -> None:
+    pipeline, layers = split
+    stages = of_stages(pipeline, layers)
+    streams = stages.streams(sequences)
+    assert streams == min(pipeline, sequences)
+    step = stages.step(Timed(layers * each), Timed(head), 1, streams).seconds
+    times = dealt(layers, pipeline, each, head)
+    more, rounds = 40, 40
+    around = (
+        simulated(times, [1.0] * int(streams), rounds + more)
+        - simulated(times, [1.0] * int(streams), rounds)
+    ) / more
+    assert step == pytest.approx(around, rel=1e-6)
+
+
+@given(split=splits, each=seconds, head=st.floats(0, 1e-2), count=st.integers(1, 40))
+@settings(max_examples=150, deadline=None)
+def test_passes_follow_each_other_as_in_a_simulated_pipeline(
+    split: tuple[int, int], each: float, head: float, count: int
+) -> None:
+    pipeline, layers = split
+    found = of_stages(pipeline, layers).passes(Timed(layers * each), Timed(head), 1, count)
+    times = dealt(layers, pipeline, each, head)
+    assert found.seconds == pytest.approx(simulated(times, [1.0] * count), rel=1e-9)
+
+
+@pytest.mark.parametrize("pipeline", [1, 2, 4, 8])
+def test_chunks_that_grow_leave_the_stages_waiting_for_the_last(pipeline: int) -> None:
+    growing = [1.0 + n / 10 for n in range(11)]
+    mean = sum(growing) / len(growing)
+    found = of_stages(pipeline).passes(
+        Timed(80e-3 * mean), Timed(0.0), 1, len(growing), longer=80e-3 * (growing[-1] - mean)
+    )
+    times = dealt(80, pipeline, 1e-3, 0.0)
+    assert found.seconds == pytest.approx(simulated(times, growing))
+
+
+def machine(
+    pipeline: int, gpus: int, asked: llm.Request, engine: Engine | None = None
+) -> llm.Machine:
+    built = replace(engine or Engine(), pipeline=pipeline)
+    return llm.Machine(H200, gpus, asked, MID, built)
+
+
+def test_one_request_gains_nothing_from_stages() -> None:
+    asked = llm.Request(LLAMA, "fp8", "fp8", 1024, 256)
+    for count in (2, 4, 8):
+        alone, dealt_out = machine(1, 1, asked), machine(count, count, asked)
+        hops = count * MID.link_latency_s + (count - 1) * (MID.step_overhead_s + alone_wire())
+        assert dealt_out.decode(1, 1024).seconds == pytest.approx(
+            alone.decode(1, 1024).seconds + hops, rel=1e-9
+        )
+
+
+def alone_wire() -> float:
+    """Seconds that the hidden vector of one token takes on the links of an H200."""
+    return 2 * LLAMA.hidden / (450e9 * MID.link_efficiency)
+
+
+def test_full_stages_decode_as_fast_as_their_devices_alone_would() -> None:
+    """A stage reads its part of the weights while the others read theirs."""
+    asked = llm.Request(LLAMA, "fp8", "fp8", 1024, 256)
+    one, four = machine(1, 1, asked), machine(4, 4, asked)
+    rate = 32 / one.decode(32, 1024).seconds
+    together = 4 * 32 / four.decode(4 * 32, 1024).seconds
+    # The head belongs to the last stage alone, for which the others wait.
+    assert 0.9 * 4 * rate < together < 4 * rate
+
+
+def test_the_stage_that_fills_up_first_decides_about_the_cache() -> None:
+    engine = Engine(sequences=256, tokens=2048, pipeline=4)
+    budget = capacity.cache_budget(H200, LLAMA, "fp16", 4, engine, MID)
+    usable = H200.value("memory_capacity") * MID.reported_capacity
+    table = 2.0 * LLAMA.vocabulary * LLAMA.hidden
+    quarter = (2.0 * LLAMA.parameters - 2 * table) / 4
+    reserve = capacity.reserve_bytes(LLAMA, engine, 1, MID, samples=False)
+    first = usable - quarter - table - reserve
+    sampling = MID.logit_buffers * 4 * 256 * LLAMA.vocabulary
+    assert budget == pytest.approx(4 * MID.cache_fraction * (first - sampling), rel=1e-9)
+
+
+@given(
+    model=st.sampled_from([m for m in KNOWN.models.values() if m.layers]), count=st.integers(2, 9)
+)
+@settings(max_examples=80, deadline=None)
+def test_all_weights_are_somewhere(model: LanguageModel, count: int) -> None:
+    """Where layers divide, the stages hold every weight; a shared table stands on both ends."""
+    if model.layers % count:
+        model = replace(model, layers=model.layers - model.layers % count)
+    first, last = capacity.stages(model, count)
+    held = capacity.shape(model)
+    layers = (model.parameters - held.head - held.embedding) / count
+    # A part large enough for any of them, so that the budget tells what is held.
+    huge = Engine(sequences=1, tokens=1, pipeline=count, cache_fraction=1.0)
+    assert first.layers == last.layers == pytest.approx(1 / count)
+    free = replace(MID, runtime_reserve_bytes=0.0, layer_buffers=0.0, logit_buffers=0.0)
+    budget = capacity.cache_budget(H200, model, "fp16", count, huge, free)
+    usable = H200.value("memory_capacity") * MID.reported_capacity
+    assert budget == pytest.approx(count * (usable - 2.0 * layers - 2.0 * held.head), rel=1e-9)
+
+
+def test_limits_of_an_engine_hold_for_each_micro_batch() -> None:
+    asked = llm.Request(KNOWN.model("llama-3.1-8b"), "fp8", "fp8", 16, 16)
+    assert machine(1, 1, asked, Engine(sequences=64)).batch("max") == (64, "engine")
+    assert machine(4, 4, asked, Engine(sequences=64)).batch("max") == (256, "engine")
+
+
+# Published on pages that no parameter was fitted to: a pipeline over a tensor-parallel group.
+SGLANG = "https://github.com/lm-sys/lm-sys.github.io/blob/main/blog/2026-01-15-chunked-pipeline.md"
+
+
+@pytest.mark.parametrize(
+    ("model", "tensor", "pipeline", "chunk", "published"),
+    [("deepseek-v3", 8, 4, 4096, 3.20), ("qwen3-235b-a22b", 4, 8, 6144, 8 * 0.696)],
+)
+def test_long_prompts_gain_from_stages_what_sglang_published(
+    model: str, tensor: int, pipeline: int, chunk: int, published: float
+) -> None:
+    """128K tokens on H20 in chunks of one size: throughput of many stages over one, `SGLANG`."""
+    asked = llm.Request(KNOWN.model(model), "fp8", "fp16", 131_072, 1)
+    alone = llm.Machine(H20, tensor, asked, MID, Engine(tokens=chunk)).prefill(1)
+    engine = Engine(tokens=chunk, pipeline=pipeline)
+    staged = llm.Machine(H20, tensor * pipeline, asked, MID, engine).prefill(1)
+    assert alone.seconds / staged.seconds == pytest.approx(published, rel=0.15)
+
+
+def test_a_pipeline_serves_half_as_much_again_as_nvidia_published() -> None:
+    """Llama 3.1 405B in FP8 on eight H200, eight stages over one group of eight: 1.5 times.
+
+    developer.nvidia.com/blog/boosting-llama-3-1-405b-throughput-by-another-1-5x-on-nvidia-h200-
+    tensor-core-gpus-and-nvlink-switch (2024-10); lengths as in the table of the page before it.
+    """
+    asked = {"model": "llama-3.1-405b", "precision": "fp8", "gpus": 8, "phase": "serving"}
+    asked |= {"input_tokens": 2048, "output_tokens": 128}
+    rates = [
+        roofline.estimate("inference_throughput", H200, {**asked, "pipeline": p}, KNOWN).mid
+        for p in (1, 8)
+    ]
+    assert rates[1] / rates[0] == pytest.approx(1.5, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "why"),
+    [
+        ({"gpus": 8, "pipeline": 3}, "8 devices do not split into 3 stages: use 3 devices, or a"),
+        (
+            {"gpus": 81, "pipeline": 81},
+            "the 80 layers of Llama 2 70B do not fill 81 stages: use 80",
+        ),
+        ({"gpus": 9, "pipeline": 3}, "do not split over 3 devices: use 4"),
+        ({"pipeline": 0}, "pipeline must be positive, not 0"),
+    ],
+)
+def test_a_split_that_does_not_work_says_what_does(conditions: dict[str, int], why: str) -> None:
+    asked = {"model": "llama-2-70b", "precision": "fp8", **conditions}
+    with pytest.raises(CannotEstimate, match=why):
+        roofline.estimate("inference_throughput", H200, asked, KNOWN)
+
+
+def test_what_does_not_fit_in_stages_names_a_split_that_does() -> None:
+    asked = llm.Request(KNOWN.model("llama-3.1-405b"), "fp16", "fp16", 128, 128)
+    with pytest.raises(DoesNotFit, match="8 devices or fp8 weights would"):
+        machine(2, 4, asked).most_sequences()
+
+
+def test_a_pipelined_estimate_is_not_called_validated() -> None:
+    asked = {"model": "llama-2-70b", "precision": "fp8", "gpus": 4}
+    whole, staged = (
+        roofline.estimate("inference_throughput", H200, {**asked, "pipeline": p}, KNOWN)
+        for p in (1, 2)
+    )
+    assert whole.error.startswith("validated on")
+    assert staged.error.startswith("not validated")
+    assert staged.details["pipeline"] == 2
+
+
+def test_the_commands_take_stages() -> None:
+    parts = ["--gpu", "nvidia-h200-sxm", "--vs", "nvidia-h100-sxm5", "--model", "llama-2-70b"]
+    lengths = ["--isl", "2048", "--osl", "512", "--precision", "fp8"]
+    split = ["--tp", "2", "--pp", "2"]
+    text = CliRunner().invoke(cli.main, ["estimate", *parts, *lengths, *split])
+    assert text.exit_code == 0, text.output
+    assert "4, in 2 stages" in text.stdout
+    document = CliRunner().invoke(cli.main, ["estimate", *parts, *lengths, *split, "--json"])
+    found = json.loads(document.stdout)
+    assert (found["gpus"], found["pipeline"]) == (4, 2)
+    swept = CliRunner().invoke(
+        cli.main, ["sweep", *parts, *lengths, *split, "--batch", "max", "--json"]
+    )
+    (whole, *_) = json.loads(swept.stdout)["groups"]
+    assert whole["median"] == pytest.approx(found["vs"]["uplift"]["mid"], rel=1e-9)
+
+
+def test_stages_alone_take_as_few_devices_as_hold_the_model() -> None:
+    words = ["--gpu", "nvidia-h200-sxm", "--model", "llama-2-70b", "--isl", "128", "--osl", "128"]
+    result = CliRunner().invoke(cli.main, ["estimate", *words, "--pp", "3"])
+    assert "3, in 3 stages" in result.stdout

@@ -119,3 +119,21 @@ def test_hbm3e_gives_serving_a_little_less_of_its_rating() -> None:
     ]
     # BabelStream triad: 87 % on H200, 89 % on H100.
     assert shares[0] / shares[1] == pytest.approx(87 / 89, abs=0.002)
+
+
+def test_attention_reaches_more_of_a_part_with_fewer_matrix_units() -> None:
+    """A kernel reaches some 60 % of an H100's matrix rate; an H20 has vector units to spare."""
+
+    def share(part: Accelerator) -> float:
+        products = 4 * 128 / ceilings.attention_rate(part, "fp16", MID)
+        return products / (products + ceilings.softmax_seconds(part, MID))
+
+    assert 0.5 < share(H100) < 0.75
+    assert 0.8 < share(H20) < 0.97
+
+
+def test_a_part_whose_vector_rate_is_unknown_attends_as_an_h100_does() -> None:
+    gaudi = PARTS["intel-gaudi2"]
+    assert ceilings.softmax_seconds(gaudi, MID) == 0.0
+    ratio = ceilings.attention_rate(gaudi, "bf16", MID) / ceilings.matrix_rate(gaudi, "bf16", MID)
+    assert ratio == pytest.approx(MID.attention_efficiency)

@@ -189,6 +189,18 @@ def test_long_prompts_gain_from_stages_what_sglang_published(
     assert alone.seconds / staged.seconds == pytest.approx(published, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("length", "published"),
+    [(131_072, 10.54), (262_144, 32.68), (524_288, 114.33), (1_048_576, 420.91)],
+)
+def test_the_longest_prompts_take_what_sglang_published(length: int, published: float) -> None:
+    """Qwen3 235B in FP8 on 32 H20, eight stages of four; nearly all of it is attention."""
+    asked = llm.Request(KNOWN.model("qwen3-235b-a22b"), "fp8", "fp16", length, 1)
+    engine = Engine(tokens=6144, pipeline=8)
+    found = llm.Machine(H20, 32, asked, MID, engine).prefill(1).seconds
+    assert found == pytest.approx(published, rel=0.25)
+
+
 def test_a_pipeline_serves_half_as_much_again_as_nvidia_published() -> None:
     """Llama 3.1 405B in FP8 on eight H200, eight stages over one group of eight: 1.5 times.
 

@@ -21,6 +21,7 @@ def ideal() -> calibration.Parameters:
     """No overhead, no padding, no loss: what is left is work over rate."""
     mid = calibration.load().mid
     zero = ("tile_tokens", "tile_columns", "cache_operations", "elementwise_operations")
+    zero += ("softmax_operations",)
     zero += tuple(f.name for f in fields(mid) if f.name.endswith("overhead_s"))
     one = ("cache_read_efficiency", "attention_efficiency")
     return replace(mid, **dict.fromkeys(zero, 0.0), **dict.fromkeys(one, 1.0))

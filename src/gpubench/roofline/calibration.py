@@ -38,6 +38,7 @@ class Parameters:
     tile_tokens: float
     tile_columns: float
     attention_efficiency: float
+    softmax_operations: float
     elementwise_operations: float
     shard_passes: float
     smoothness: float

@@ -77,6 +77,28 @@ def matrix_rate(part: Accelerator, precision: str, with_: Parameters) -> float:
     return min(with_.compute_ceiling, share) * peak
 
 
+def attention_rate(part: Accelerator, precision: str, with_: Parameters) -> float:
+    """FLOP/s of the two products of attention; `softmax_seconds` come on top.
+
+    Where these are unknown, because nobody has published the rate of the vector units, the rate is
+    what remains of the matrix units beside them on an H100.
+    """
+    rate = matrix_rate(part, precision, with_)
+    return rate if "peak_fp32" in part.figures else rate * with_.attention_efficiency
+
+
+def softmax_seconds(part: Accelerator, with_: Parameters) -> float:
+    """Seconds that one device's vector units take for a score between the products of attention.
+
+    That is why a part with few matrix units for its vector units, such as an H20, attends at most
+    of its peak, and an H100 at little more than half (Shah et al., FlashAttention-3,
+    arXiv:2407.08608, section 3.2, on exponentials that matrix units wait for).
+    """
+    if "peak_fp32" not in part.figures:
+        return 0.0
+    return with_.softmax_operations / part.value("peak_fp32")
+
+
 def energy_clock(part: Accelerator) -> float:
     """The clock in Hz at which the energy per FLOP of this part's process was measured."""
     return load_calibration().energy_clock[str(part.figure("process_node").value)]

@@ -113,7 +113,8 @@ class Machine:
         self.stages = Stages(part, model, gpus, engine.pipeline, with_)
         self.flop_rate = ceilings.matrix_rate(part, precision, with_) * tensor
         self.wide_rate = ceilings.matrix_rate(part, wide, with_) * tensor
-        self.attention_rate = self.wide_rate * with_.attention_efficiency
+        self.attention_rate = ceilings.attention_rate(part, wide, with_) * tensor
+        self.softmax_seconds = ceilings.softmax_seconds(part, with_) / tensor
         self.byte_rate = ceilings.serving_memory_rate(part, with_) * tensor
         self.cache_rate = self.byte_rate * with_.cache_read_efficiency
         self.wire_seconds = 0.0
@@ -228,8 +229,8 @@ class Machine:
         pairs = (model.layers - sliding) * isl * isl / 2
         window = smaller(isl, model.sliding_window)
         pairs += sliding * (window * window / 2 + (isl - window) * window)
-        flops = 4 * sequences * pairs * model.heads * model.head_dim
-        seconds = flops / self.attention_rate
+        scores = sequences * pairs * model.heads
+        seconds = scores * (4 * model.head_dim / self.attention_rate + self.softmax_seconds)
         return Timed(seconds, compute=seconds)
 
     def decode(self, sequences: float, context: float) -> Timed:
@@ -263,7 +264,10 @@ class Machine:
         cached = capacity.cache_bytes(request.model, context, request.kv_precision)
         memory = sequences * cached * self.cache_copies / self.cache_rate
         if not self.value_seconds:
-            compute = 4 * held * self.shape.query_values / self.attention_rate
+            compute = held * (
+                4 * self.shape.query_values / self.attention_rate
+                + request.model.heads * self.softmax_seconds
+            )
             return overlapped(compute, memory, self.with_.smoothness)
         # Many small warps, independent of each other: whichever is slower hides the other.
         compute = held * self.shape.cache_values * self.value_seconds

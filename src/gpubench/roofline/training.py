@@ -321,10 +321,11 @@ def _attention_seconds(part: Accelerator, job: Job, tokens: float, with_: Parame
     """Causal attention of all layers; backward recomputes the scores."""
     model = job.model
     precision = ceilings.compute_precision(part, job.precision)
-    rate = ceilings.matrix_rate(part, ceilings.wide_precision(part, precision), with_)
-    forward = 2 * tokens * job.sequence * model.layers * model.heads * model.head_dim
+    rate = ceilings.attention_rate(part, ceilings.wide_precision(part, precision), with_)
+    scores = tokens * job.sequence / 2 * model.layers * model.heads
+    forward = scores * (4 * model.head_dim / rate + ceilings.softmax_seconds(part, with_))
     passes = 1 + _FUSED_ATTENTION_BACKWARD + (job.recomputation == "full")
-    return passes * forward / (rate * with_.attention_efficiency)
+    return passes * forward
 
 
 # --------------------------------------------------------------------------- communication

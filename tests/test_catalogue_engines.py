@@ -41,7 +41,7 @@ def test_one_length_may_have_limits_of_its_own() -> None:
     "changes",
     [
         {"framework_version": "0.8.0"},
-        {"framework": "vLLM"},
+        {"framework": "SGLang"},
         {"model": "llama-3.1-405b"},
         {"tp": 1},
         {"batch": 64},
@@ -101,3 +101,23 @@ def test_early_releases_gave_less_of_the_memory_to_the_cache() -> None:
         v: behind(replace(ROW, framework_version=v)).cache_fraction for v in ("0.10.0", "0.12.0")
     }
     assert shares == {"0.10.0": 0.9, "0.12.0": 0.99}
+
+
+def test_vllm_takes_its_share_of_the_memory_and_what_its_commands_say() -> None:
+    plain = behind(replace(ROW, framework="vLLM", source_id="a-page"))
+    assert plain == Engine(256, 8192, cache_fraction=1.0, memory_fraction=0.9)
+    stated = replace(ROW, framework="vLLM", source_id="dstack-405b-h100-mi300x")
+    assert behind(stated).tokens == 91680
+    assert behind(replace(stated, notes="max_num_tokens=512")).tokens == 512
+
+
+def test_a_cache_that_no_command_asked_for_is_not_one_of_8_bits() -> None:
+    rows = [r for r in KNOWN.inference_rows() if r.source_id == "dstack-405b-h100-mi300x"]
+    assert {row.kv_precision for row in rows} == {"fp8", "bf16"}
+    assert {engines.cache_precision(row) for row in rows} == {"bf16"}
+    assert engines.cache_precision(ROW) == ROW.kv_precision
+
+
+def test_every_source_whose_commands_are_kept_has_rows() -> None:
+    kept = set(engines.read(engines.DATA / "engines.yaml")["vllm"]["commands"])
+    assert kept <= {row.source_id for row in KNOWN.inference_rows()}

@@ -99,7 +99,7 @@ def test_a_larger_card_holds_more_sequences() -> None:
         budget = capacity.cache_budget(part, LLAMA, "fp8", 1, Engine(), MID)
         return capacity.sequences_that_fit(budget, LLAMA, 2048, "fp8")
 
-    assert sequences(H200) > 7 * sequences(H100) > 0
+    assert sequences(H200) > 6 * sequences(H100) > 0
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
@@ -145,3 +145,12 @@ def test_an_engine_built_for_more_leaves_less_room() -> None:
     assert budget(Engine(sequences=8192)) < usual
     assert budget(Engine(tokens=16384)) < usual
     assert budget(Engine(cache_fraction=0.99)) == pytest.approx(usual * 0.99 / MID.cache_fraction)
+
+
+def test_an_engine_that_may_use_part_of_the_memory_has_room_for_less() -> None:
+    whole, part = (
+        capacity.cache_budget(H200, LLAMA, "fp8", 2, Engine(memory_fraction=share), MID)
+        for share in (1.0, 0.9)
+    )
+    lost = 0.1 * 2 * H200.value("memory_capacity") * MID.reported_capacity
+    assert whole - part == pytest.approx(lost * MID.cache_fraction)

@@ -161,7 +161,8 @@ class LanguageModel:
 class Engine:
     """How a serving engine was built and run: most sequences at once, most tokens an iteration.
 
-    `cache_fraction` is the share of free memory that it gives to the cache (None: not stated);
+    `memory_fraction` is the share of a device's memory that it may use, `cache_fraction` the share
+    of what is free after weights and buffers that it gives to the cache (None: not stated);
     `joins_queries` says whether decode attention handles all queries of a cached head together, on
     matrix units; `pipeline` counts the stages that the layers are dealt to, and the limits hold for
     each of the micro-batches under way. The defaults are those of TensorRT-LLM's builder
@@ -171,6 +172,7 @@ class Engine:
     sequences: int = 2048
     tokens: int = 8192
     cache_fraction: float | None = None
+    memory_fraction: float = 1.0
     joins_queries: bool = True
     pipeline: int = 1
 

@@ -1,13 +1,14 @@
 """What the engine behind a published result was built for, as far as its publisher says.
 
-`data/engines.yaml` lists the sequences and tokens an iteration of released engines; the kernels
-that a release has for decode attention stand here.
+`data/engines.yaml` lists the sequences and tokens an iteration of released engines, and what
+commands state; the kernels that a release has for decode attention stand here.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ from gpubench.model import Engine, LanguageModel
 if TYPE_CHECKING:
     from gpubench.catalogue.inference import InferenceRow
 
-FITTED = "TensorRT-LLM"
-"""The engine whose releases are known."""
+FITTED, _VLLM = "TensorRT-LLM", "vLLM"
+"""The engine whose releases are known, and another with defaults of its own."""
 
 _RELEASE = re.compile(r"v?(\d+)\.(\d+)(?!\d)")
 _TOKENS = re.compile(r"max_num_tokens=([1-9]\d*)")
@@ -37,14 +38,38 @@ def behind(row: InferenceRow, model: LanguageModel) -> Engine:
     """The engine of a published row: what its notes say, else its release, else the defaults."""
     release = _release(row)
     tokens, sequences = _TOKENS.search(row.notes), _SEQUENCES.search(row.notes)
-    found = _listed(row, release)
-    return Engine(
+    found = _vllm(row) if row.framework == _VLLM else _listed(row, release)
+    return replace(
+        found,
         sequences=int(sequences[1]) if sequences else found.sequences,
         tokens=int(tokens[1]) if tokens else found.tokens,
-        cache_fraction=_cache_fractions().get(release) if release else None,
         joins_queries=release is None or _joins_queries(release, model),
         pipeline=row.pp or 1,
     )
+
+
+def cache_precision(row: InferenceRow) -> str:
+    """How the KV cache was stored: as the commands of the source have it, else as the row says."""
+    commands = _commands(row) if row.framework == _VLLM else {}
+    return str(commands.get("kv_precision", row.kv_precision))
+
+
+def _vllm(row: InferenceRow) -> Engine:
+    """The defaults of vLLM, but for what the commands of the source state."""
+    limits = {**read(DATA / "engines.yaml")["vllm"]["defaults"], **_commands(row)}
+    return Engine(
+        sequences=int(limits["sequences"]),
+        tokens=int(limits["tokens"]),
+        cache_fraction=1.0,  # what is left of its share of the memory is all for the cache
+        memory_fraction=float(limits["memory_fraction"]),
+    )
+
+
+def _commands(row: InferenceRow) -> Mapping[str, str]:
+    found: Mapping[str, str] = read(DATA / "engines.yaml")["vllm"]["commands"].get(
+        row.source_id, {}
+    )
+    return found
 
 
 def _release(row: InferenceRow) -> Release | None:
@@ -54,12 +79,14 @@ def _release(row: InferenceRow) -> Release | None:
 
 def _listed(row: InferenceRow, release: Release | None) -> Engine:
     """The engine the release builds by its list. Static batches are built as they are run."""
+    fraction = _cache_fractions().get(release) if release else None
     if release is None or row.batch:
-        return Engine()
+        return Engine(cache_fraction=fraction)
     length = round((row.input_tokens or 0) + (row.output_tokens or 0))
     known = _engines()
     where = (release, row.model, row.tp or 1)
-    return known.get((*where, length)) or known.get((*where, 0)) or Engine()
+    found = known.get((*where, length)) or known.get((*where, 0)) or Engine()
+    return replace(found, cache_fraction=fraction)
 
 
 @lru_cache(maxsize=1)

@@ -213,7 +213,8 @@ def cache_budget(
 
     A sequence is cached in all stages, so that the one that fills up first decides for all.
     """
-    tensor, usable = gpus // engine.pipeline, usable_memory(part, with_)
+    tensor = gpus // engine.pipeline
+    usable = engine.memory_fraction * usable_memory(part, with_)
     fraction = engine.cache_fraction or with_.cache_fraction
     rooms = []
     for stage in stages(model, engine.pipeline):

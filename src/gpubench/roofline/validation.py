@@ -167,7 +167,7 @@ def _predicted(
 def _request(row: InferenceRow, model: LanguageModel) -> llm.Request:
     if row.framework.startswith("TensorRT-LLM") and model.sliding_window:
         model = _without_window(model)
-    kv = row.kv_precision or ("fp8" if row.precision == "fp8" else "fp16")
+    kv = engines.cache_precision(row) or ("fp8" if row.precision == "fp8" else "fp16")
     lengths = round(row.input_tokens or 0), round(row.output_tokens or 1)
     return llm.Request(model, row.precision, kv, *lengths)
 

@@ -547,6 +547,18 @@ def test_rows_that_share_a_key_make_no_pair(known):
     assert not inference.matched_pairs((row.subject, row.subject, row.baseline), *PAIR)
 
 
+def test_rows_of_another_split_make_no_pair(known):
+    row = known.matched_pairs(*PAIR)[0]
+    assert not inference.matched_pairs((replace(row.subject, pp=2), row.baseline), *PAIR)
+
+
+def test_a_finding_says_how_many_stages_its_row_had(known):
+    pair = known.matched_pairs(*PAIR)[0]
+    staged = replace(pair, subject=replace(pair.subject, pp=2))
+    found = inference.as_finding(pair), inference.as_finding(staged)
+    assert [finding.conditions["pipeline"] for finding in found if finding] == [1, 2]
+
+
 def test_published_uplifts_run_from_nothing_to_elevenfold(known):
     pairs = known.matched_pairs(*PAIR)
     uplifts = [pair.advantage for pair in pairs if pair.subject.metric == "output_tok_s"]

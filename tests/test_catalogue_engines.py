@@ -41,7 +41,7 @@ def test_one_length_may_have_limits_of_its_own() -> None:
     "changes",
     [
         {"framework_version": "0.8.0"},
-        {"framework": "SGLang"},
+        {"framework": "vLLM"},
         {"model": "llama-3.1-405b"},
         {"tp": 1},
         {"batch": 64},
@@ -103,12 +103,11 @@ def test_early_releases_gave_less_of_the_memory_to_the_cache() -> None:
     assert shares == {"0.10.0": 0.9, "0.12.0": 0.99}
 
 
-def test_vllm_takes_its_share_of_the_memory_and_what_its_commands_say() -> None:
-    plain = behind(replace(ROW, framework="vLLM", source_id="a-page"))
-    assert plain == Engine(256, 8192, cache_fraction=1.0, memory_fraction=0.9)
+def test_what_the_commands_of_a_source_say_goes_before_the_defaults() -> None:
     stated = replace(ROW, framework="vLLM", source_id="dstack-405b-h100-mi300x")
-    assert behind(stated).tokens == 91680
+    assert behind(stated) == Engine(256, 91680, cache_fraction=1.0, memory_fraction=0.9)
     assert behind(replace(stated, notes="max_num_tokens=512")).tokens == 512
+    assert behind(replace(stated, source_id="a-page")) == Engine()
 
 
 def test_a_cache_that_no_command_asked_for_is_not_one_of_8_bits() -> None:
@@ -119,5 +118,5 @@ def test_a_cache_that_no_command_asked_for_is_not_one_of_8_bits() -> None:
 
 
 def test_every_source_whose_commands_are_kept_has_rows() -> None:
-    kept = set(engines.read(engines.DATA / "engines.yaml")["vllm"]["commands"])
+    kept = set(engines.read(engines.DATA / "engines.yaml")["commands"])
     assert kept <= {row.source_id for row in KNOWN.inference_rows()}

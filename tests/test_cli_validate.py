@@ -108,7 +108,13 @@ def test_a_figure_given_a_device_is_predicted_a_device(run: Run, table: Table) -
 def test_a_pipelined_row_is_predicted_as_such(run: Run, table: Table) -> None:
     """Two stages of one device each carry no all-reduce, and two copies serve twice as much."""
     rows = [{**ROW, "tp": "1", "pp": "2", "num_gpus": n} for n in ("2", "4")]
-    whole, staged, copies = predictions(run, table(ROW, *rows))
+    path = table(ROW, *rows)
+    whole, staged, copies = predictions(run, path)
+    covered = json.loads(run("validate", path, "--json").stdout)["interval"]["covered"]
+    assert {name: kind["of"] for name, kind in covered.items() if name != "all"} == {
+        "max_batch": 1,
+        "pipelined": 2,
+    }
     assert float(staged["predicted"]) > float(whole["predicted"])
     assert float(copies["predicted"]) == pytest.approx(2 * float(staged["predicted"]), rel=1e-5)
 

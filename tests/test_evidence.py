@@ -165,6 +165,25 @@ sweep: {precision: [fp8], gpus: [1], batch: [max]}
     assert all(item.binding_limit and item.error for item in estimated if not item.missing)
 
 
+def test_no_published_pair_is_evidence_for_another_split(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = """
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: inference_throughput
+claimed: {low: 60 % more, high: 90 % more, qualifier: range}
+conditions: {model: llama-2-70b, precision: fp8, gpus: 2, batch: max, pipeline: STAGES}
+"""
+    kinds = {
+        stages: {
+            item.kind for item in evidence(load_claims, shipped, body.replace("STAGES", stages))
+        }
+        for stages in ("1", "2")
+    }
+    assert kinds == {"1": {"published", "estimated"}, "2": {"estimated"}}
+
+
 def test_a_figure_nobody_published_is_missing_and_never_guessed(
     load_claims: Load, shipped: Catalogue
 ) -> None:

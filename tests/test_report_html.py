@@ -16,8 +16,10 @@ from gpubench.claims import ClaimsFile
 from gpubench.contradictions import Contradiction
 from gpubench.judgement import Judgement
 from gpubench.model import KINDS, OUTCOMES, Article, OutOfScope
+from gpubench.quantities import CONDITIONS
 from gpubench.report import html, listed
 from gpubench.report.findings import Findings, Made
+from gpubench.report.html import language
 from gpubench.verdict import judge, set_aside
 from tests import reported
 from tests.test_report import claim, findings, found
@@ -233,6 +235,12 @@ def test_ratings_for_machines_are_the_same_in_both_languages(pages: dict[str, st
         for name in ("en", "zh")
     ]
     assert told[0] == told[1]
+
+
+def test_every_condition_has_a_chinese_name() -> None:
+    chinese = language.Language("zh")
+    said = {name: str(chinese.quantity(name)) for name in CONDITIONS}
+    assert not [name for name, word in said.items() if word == name.replace("_", " ")]
 
 
 def test_every_reason_is_said_in_chinese(pages: dict[str, str]) -> None:

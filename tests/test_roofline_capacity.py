@@ -109,7 +109,7 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
 
 def test_what_does_not_fit_is_refused_with_what_would() -> None:
     model = CATALOGUE.model("llama-3.1-405b")
-    with pytest.raises(DoesNotFit, match="16 devices or fp8 weights would"):
+    with pytest.raises(DoesNotFit, match="16 devices in 2 stages or fp8 weights would"):
         capacity.check_fits(H100, model, "fp16", 8, Engine(), MID)
     with pytest.raises(DoesNotFit, match="; use a smaller model"):
         capacity.check_fits(

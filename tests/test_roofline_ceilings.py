@@ -128,8 +128,9 @@ def test_attention_reaches_more_of_a_part_with_fewer_matrix_units() -> None:
         products = 4 * 128 / ceilings.attention_rate(part, "fp16", MID)
         return products / (products + ceilings.softmax_seconds(part, MID))
 
-    assert 0.5 < share(H100) < 0.75
-    assert 0.8 < share(H20) < 0.97
+    assert share(H100) == pytest.approx(0.68, abs=0.01)
+    assert share(H20) == pytest.approx(0.88, abs=0.01)
+    assert share(H100) == pytest.approx(MID.attention_efficiency, abs=0.01)
 
 
 def test_a_part_whose_vector_rate_is_unknown_attends_as_an_h100_does() -> None:

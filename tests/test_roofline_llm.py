@@ -256,3 +256,19 @@ def test_the_usual_engines_are_tried_and_the_first_says_why_none_fits() -> None:
     huge = request(CATALOGUE.model("llama-3.1-405b"))
     with pytest.raises(DoesNotFit, match="weights"):
         llm.by_engine(lambda engine: llm.Machine(H100, 1, huge, MID, engine).most_sequences())
+
+
+def test_decoding_pays_for_the_softmax_of_joined_queries() -> None:
+    """So many operations a score of every query head, beside the products, where memory is fast."""
+    slow = replace(MID, softmax_operations=1e4, smoothness=16.0)
+    machine = llm.Machine(H100, 1, request(), slow)
+    scores = 80 * 32 * 4096 * 64
+    alone = machine.decode(32, 0).seconds
+    assert machine.decode(32, 4096).seconds - alone == pytest.approx(
+        scores * 1e4 / H100.value("peak_fp32"), rel=0.02
+    )
+
+
+def test_a_model_whose_architecture_nobody_published_says_so() -> None:
+    with pytest.raises(CannotEstimate, match="nobody has published the architecture of GPT-4"):
+        llm.Machine(H200, 2, request(CATALOGUE.model("gpt-4")), MID)

@@ -63,7 +63,7 @@ def test_a_cell_is_the_single_estimate(
 def test_every_axis_stands_in_its_place() -> None:
     axes = Axes([1, MAX], [128, 1024, 4096], [64, 2048], ["fp16", "fp8"], [1, 2])
     found = sweep(H200, H100, KNOWN.model("llama-2-70b"), axes)
-    assert [(p.precision, p.devices) for p in found.planes] == [
+    assert [(p.precision, p.tensor) for p in found.planes] == [
         ("fp16", 1),
         ("fp16", 2),
         ("fp8", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -150,3 +151,16 @@ def test_an_estimate_says_how_it_was_validated() -> None:
     entry = STORED["as_estimated"]["absolute"]["max_batch"]
     assert f"validated on {entry['count']} published figures" in found.error
     assert found.high / found.mid == pytest.approx(math.exp(entry["log_q90"]))
+
+
+def test_a_pipelined_row_is_predicted_in_stages_whether_or_not_its_engine_is_known() -> None:
+    row = next(
+        one
+        for one in CATALOGUE.inference_rows()
+        if (one.source_id, one.model, one.tp) == ("trtllm-0.13", "llama-2-70b", 4) and not one.batch
+    )
+    staged = replace(row, tp=2, pp=2)
+    for known in (True, False):
+        plain, piped = validation.predict([row, staged], CATALOGUE, engine_known=known)
+        assert (plain.kind, piped.kind) == ("max_batch", validation.PIPELINED)
+        assert piped.value != pytest.approx(plain.value, rel=1e-3)

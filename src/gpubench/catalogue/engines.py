@@ -19,8 +19,8 @@ from gpubench.model import Engine, LanguageModel
 if TYPE_CHECKING:
     from gpubench.catalogue.inference import InferenceRow
 
-FITTED, _VLLM = "TensorRT-LLM", "vLLM"
-"""The engine whose releases are known, and another with defaults of its own."""
+FITTED = "TensorRT-LLM"
+"""The engine whose releases are known."""
 
 _RELEASE = re.compile(r"v?(\d+)\.(\d+)(?!\d)")
 _TOKENS = re.compile(r"max_num_tokens=([1-9]\d*)")
@@ -38,7 +38,7 @@ def behind(row: InferenceRow, model: LanguageModel) -> Engine:
     """The engine of a published row: what its notes say, else its release, else the defaults."""
     release = _release(row)
     tokens, sequences = _TOKENS.search(row.notes), _SEQUENCES.search(row.notes)
-    found = _vllm(row) if row.framework == _VLLM else _listed(row, release)
+    found = _stated(_commands(row)) or _listed(row, release)
     return replace(
         found,
         sequences=int(sequences[1]) if sequences else found.sequences,
@@ -50,31 +50,29 @@ def behind(row: InferenceRow, model: LanguageModel) -> Engine:
 
 def cache_precision(row: InferenceRow) -> str:
     """How the KV cache was stored: as the commands of the source have it, else as the row says."""
-    commands = _commands(row) if row.framework == _VLLM else {}
-    return str(commands.get("kv_precision", row.kv_precision))
-
-
-def _vllm(row: InferenceRow) -> Engine:
-    """The defaults of vLLM, but for what the commands of the source state."""
-    limits = {**read(DATA / "engines.yaml")["vllm"]["defaults"], **_commands(row)}
-    return Engine(
-        sequences=int(limits["sequences"]),
-        tokens=int(limits["tokens"]),
-        cache_fraction=1.0,  # what is left of its share of the memory is all for the cache
-        memory_fraction=float(limits["memory_fraction"]),
-    )
+    return str(_commands(row).get("kv_precision", row.kv_precision))
 
 
 def _commands(row: InferenceRow) -> Mapping[str, str]:
-    found: Mapping[str, str] = read(DATA / "engines.yaml")["vllm"]["commands"].get(
-        row.source_id, {}
-    )
+    """What the commands of a source state."""
+    found: Mapping[str, str] = read(DATA / "engines.yaml")["commands"].get(row.source_id, {})
     return found
 
 
 def _release(row: InferenceRow) -> Release | None:
     found = _RELEASE.match(row.framework_version) if row.framework == FITTED else None
     return (int(found[1]), int(found[2])) if found else None
+
+
+def _stated(commands: Mapping[str, str]) -> Engine | None:
+    if not commands:
+        return None
+    return Engine(
+        sequences=int(commands["sequences"]),
+        tokens=int(commands["tokens"]),
+        cache_fraction=float(commands["cache_fraction"]),
+        memory_fraction=float(commands["memory_fraction"]),
+    )
 
 
 def _listed(row: InferenceRow, release: Release | None) -> Engine:

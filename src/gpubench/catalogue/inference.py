@@ -231,7 +231,7 @@ def as_finding(pair: MatchedPair) -> PublishedFinding | None:
         "precision": row.precision,
         "kv_precision": row.kv_precision,
         "gpus": row.gpus,
-        "pipeline": row.pp if (row.pp or 1) > 1 else None,
+        "pipeline": row.pp,
         "batch": row.batch or "max",
         "input_tokens": row.input_tokens and round(row.input_tokens),
         "output_tokens": row.output_tokens and round(row.output_tokens),

@@ -99,7 +99,9 @@ def command(
     known = catalogue.load()
     part = known.accelerator(gpu)
     other = known.accelerator(vs) if vs else None
-    gpus = tp * (pp or 1) if tp else None
+    if tp:
+        pp = pp or 1
+    gpus = tp * pp if tp and pp else None
     given = {"precision": precision, "kv_precision": kv, "gpus": gpus, "pipeline": pp}
     conditions: dict[str, Any] = {
         "model": known.model(model).id,
@@ -113,7 +115,7 @@ def command(
         quantity = _QUANTITIES["throughput"]
         asked = _asked(quantity, conditions)
         uplift = roofline.estimate_ratio(quantity, part, other, asked, known)
-        conditions["gpus"] = uplift.details["subject"]["gpus"]
+        conditions |= {name: uplift.details["subject"][name] for name in ("gpus", "pipeline")}
         versus = _comparison(part, other, uplift, conditions, known)
     found = _estimates(part, conditions, known)
     if as_json:
@@ -129,7 +131,7 @@ def _estimates(
 
     first = _QUANTITIES["throughput"]
     throughput = roofline.estimate(first, part, _asked(first, conditions), known)
-    settled = {**conditions, "gpus": throughput.details["gpus"]}
+    settled = {**conditions, **{n: throughput.details[n] for n in ("gpus", "pipeline")}}
     wanted = dict(_QUANTITIES)
     if "board_power" not in part.figures:
         del wanted[_ENERGY]

@@ -199,7 +199,7 @@ def _write_csv(path: Path, found: Sweep) -> None:
     for plane in found.planes:
         if plane.uplift is None:
             continue
-        start = f"{plane.precision},{plane.devices},{plane.pipeline}"
+        start = f"{plane.precision},{plane.tensor},{plane.pipeline}"
         values = iter(plane.uplift.ravel().tolist())
         for batch in found.axes.batches:
             for prompt in found.axes.inputs:
@@ -240,7 +240,7 @@ def _groups(found: Sweep, between: tuple[float, float] | None) -> list[dict[str,
     axes = found.axes
     along: list[tuple[str, Sequence[Any], Callable[[Any], list[Any]]]] = [
         ("precision", axes.precisions, lambda v: [p for p in _full(found) if p.precision == v]),
-        ("tp", axes.devices, lambda v: [p for p in _full(found) if p.devices == v]),
+        ("tp", axes.tensors, lambda v: [p for p in _full(found) if p.tensor == v]),
         ("pp", axes.pipelines, lambda v: [p for p in _full(found) if p.pipeline == v]),
     ]
     rows = [("all", "", found.values)]
@@ -301,7 +301,7 @@ def _document(
         "left_out": [
             {
                 "precision": plane.precision,
-                "tp": plane.devices,
+                "tp": plane.tensor,
                 "pp": plane.pipeline,
                 "reason": plane.problem,
             }

@@ -6,14 +6,14 @@ driver (81,559 MiB for 80 GB, 143,771 MiB for 141 GB), which `usable_memory` acc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.quantities import STORAGE_BITS
 from gpubench.roofline.calibration import Parameters
-from gpubench.roofline.ceilings import usable_memory
+from gpubench.roofline.ceilings import NODE_DEVICES, usable_memory
 from gpubench.roofline.operators import smaller, whole
 from gpubench.units import Quantity, show
 
@@ -35,7 +35,7 @@ _ACTIVATION_BYTES = 34
 # Stored a token, layer and hidden unit without recomputation, flash attention assumed
 # (Korthikanti et al., arXiv:2205.05198, equation 2 without its attention term).
 
-_COUNTS = (2, 4, 8, 16, 32, 64)
+_COUNTS = (1, 2, 4, 8, 16, 32, 64)
 _NARROWER = ("fp16", "fp8", "int4")
 # What a refusal suggests, nearest first.
 
@@ -108,7 +108,7 @@ def shard_bytes(model: LanguageModel, precision: str, gpus: int) -> float:
     Tables that are only looked up are not split (`use_parallel_embedding` of TensorRT-LLM is off
     unless asked for; so are those of most engines).
     """
-    return _stage_bytes(model, precision, gpus, Stage(1.0, True, True))
+    return stage_bytes(model, precision, gpus, Stage(1.0, True, True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ class Stage:
 def stages(model: LanguageModel, pipeline: int) -> tuple[Stage, ...]:
     """The stages that fill up first: one for all, or the first and the last of several.
 
-    Layers that do not divide go to the others than the last, which has the head as well
-    (`get_pp_indices` of vLLM; TensorRT-LLM wants them to divide).
+    Layers that do not divide go to others than the last, which has the head as well; that the
+    first is one of them is the worst case.
     """
     if pipeline == 1:
         return (Stage(1.0, True, True),)
@@ -136,7 +136,7 @@ def stages(model: LanguageModel, pipeline: int) -> tuple[Stage, ...]:
     )
 
 
-def _stage_bytes(model: LanguageModel, precision: str, tensor: int, stage: Stage) -> float:
+def stage_bytes(model: LanguageModel, precision: str, tensor: int, stage: Stage) -> float:
     """Weights on each of a stage's devices."""
     held, size = shape(model), storage_bytes(precision)
     wide = max(size, 2.0)
@@ -218,7 +218,7 @@ def cache_budget(
     fraction = engine.cache_fraction or with_.cache_fraction
     rooms = []
     for stage in stages(model, engine.pipeline):
-        free = usable - _stage_bytes(model, precision, tensor, stage)
+        free = usable - stage_bytes(model, precision, tensor, stage)
         free -= reserve_bytes(model, engine, tensor, with_, stage.last)
         rooms.append(tensor * fraction * free / stage.layers)
     return min(rooms)
@@ -261,12 +261,13 @@ def _what_fits(
     size = storage_bytes(precision)
     narrower = [name for name in _NARROWER if storage_bytes(name) < size]
     found = [
-        f"{count} devices"
-        for count in _COUNTS
+        split_words(count, stages)
+        for count in (engine.pipeline * tensor for tensor in _COUNTS)
+        for stages in (pipeline_over(count, engine.pipeline),)
         if count > gpus
-        and count % engine.pipeline == 0
-        and model.heads % (count // engine.pipeline) == 0
-        and cache_budget(part, model, precision, count, engine, with_) > 0
+        and model.heads % (count // stages) == 0
+        and stages <= model.layers
+        and cache_budget(part, model, precision, count, replace(engine, pipeline=stages), with_) > 0
     ][:1]
     found += [
         f"{name} weights"
@@ -274,6 +275,17 @@ def _what_fits(
         if cache_budget(part, model, name, gpus, engine, with_) > 0
     ][:1]
     return f"{' or '.join(found)} would" if found else "use a smaller model"
+
+
+def split_words(gpus: int, pipeline: int) -> str:
+    """ "8 devices", or "16 devices in 2 stages"."""
+    stages = f" in {pipeline} stages" if pipeline > 1 else ""
+    return f"{gpus} device{'s' if gpus > 1 else ''}{stages}"
+
+
+def pipeline_over(gpus: int, pipeline: int = 1) -> int:
+    """Stages of so many devices where none are stated: one for each node of eight."""
+    return pipeline if pipeline > 1 else max(1, gpus // NODE_DEVICES)
 
 
 def adapter_parameters(model: LanguageModel, rank: int) -> float:

@@ -90,8 +90,8 @@ def attention_rate(part: Accelerator, precision: str, with_: Parameters) -> floa
 def softmax_seconds(part: Accelerator, with_: Parameters) -> float:
     """Seconds that one device's vector units take for a score between the products of attention.
 
-    That is why a part with few matrix units for its vector units, such as an H20, attends at most
-    of its peak, and an H100 at little more than half (Shah et al., FlashAttention-3,
+    That is why a part with few matrix units for its vector units, such as an H20, attends at nearly
+    nine tenths of its matrix rate, and an H100 at two thirds (Shah et al., FlashAttention-3,
     arXiv:2407.08608, section 3.2, on exponentials that matrix units wait for).
     """
     if "peak_fp32" not in part.figures:

@@ -13,7 +13,7 @@ from gpubench import units
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, LanguageModel
 from gpubench.quantities import QUANTITIES
-from gpubench.roofline import capacity, llm, training
+from gpubench.roofline import capacity, ceilings, llm, training
 from gpubench.roofline.calibration import Parameters
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ DEFAULTS: dict[str, Any] = {
     "input_tokens": 1024,
     "output_tokens": 1024,
     "phase": "serving",
-    "pipeline": 1,
     "use": "inference",
     "sequences": 1,
     "context_tokens": 4096,
@@ -47,7 +46,7 @@ DEFAULTS: dict[str, Any] = {
 tokens. `kv_precision` follows the weights down to 8 bits, `tokens` are those the model was trained
 on or 20 a parameter (Hoffmann et al., arXiv:2203.15556), `gpus` are the fewest, in powers of two,
 that hold the work on every part compared, with a third of the memory left beside the weights when
-serving; collectives run over a node of eight."""
+serving; `pipeline` is one stage for each node of eight; collectives run over such a node."""
 
 SEQUENCE_TOKENS = 4096
 """Training sequences: the model's context, at most this."""
@@ -55,7 +54,7 @@ SEQUENCE_TOKENS = 4096
 _RAG_CONTEXT = 8192
 _NODE_QUANTITIES = ("gradient_sync_time", "all_reduce_time")
 _ONE_DEVICE_QUANTITIES = ("parameter_load_time", "memory_needed", "memory_share")
-_MOST_SERVING_DEVICES = 8
+_MOST_SERVING_DEVICES = 64
 _WEIGHTS_AT_MOST = 2 / 3
 _MOST_TRAINING_DEVICES = 4096
 _TOKENS_PER_PARAMETER = 20
@@ -149,8 +148,10 @@ def settle(
     if "gpus" in kind.conditions and "gpus" not in values:
         case = Case(quantity, values, model)
         values["gpus"] = assumed["gpus"] = _fewest(case, parts, with_)
-    if values.get("gpus") == 1:
-        assumed.pop("pipeline", None)  # one device leaves no choice
+    if "pipeline" in kind.conditions and "pipeline" not in values:
+        values["pipeline"] = capacity.pipeline_over(values["gpus"])
+        if values["pipeline"] > 1:
+            assumed["pipeline"] = values["pipeline"]
     return Case(quantity, values, model, _written(assumed, model, quantity))
 
 
@@ -164,16 +165,18 @@ def _check_positive(values: Mapping[str, Any]) -> None:
 def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
     """Devices, a power of two, that hold the work on all parts."""
     if case.quantity in _NODE_QUANTITIES:
-        return _MOST_SERVING_DEVICES
+        return ceilings.NODE_DEVICES
     if case.quantity in _ONE_DEVICE_QUANTITIES or case.quantity == "devices_needed":
         return 1
     serving = "input_tokens" in case.values
+    stages = case.values.get("pipeline", 1)
     gpus, most = 1, _MOST_TRAINING_DEVICES
     if serving:
-        gpus = case.of("pipeline")
-        most = max(gpus, _MOST_SERVING_DEVICES)
+        gpus = stages
+        most = stages * ceilings.NODE_DEVICES if stages > 1 else _MOST_SERVING_DEVICES
     while True:
-        tried = Case(case.quantity, {**case.values, "gpus": gpus}, case.model)
+        split = {"gpus": gpus, "pipeline": capacity.pipeline_over(gpus, stages)}
+        tried = Case(case.quantity, {**case.values, **split}, case.model)
         try:
             for part in parts:
                 if serving:
@@ -201,7 +204,7 @@ def _check_room(part: Accelerator, case: Case) -> None:
     """Raise DoesNotFit when weights leave too little beside them for a default to be typical."""
     weights = capacity.weight_bytes(case.language_model, case.of("precision"))
     room = case.of("gpus") * part.value("memory_capacity")
-    if weights > _WEIGHTS_AT_MOST * room and case.of("gpus") < _MOST_SERVING_DEVICES:
+    if weights > _WEIGHTS_AT_MOST * room and case.of("gpus") < ceilings.NODE_DEVICES:
         raise DoesNotFit(f"{case.language_model.name} nearly fills {part.name}")
 
 

@@ -39,6 +39,10 @@ def _machine(
     return llm.Machine(part, case.of("gpus"), case.request(), with_, engine)
 
 
+def _split(case: Case) -> dict[str, int]:
+    return {"gpus": case.of("gpus"), "pipeline": case.of("pipeline")}
+
+
 def _engines(case: Case) -> tuple[Engine, ...]:
     return llm.usual(case.of("pipeline"))
 
@@ -69,8 +73,7 @@ def _served(machine: llm.Machine, case: Case) -> Found:
     details = {
         "batch": batch,
         "batch_limit": limit,
-        "gpus": case.of("gpus"),
-        "pipeline": case.of("pipeline"),
+        **_split(case),
         "prefill_share": prefill.seconds / served.total.seconds,
         "iteration_s": (served.total if in_flight else decode).seconds / served.steps,
     }
@@ -99,7 +102,7 @@ def _first_token(case: Case, part: Accelerator | None, with_: Parameters) -> Fou
         machine = _machine(case, part, with_, engine)
         machine.most_sequences()
         timed = machine.prefill(1)
-        return Found(timed.seconds, _binding(machine, timed.binding), {"gpus": case.of("gpus")})
+        return Found(timed.seconds, _binding(machine, timed.binding), _split(case))
 
     return min(llm.by_engine(run, _engines(case)), key=lambda found: found.value)
 
@@ -112,7 +115,7 @@ def _next_token(case: Case, part: Accelerator | None, with_: Parameters) -> Foun
         batch, limit = machine.batch(case.of("batch"))
         request = machine.request
         timed = machine.decode(batch, request.input_tokens + request.output_tokens / 2)
-        details = {"batch": batch, "batch_limit": limit, "gpus": case.of("gpus")}
+        details = {"batch": batch, "batch_limit": limit, **_split(case)}
         found = Found(timed.seconds, _binding(machine, timed.binding), details)
         return machine.run(case.of("batch")).output_rate, found
 

@@ -104,6 +104,7 @@ class Machine:
         engine: Engine = USUAL[0],
     ) -> None:
         model = request.model
+        self.shape = capacity.shape(model)
         check_split(model, gpus, engine.pipeline)
         tensor = gpus // engine.pipeline
         precision = ceilings.compute_precision(part, request.precision)
@@ -125,7 +126,6 @@ class Machine:
             # Every device holds and normalises the whole vectors that shards add up to.
             self.join_seconds = with_.shard_passes * message * tensor / self.byte_rate
         self.shared = float(tensor > 1)
-        self.shape = capacity.shape(model)
         self.weight_size = capacity.storage_bytes(request.precision)
         self.head_size = max(2.0, self.weight_size)
         # More shards than kv heads means that heads are held twice.
@@ -216,22 +216,33 @@ class Machine:
         tokens = sequences * isl
         passes = larger(self.stages.streams(sequences), tokens / limit)
         each, attention = tokens / passes, self._prompt_attention(sequences) * (1 / passes)
-        # The last chunk of a prompt attends to all before it, the mean one to half of them.
-        longer = attention.seconds * (1 - 1 / larger(1.0, isl / limit))
         layers, head = self.layers(each) + attention, self.head(sequences / passes)
+        # The last chunk of a prompt attends to all before it, the mean one to half of them.
+        growing = self._scores(sequences)[0] * self._seconds_a_score / passes
+        longer = growing * (1 - 1 / larger(1.0, isl / limit))
         return self.stages.passes(layers, head, each, passes, longer)
 
     def _prompt_attention(self, sequences: float) -> Timed:
         """Attention of all tokens of `sequences` prompts to those before them."""
+        full, windowed = self._scores(sequences)
+        seconds = (full + windowed) * self._seconds_a_score
+        return Timed(seconds, compute=seconds)
+
+    def _scores(self, sequences: float) -> tuple[float, float]:
+        """Scores of `sequences` prompts in layers that see everything, and in sliding ones.
+
+        Causal: a query sees half of the keys on average, or its window.
+        """
         isl, model = self.request.input_tokens, self.request.model
         sliding = model.sliding_layers if model.sliding_window else 0
-        # Causal: a query sees half of the keys on average, or its window.
-        pairs = (model.layers - sliding) * isl * isl / 2
         window = smaller(isl, model.sliding_window)
-        pairs += sliding * (window * window / 2 + (isl - window) * window)
-        scores = sequences * pairs * model.heads
-        seconds = scores * (4 * model.head_dim / self.attention_rate + self.softmax_seconds)
-        return Timed(seconds, compute=seconds)
+        full = (model.layers - sliding) * isl * isl / 2
+        windowed = sliding * (window * window / 2 + (isl - window) * window)
+        return sequences * full * model.heads, sequences * windowed * model.heads
+
+    @property
+    def _seconds_a_score(self) -> float:
+        return 4 * self.request.model.head_dim / self.attention_rate + self.softmax_seconds
 
     def decode(self, sequences: float, context: float) -> Timed:
         """One step of `sequences` sequences that hold `context` tokens each."""

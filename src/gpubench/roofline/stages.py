@@ -7,7 +7,8 @@ way for each stage, so that a token of all of them takes
 
 and k passes that follow each other, such as prompts in chunks, take a pass and k - 1 times the
 slowest stage (Narayanan et al., arXiv:2104.04473, section 2.2, without the backward pass). The last
-stage has the head as well; layers that do not divide go to the others.
+stage has the head as well; layers that do not divide go to others, the first among them, which is
+the worst case (`get_pp_indices` of vLLM spares the first stage too where it can).
 """
 
 from __future__ import annotations
@@ -81,9 +82,10 @@ class Stages:
         return layers + head + Timed(host + sent, wire=sent, overhead=host)
 
     def _slowest(self, layers: Timed, head: Timed, tokens: float) -> float:
-        """Seconds of the stage that all others wait for."""
-        busiest = larger(self.first * layers.seconds, self.last * layers.seconds + head.seconds)
-        return busiest + self.host + self.hop + tokens * self.wire
+        """Seconds of the stage that all others wait for, with what it sends on."""
+        first = self.first * layers.seconds + tokens * self.wire
+        last = self.last * layers.seconds + head.seconds
+        return larger(first, last) + self.host + self.hop
 
 
 def check_split(model: LanguageModel, gpus: int, pipeline: int) -> None:
@@ -106,7 +108,8 @@ def check_split(model: LanguageModel, gpus: int, pipeline: int) -> None:
     if model.heads and model.heads % tensor:
         works = [n for n in (1, 2, 4, 8, 16) if model.heads % n == 0]
         near = min(works, key=lambda n: (abs(n - tensor), -n))
+        use = f"{near * pipeline} devices, {near} a stage" if pipeline > 1 else f"{near}"
         raise CannotEstimate(
             f"the {model.heads} attention heads of {model.name} do not split over {tensor} "
-            f"devices: use {near}, or run several copies"
+            f"devices: use {use}, or run several copies"
         )

@@ -31,15 +31,15 @@ _CHUNK = 1 << 15
 class Axes:
     """What to combine. A batch is a number of sequences or `MAX`.
 
-    `devices` share each layer of a copy; `pipelines` are the stages that follow each other, of so
-    many devices each.
+    `tensors` are the devices that share each layer of a copy, `pipelines` the stages that follow
+    each other, of so many devices each.
     """
 
     batches: Sequence[int]
     inputs: Sequence[int]
     outputs: Sequence[int]
     precisions: Sequence[str]
-    devices: Sequence[int]
+    tensors: Sequence[int]
     pipelines: Sequence[int] = (1,)
 
     @property
@@ -49,7 +49,7 @@ class Axes:
             len(axis)
             for axis in (
                 *(self.batches, self.inputs, self.outputs),
-                *(self.precisions, self.devices, self.pipelines),
+                *(self.precisions, self.tensors, self.pipelines),
             )
         )
 
@@ -63,7 +63,7 @@ class Plane:
     """
 
     precision: str
-    devices: int
+    tensor: int
     pipeline: int
     uplift: numpy.ndarray[Any, Any] | None = None
     problem: str = ""
@@ -71,14 +71,14 @@ class Plane:
     @property
     def where(self) -> str:
         """ "fp8, 8 devices", or "fp8, 8 devices in 2 stages"."""
-        count = self.devices * self.pipeline
+        count = self.tensor * self.pipeline
         stages = f" in {self.pipeline} stages" if self.pipeline > 1 else ""
         return f"{self.precision}, {count} device{'s' if count > 1 else ''}{stages}"
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The planes of a sweep, in the order of precisions, devices and pipelines."""
+    """The planes of a sweep, in the order of precisions, tensors and pipelines."""
 
     axes: Axes
     planes: tuple[Plane, ...]
@@ -116,7 +116,7 @@ def sweep(
     parameters = with_ or calibration.load().mid
     planes = tuple(
         _filled(Plane(*which), subject, baseline, model, axes, parameters)
-        for which in product(axes.precisions, axes.devices, axes.pipelines)
+        for which in product(axes.precisions, axes.tensors, axes.pipelines)
     )
     found = Sweep(axes, planes)
     if not found.values.size:
@@ -136,7 +136,7 @@ def _filled(
     import numpy as np
 
     precision, engines = empty.precision, llm.usual(empty.pipeline)
-    devices = empty.devices * empty.pipeline
+    devices = empty.tensor * empty.pipeline
     stored = precision if precision in capacity.CACHE_PRECISIONS else "fp16"
     shape = (len(axes.batches), len(axes.inputs), len(axes.outputs))
     grid = np.meshgrid(axes.batches, axes.inputs, axes.outputs, indexing="ij")

@@ -33,7 +33,8 @@ _QUANTITIES = ("inference_throughput", "time_per_output_token", "energy_per_toke
 class Known:
     """A validated error: natural logarithm of high / mid, and how it was found, in words.
 
-    `foreign` holds the parts of families that no comparison covers; their own physics comes on top.
+    `foreign` holds the parts that no comparison covers, by their family or for want of a figure;
+    their own physics comes on top.
     """
 
     log_error: float
@@ -89,8 +90,8 @@ def ratio(case: Case, subject: Accelerator, baseline: Accelerator) -> Known | No
 def _kind(case: Case, part: Accelerator) -> str | None:
     if case.quantity not in (*_QUANTITIES, "time_to_first_token"):
         return None
-    if case.of("pipeline") > 1:
-        return None  # no published row is pipelined
+    if case.of("pipeline") > 1 or case.of("gpus") > ceilings.NODE_DEVICES:
+        return None  # no published row is pipelined, or leaves a node
     full = is_nearly_full(part, case.language_model, case.of("precision"), case.of("gpus"))
     return scenario(case.quantity, case.of("batch"), full)
 
@@ -110,7 +111,12 @@ def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) 
     phase = case.values.get("phase", "serving")
     if phase != "serving" or case.quantity == "time_per_output_token":
         words += f"; {'decode' if phase == 'serving' else phase} only as part of serving"
-    foreign = tuple(part for part in parts if part.family not in load()["families"])
+    foreign = tuple(
+        part
+        for part in parts
+        # What attention costs a part whose vector rate is unknown is a wide range.
+        if part.family not in load()["families"] or "peak_fp32" not in part.figures
+    )
     if foreign:
         words += "; widened by the ranges of its memory, compute and power"
     return Known(entry["log_q90"], words, foreign)

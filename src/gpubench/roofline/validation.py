@@ -28,6 +28,8 @@ ENGINE = engines.FITTED
 """The engine whose rows are fitted and whose errors are stored: no parameter stands for an engine,
 and others may be slower by tens of percent."""
 
+PIPELINED = "pipelined"
+
 _QUEUED = re.compile(r"num_requests=(\d+)")
 _AT_ONCE = "prompts at once"
 _EAGER = "eager mode"  # no graphs: the host starts every kernel
@@ -174,7 +176,7 @@ def _request(row: InferenceRow, model: LanguageModel) -> llm.Request:
 
 def _first_token(row: InferenceRow, machine: llm.Machine) -> Prediction:
     timed = machine.prefill(1)
-    return Prediction(row, 1e3 * timed.seconds, "time_to_first_token", timed.binding)
+    return Prediction(row, 1e3 * timed.seconds, _kind("time_to_first_token", row), timed.binding)
 
 
 def _throughput(row: InferenceRow, machine: llm.Machine, queue_known: bool) -> Prediction:
@@ -195,7 +197,12 @@ def _throughput(row: InferenceRow, machine: llm.Machine, queue_known: bool) -> P
         rate *= request.full_context / request.output_tokens
     full = validated.is_nearly_full(machine.part, request.model, row.precision, machine.gpus)
     kind = validated.scenario("inference_throughput", row.batch or "max", full)
-    return Prediction(row, rate, kind, binding, room=room)
+    return Prediction(row, rate, _kind(kind, row), binding, room=room)
+
+
+def _kind(kind: str, row: InferenceRow) -> str:
+    """Pipelined rows are a kind of their own, since none has been compared."""
+    return PIPELINED if (row.pp or 1) > 1 else kind
 
 
 def _room(machine: llm.Machine) -> int:

@@ -143,7 +143,7 @@ _TURNS = "prefill and steps were measured apart; requests are taken to cost one 
 def _conditions(one: Pass, phase: str = "") -> dict[str, Any]:
     names = ("model", "precision", "kv_precision", "batch", "input_tokens", "output_tokens")
     told = {name: one.parameters[name] for name in names if name in one.parameters}
-    return {**told, "gpus": 1, **({"phase": phase} if phase else {})}
+    return {**told, "gpus": 1, "pipeline": 1, **({"phase": phase} if phase else {})}
 
 
 def _remarks(one: Pass) -> tuple[str, ...]:

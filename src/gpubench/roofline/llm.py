@@ -217,6 +217,8 @@ class Machine:
         passes = larger(self.stages.streams(sequences), tokens / limit)
         each, attention = tokens / passes, self._prompt_attention(sequences) * (1 / passes)
         layers, head = self.layers(each) + attention, self.head(sequences / passes)
+        if self.stages.count == 1:
+            return self.stages.passes(layers, head, each, passes)
         # The last chunk of a prompt attends to all before it, the mean one to half of them.
         growing = self._scores(sequences)[0] * self._seconds_a_score / passes
         longer = growing * (1 - 1 / larger(1.0, isl / limit))

@@ -55,7 +55,12 @@ def cache_precision(row: InferenceRow) -> str:
 
 def _commands(row: InferenceRow) -> Mapping[str, str]:
     """What the commands of a source state."""
-    found: Mapping[str, str] = read(DATA / "engines.yaml")["commands"].get(row.source_id, {})
+    return _known_commands().get(row.source_id, {})
+
+
+@lru_cache(maxsize=1)
+def _known_commands() -> Mapping[str, Mapping[str, str]]:
+    found: Mapping[str, Mapping[str, str]] = read(DATA / "engines.yaml")["commands"]
     return found
 
 

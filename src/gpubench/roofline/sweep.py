@@ -71,9 +71,8 @@ class Plane:
     @property
     def where(self) -> str:
         """ "fp8, 8 devices", or "fp8, 8 devices in 2 stages"."""
-        count = self.tensor * self.pipeline
-        stages = f" in {self.pipeline} stages" if self.pipeline > 1 else ""
-        return f"{self.precision}, {count} device{'s' if count > 1 else ''}{stages}"
+        split = capacity.split_words(self.tensor * self.pipeline, self.pipeline)
+        return f"{self.precision}, {split}"
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,17 @@ def test_a_driver_name_means_exactly_one_variant(known, reported, meant):
 def test_names_are_found_in_any_case_and_spacing(known):
     assert known.accelerator("nvidia  h200").id == "nvidia-h200-sxm"
     assert known.accelerator("NVIDIA-H200-SXM").id == "nvidia-h200-sxm"
+    assert known.accelerator("gaudi-2").id == "intel-gaudi2"
+    assert known.accelerator("nvidia a100 sxm4 80gb").id == "nvidia-a100-80gb-sxm4"
+    assert known.model("llama 2 70b") is known.model("Llama2-70B")
+
+
+def test_separators_do_not_turn_a_group_into_what_a_driver_calls_one_of_its_parts(known):
+    assert known.accelerator("NVIDIA H200").id == "nvidia-h200-sxm"
+    with pytest.raises(UnknownName, match="several variants"):
+        known.accelerator("nvidia-h200")
+    with pytest.raises(UnknownName):
+        known.accelerator("nvidia_h200")
 
 
 def test_a_slice_of_a_card_is_not_the_card(known):

@@ -135,6 +135,15 @@ def test_a_mistake_of_form_hides_no_mistake_of_meaning(write: Write) -> None:
     assert len(found) == 8
 
 
+def test_devices_that_split_into_no_stated_stages_are_a_mistake(write: Write) -> None:
+    text = GOOD.replace("memory_bandwidth", "inference_throughput").replace("TB/s", "token/s")
+    split = text.replace("{rate: peak}", "{gpus: 8, pipeline: 3}")
+    (found,) = problems(write(split))
+    assert found.startswith("claims.yaml:10:27: h200-bandwidth: 8 devices do not split into 3")
+    swept = text.replace("{rate: peak}", "{gpus: 8}") + "    sweep: {pipeline: [3, 4]}\n"
+    assert claims.load(write(swept), catalogue.load()).claims
+
+
 def test_a_word_of_an_unknown_quantity_is_no_second_mistake(write: Write) -> None:
     for value in ("HBM3e", "2023-11", "2023"):
         text = GOOD.replace("memory_bandwidth", "memory_typ").replace("4.8 TB/s", value)

@@ -134,7 +134,7 @@ def test_a_row_without_a_figure_is_predicted_and_not_scored(run: Run, table: Tab
     ("change", "why"),
     [
         ({"gpu_variant": "NVIDIA H201"}, "unknown accelerator 'NVIDIA H201': did you mean"),
-        ({"gpu_variant": "H100"}, "it names several variants"),
+        ({"gpu_variant": "H100"}, "names several variants"),
         ({"model": "llama-3.1-71b"}, "unknown model 'llama-3.1-71b': did you mean"),
         ({"isl": ""}, "lengths not published"),
         ({"isl": "1,024"}, "isl '1,024' is no positive number"),

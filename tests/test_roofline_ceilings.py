@@ -73,6 +73,26 @@ def test_bridged_boards_share_links_only_in_pairs() -> None:
     assert ceilings.joined_devices(PARTS["nvidia-l40s"]) == 1
 
 
+def test_direct_links_serve_a_group_by_its_size() -> None:
+    """stas00/ml-engineering, network/README.md: 47.671 GB/s for two MI300X, 312.912 for eight."""
+    mi300x, gaudi = PARTS["amd-mi300x"], PARTS["intel-gaudi2"]
+    rates = [ceilings.all_reduce_rate(mi300x, n, MID) * ceilings.ring_factor(n) for n in (2, 4, 8)]
+    assert rates[0] == pytest.approx(47.671e9, rel=0.15)
+    assert rates[2] == pytest.approx(312.912e9, rel=0.2)
+    assert rates[1] == pytest.approx(3 * rates[0])
+    # 21 of the 24 ports of a Gaudi lead to the other seven of its node.
+    assert ceilings.group_share(gaudi, 8) == pytest.approx(21 / 24)
+    assert ceilings.group_share(H100, 2) == 1
+
+
+def test_a_neighbour_is_as_near_as_the_slower_of_pair_and_group() -> None:
+    mi300x, bridged = PARTS["amd-mi300x"], PARTS["nvidia-a100-80gb-pcie"]
+    one_link = 896e9 / 2 / 7 * MID.link_efficiency
+    assert ceilings.neighbour_rate(mi300x, 8, MID) == pytest.approx(one_link)
+    over_bus = 32e9 * MID.pcie_efficiency
+    assert ceilings.neighbour_rate(bridged, 4, MID) == pytest.approx(over_bus)
+
+
 def test_memory_reaches_what_read_kernels_measure() -> None:
     assert 0.87 <= ceilings.memory_rate(H200, MID) / H200.value("memory_bandwidth") <= 0.97
 

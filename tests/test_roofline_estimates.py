@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from gpubench import catalogue
 from gpubench.errors import CannotEstimate, DoesNotFit, MissingFigure, UnknownName
 from gpubench.model import Estimate
 from gpubench.quantities import QUANTITIES
-from gpubench.roofline import estimate, estimate_ratio
+from gpubench.roofline import estimate, estimate_ratio, validated
 from gpubench.roofline.estimates import _answer
 from gpubench.roofline.evaluators import EVALUATORS
 
@@ -267,3 +268,39 @@ def test_a_token_in_flight_waits_for_the_prompts_that_ride_along() -> None:
     each = found.details["batch"] / found.details["iteration_s"]
     assert each == pytest.approx(found.mid, rel=0.01)
     assert found.details["prefill_share"] > 0.5
+
+
+def test_a_part_over_itself_is_exactly_one() -> None:
+    found = ratio("inference_throughput", H200, H200, **CHAT)
+    assert (found.low, found.mid, found.high) == (1, 1, 1)
+    assert found.error.startswith("exact")
+
+
+def test_weights_are_bf16_where_nobody_has_published_an_fp16_peak() -> None:
+    gaudi = CATALOGUE.accelerator("intel-gaudi2")
+    assert "precision not stated: bf16 assumed" in of("inference_throughput", gaudi).assumptions
+    both = ratio("inference_throughput", gaudi, H100)
+    assert "precision not stated: bf16 assumed" in both.assumptions
+    with pytest.raises(MissingFigure, match="no published peak fp16; use bf16 or fp8"):
+        of("inference_throughput", gaudi, precision="fp16")
+
+
+def test_more_tokens_than_a_model_is_published_for_are_remarked() -> None:
+    for tokens, remarked in ((2048, False), (2049, True)):
+        found = of("inference_throughput", **CHAT, input_tokens=2048, output_tokens=tokens)
+        assert any("is published for 4096 tokens" in told for told in found.assumptions) is remarked
+
+
+def test_an_end_of_a_range_at_which_nothing_fits_is_named() -> None:
+    """The fewest bytes that are left for a cache, in a pipeline, whose intervals span ranges."""
+    asked = {"model": "llama-3.1-405b", "precision": "fp16", "gpus": 12, "pipeline": 6}
+    found = of("inference_throughput", H100, input_tokens=1, output_tokens=1, **asked)
+    assert "; left out is an end of capacity, at which nothing fits" in found.error
+    assert 0 < found.low <= found.mid <= found.high
+
+
+def test_a_part_with_worse_rows_of_its_own_gets_their_error() -> None:
+    own = validated.load()["other_parts"]["amd-mi300x"]
+    found = of("inference_throughput", CATALOGUE.accelerator("amd-mi300x"), **CHAT)
+    assert math.log(found.mid / found.low) >= own["log_q90"]
+    assert f"whose own {own['count']} have a median of" in found.error

@@ -305,6 +305,39 @@ def test_a_model_too_large_for_a_node_takes_a_stage_of_each(
     assert found.error.startswith("validated on") is (stages == 1)
 
 
+@settings(max_examples=60, deadline=None)
+@given(model=st.sampled_from(sorted(KNOWN.models)), gpus=st.integers(1, 200))
+@example(model="llama-2-70b", gpus=12)
+@example(model="llama-2-70b", gpus=9)
+def test_stages_that_nobody_states_stay_within_a_node(model: str, gpus: int) -> None:
+    chosen = KNOWN.model(model)
+    stages = capacity.default_stages(chosen, gpus)
+    if gpus <= 8:
+        assert stages == 1
+        return
+    works = [
+        n
+        for n in range(1, gpus + 1)
+        if gpus % n == 0 and gpus // n <= 8 and chosen.heads % (gpus // n) == 0
+    ]
+    assert stages == works[0]
+
+
+def test_heads_that_do_not_split_may_be_dealt_to_stages() -> None:
+    asked = {"model": "llama-2-70b", "precision": "fp8", "gpus": 6, "pipeline": 1}
+    with pytest.raises(CannotEstimate, match="use 8, or deal 6 to 3 stages"):
+        roofline.estimate("inference_throughput", H200, asked, KNOWN)
+    roofline.estimate("inference_throughput", H200, {**asked, "pipeline": 3}, KNOWN)
+
+
+def test_a_tensor_group_that_leaves_its_node_waits_for_the_network() -> None:
+    inside, beyond = (
+        llm.Machine(H200, gpus, llm.Request(LLAMA, "fp8", "fp8", 128, 128), MID) for gpus in (8, 16)
+    )
+    assert inside.sync_seconds == MID.serving_sync_s
+    assert beyond.sync_seconds == pytest.approx(MID.serving_sync_s + 2 * MID.network_latency_s)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     model=st.sampled_from(["llama-2-70b", "llama-3.1-405b", "deepseek-v3", "mixtral-8x22b"]),
@@ -366,3 +399,4 @@ def test_stages_alone_take_as_few_devices_as_hold_the_model() -> None:
     words = ["--gpu", "nvidia-h200-sxm", "--model", "llama-2-70b", "--isl", "128", "--osl", "128"]
     result = CliRunner().invoke(cli.main, ["estimate", *words, "--pp", "3"])
     assert "3, in 3 stages" in result.stdout
+    assert "- gpus not stated: 3 assumed" in result.stdout

@@ -132,6 +132,18 @@ def test_the_share_inside_an_interval_is_that_of_the_combinations(run: Run) -> N
     assert {row["batch"] for row in rows} == {"1", "8", "64", "max"}
 
 
+def test_the_table_of_all_combinations_holds_those_that_were_refused(run: Run) -> None:
+    words = ("--precision", "fp16,fp8", "--tp", "1", "--isl", "128", "--osl", "128")
+    result = run(*words, "--batch", "1", "--csv", "all.csv")
+    rows = list(csv.DictReader(io.StringIO(Path("all.csv").read_text("utf-8"))))
+    # 138 GB of 16-bit weights fit on neither, 69 GB of 8-bit ones on both.
+    assert [(row["precision"], bool(row["uplift"])) for row in rows] == [
+        ("fp16", False),
+        ("fp8", True),
+    ]
+    assert "- fp16, 1 device: " in result.stdout
+
+
 def test_the_table_has_a_line_for_every_value(run: Run) -> None:
     text = run("--isl", "128,1024", "--osl", "64..256/64", "--batch", "max", "--tp", "2,4").stdout
     assert "24 of 32 combinations" not in text

@@ -3,6 +3,7 @@
 GpubenchError                 shown as one line, without a traceback
 ├── UnitError                 a unit that is unknown, or two that do not match
 ├── UnknownName               an accelerator, model, rule, quantity … that nobody lists
+│   └── AmbiguousName         a name that leaves the variant open
 ├── MissingFigure             the catalogue lists the part but not this figure
 ├── CatalogueError            a catalogue file contradicts itself
 ├── ClaimsError               claims.yaml cannot be used; holds every problem of the file
@@ -38,6 +39,16 @@ class UnknownName(GpubenchError):
         near = near_matches(name, known)
         offer = f"did you mean {' or '.join(near)}?" if near else hint or f"no {kind} is similar"
         super().__init__(f"unknown {kind} '{name}': {offer}")
+
+
+class AmbiguousName(UnknownName):
+    """A name that leaves open which of several is meant; the message lists them."""
+
+    def __init__(self, kind: str, name: str, members: Iterable[str]) -> None:
+        self.kind, self.name = kind, name
+        *first, last = members
+        either = f"{', '.join(first)} or {last}" if first else last
+        GpubenchError.__init__(self, f"{kind} '{name}' names several variants: write {either}")
 
 
 class MissingFigure(GpubenchError):

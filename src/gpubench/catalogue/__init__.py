@@ -7,6 +7,7 @@ of published inference results is read only when asked for.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -18,7 +19,7 @@ from gpubench.catalogue.inference import InferenceRow, MatchedPair, PublishedTab
 from gpubench.catalogue.parts import Group, PublishedFinding
 from gpubench.catalogue.reading import DATA, read
 from gpubench.catalogue.training import TrainingEntry
-from gpubench.errors import CatalogueError, UnknownName
+from gpubench.errors import AmbiguousName, CatalogueError, UnknownName
 from gpubench.model import Accelerator, Article, ExportRule, Figure, LanguageModel, Source
 
 __all__ = [
@@ -51,18 +52,16 @@ class Catalogue:
     reported: Mapping[str, Figure]
 
     def accelerator(self, name: str) -> Accelerator:
-        """The one accelerator of that id, alias or driver name, in any case.
+        """The one accelerator of that id, alias or driver name, in any case and spacing.
 
         Raises:
             UnknownName: nobody lists it, it leaves the variant open, or it is a slice of a card.
         """
-        found = self._accelerator_names.get(_folded(name))
-        if found:
+        found = self._part_or_group(name)
+        if found in self.accelerators:
             return self.accelerators[found]
-        group = self._group_names.get(_folded(name))
-        if group:
-            hint = f"it names several variants; write {_either(self.groups[group].members)}"
-            raise UnknownName("accelerator", name, (), hint)
+        if found:
+            raise AmbiguousName("accelerator", name, self.groups[found].members)
         if " mig " in f" {_folded(name)} ":
             hint = "a MIG slice has only a share of its card, so the card's figures are not its own"
             raise UnknownName("accelerator", name, (), hint)
@@ -73,16 +72,17 @@ class Catalogue:
 
         Raises UnknownName like `accelerator`, except for groups.
         """
-        if _folded(name) in self._accelerator_names:
-            return (self.accelerator(name),)
-        group = self._group_names.get(_folded(name))
-        if group:
-            return tuple(self.accelerators[member] for member in self.groups[group].members)
+        found = self._part_or_group(name)
+        if found in self.groups:
+            return tuple(self.accelerators[member] for member in self.groups[found].members)
         return (self.accelerator(name),)
 
     def model(self, name: str) -> LanguageModel:
-        """The language model of that id, name or alias, in any case. Raises UnknownName."""
-        found = self._model_names.get(_folded(name))
+        """The language model of that id, name or alias, in any case and spacing.
+
+        Raises UnknownName.
+        """
+        found = _looked_up(self._model_names, name)
         if found is None:
             known = [s for m in self.models.values() for s in (m.id, *m.aliases)]
             raise UnknownName("model", name, known, "gpubench list models")
@@ -170,6 +170,14 @@ class Catalogue:
     def _model_names(self) -> dict[str, str]:
         return _index("model", ((m.id, (m.name, *m.aliases)) for m in self.models.values()))
 
+    def _part_or_group(self, name: str) -> str:
+        """The id of the accelerator or group that has this name; empty when none has."""
+        return _looked_up(self._part_names, name) or ""
+
+    @cached_property
+    def _part_names(self) -> dict[str, str]:
+        return {**self._accelerator_names, **self._group_names}
+
     @property
     def _spellings(self) -> list[str]:
         exact = [s for a in self.accelerators.values() for s in (a.id, *a.aliases, *a.driver_names)]
@@ -202,6 +210,25 @@ def _folded(name: str) -> str:
     return " ".join(name.lower().split())
 
 
+def _looked_up(index: Mapping[str, str], name: str) -> str | None:
+    """What a name means: as it is listed, or with other separators where only one is meant.
+
+    Not "nvidia-h200" for "NVIDIA H200": the one is a group, the other what a driver calls a part.
+    """
+    exact = index.get(_folded(name))
+    if exact:
+        return exact
+    joined = _joined(name)
+    meant = {found for spelling, found in index.items() if _joined(spelling) == joined}
+    return meant.pop() if len(meant) == 1 else None
+
+
+@lru_cache(maxsize=4096)
+def _joined(name: str) -> str:
+    """A name without case, spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", "", name.lower())
+
+
 def _index(kind: str, entries: Iterable[tuple[str, Iterable[str]]]) -> dict[str, str]:
     """Every spelling, folded, to its id. Raises CatalogueError when two entries share one."""
     index: dict[str, str] = {}
@@ -217,8 +244,3 @@ def _entry(kind: str, entries: Mapping[str, Noun], name: str) -> Noun:
     if name not in entries:
         raise UnknownName(kind, name, entries, f"known are {', '.join(list(entries)[:8])}")
     return entries[name]
-
-
-def _either(names: Iterable[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last

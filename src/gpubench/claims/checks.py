@@ -68,6 +68,7 @@ class Checker:
             for name, texts in entry.sweep.items()
         }
         self._sweep_size(entry, sweep)
+        self._stages(conditions, sweep)
         claim = Claim(
             id=entry.id,
             category=entry.category,
@@ -300,6 +301,17 @@ class Checker:
         size = math.prod(len(values) for values in sweep.values())
         if size > MAX_COMBINATIONS:
             self._note(f"the sweep has {size} combinations, more than {MAX_COMBINATIONS}", "sweep")
+
+    def _stages(self, conditions: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]) -> None:
+        """Note devices that split into stages in no combination."""
+        devices, stages = (
+            [n for n in (conditions.get(name), *sweep.get(name, ())) if isinstance(n, int)]
+            for name in ("gpus", "pipeline")
+        )
+        if devices and stages and all(d % n for d in devices for n in stages):
+            where = "conditions" if "pipeline" in conditions else "sweep"
+            told = f"{devices[0]} devices do not split into {stages[0]} stages"
+            self._note(f"{told}: use {stages[0]} devices, or a multiple", where, "pipeline")
 
     def _citations(self, entries: list[schema.CitationEntry]) -> tuple[Citation, ...]:
         for position, entry in enumerate(entries):

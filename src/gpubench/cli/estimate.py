@@ -28,6 +28,7 @@ _QUANTITIES = {
 }
 _ENERGY = "energy per token"
 _NO_ENERGY = "no energy: nobody has published the board power"
+_EQUAL = 0.05
 _PRECISIONS = click.Choice(list(STORAGE_BITS))
 
 
@@ -56,8 +57,10 @@ class Comparison:
 @click.option("--model", required=True, metavar="M", help="Language model: id or name.")
 @click.option("--isl", required=True, type=click.IntRange(1, 10**9), help="Tokens of a prompt.")
 @click.option("--osl", required=True, type=click.IntRange(1, 10**9), help="Tokens of an answer.")
-@click.option("--precision", type=_PRECISIONS, help="Storage of weights; otherwise fp16.")
-@click.option("--kv", type=_PRECISIONS, help="Storage of the KV cache; otherwise as weights.")
+@click.option("--precision", type=_PRECISIONS, help="Storage of weights; otherwise fp16, or bf16.")
+@click.option(
+    "--kv", type=_PRECISIONS, help="Storage of the KV cache; otherwise as weights, or fp16."
+)
 @click.option(
     "--tp",
     type=click.IntRange(1, 1024),
@@ -74,7 +77,7 @@ class Comparison:
     default="max",
     show_default=True,
     metavar="N|max",
-    help="Sequences at once; max is as many as fit.",
+    help="Sequences at once; max is as many as an engine keeps in flight.",
 )
 @options.json_flag
 def command(
@@ -135,10 +138,13 @@ def _estimates(
     wanted = dict(_QUANTITIES)
     if "board_power" not in part.figures:
         del wanted[_ENERGY]
-    return {
+    others = {
         label: roofline.estimate(quantity, part, _asked(quantity, settled), known)
         for label, quantity in wanted.items()
+        if quantity != first
     }
+    # The first one keeps what it had to assume.
+    return {"throughput": throughput, **others}
 
 
 def _asked(quantity: str, conditions: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +177,11 @@ def _document(
     if versus:
         content["vs"] = {
             **_part_document(versus.part, versus.estimates),
-            "uplift": {**_interval(versus.uplift), "error": versus.uplift.error},
+            "uplift": {
+                **_interval(versus.uplift),
+                "error": versus.uplift.error,
+                "assumptions": list(versus.uplift.assumptions),
+            },
             "why": [
                 {"effect": effect.name, "factor": effect.factor, "share": effect.share}
                 for effect in versus.why
@@ -232,7 +242,8 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
     if versus:
         _print_uplift(part, versus)
     click.echo(f"\nError of the throughput: {found['throughput'].error}")
-    for note in _assumptions(found):
+    notes = [*(versus.uplift.assumptions if versus else ()), *_assumptions(found)]
+    for note in dict.fromkeys(notes):
         click.echo(f"- {note}")
 
 
@@ -250,7 +261,12 @@ def _print_uplift(part: Accelerator, versus: Comparison) -> None:
         f"\n{part.name} over {versus.part.name}: {uplift.mid:.2f} x "
         f"({uplift.low:.2f} to {uplift.high:.2f}); {uplift.error}\n"
     )
-    rows = [[e.name, f"{e.factor:.2f} x", f"{e.share:.0%}"] for e in versus.why]
+    # Shares of next to nothing are large numbers that say nothing.
+    shared = abs(uplift.mid - 1) > _EQUAL
+    rows = [
+        [e.name, f"{e.factor:.2f} x", f"{round(e.share, 2) + 0.0:.0%}" if shared else "-"]
+        for e in versus.why
+    ]
     printing.table(Table(("effect", "factor", "share of the uplift"), rows))
 
 

@@ -103,7 +103,7 @@ def _between(text: str) -> tuple[float, float]:
     metavar="LIST",
     default="fp16,fp8",
     show_default=True,
-    help="Storage of weights; the cache follows down to 8 bits.",
+    help="Storage of weights; the cache is as estimate takes it.",
 )
 @click.option(
     "--tp",
@@ -196,15 +196,14 @@ def _write_csv(path: Path, found: Sweep) -> None:
     from gpubench import records
 
     lines = ["precision,tp,pp,batch,isl,osl,uplift"]
+    nothing = float("nan")
     for plane in found.planes:
-        if plane.uplift is None:
-            continue
         start = f"{plane.precision},{plane.tensor},{plane.pipeline}"
-        values = iter(plane.uplift.ravel().tolist())
+        values = iter([] if plane.uplift is None else plane.uplift.ravel().tolist())
         for batch in found.axes.batches:
             for prompt in found.axes.inputs:
                 for answer in found.axes.outputs:
-                    value = next(values)
+                    value = next(values, nothing)
                     cell = f"{value:.5g}" if value == value else ""
                     lines.append(f"{start},{batch or 'max'},{prompt},{answer},{cell}")
     records.write_text(path, "\n".join(lines) + "\n", "write to another file")

@@ -263,7 +263,7 @@ def _what_fits(
     found = [
         split_words(count, stages)
         for count in (engine.pipeline * tensor for tensor in _COUNTS)
-        for stages in (pipeline_over(count, engine.pipeline),)
+        for stages in (engine.pipeline if engine.pipeline > 1 else default_stages(model, count),)
         if count > gpus
         and model.heads % (count // stages) == 0
         and stages <= model.layers
@@ -283,9 +283,19 @@ def split_words(gpus: int, pipeline: int) -> str:
     return f"{gpus} device{'s' if gpus > 1 else ''}{stages}"
 
 
-def pipeline_over(gpus: int, pipeline: int = 1) -> int:
-    """Stages of so many devices where none are stated: one for each node of eight."""
-    return pipeline if pipeline > 1 else max(1, gpus // NODE_DEVICES)
+def default_stages(model: LanguageModel, gpus: int) -> int:
+    """Stages of so many devices where none are stated: as few as keep each within a node.
+
+    One up to eight devices; beyond them the fewest equal groups of at most eight over which the
+    attention heads split. Devices that make no such groups follow each other one by one.
+    """
+    if gpus <= NODE_DEVICES:
+        return 1
+    for stages in range(2, gpus):
+        tensor, left = divmod(gpus, stages)
+        if not left and tensor <= NODE_DEVICES and model.heads % tensor == 0:
+            return stages
+    return gpus
 
 
 def adapter_parameters(model: LanguageModel, rank: int) -> float:

@@ -22,6 +22,9 @@ _PCIE_LANE_BYTES = {3: 16e9, 4: 32e9, 5: 64e9, 6: 128e9}
 _NVLINK = re.compile(r"NVLink (\d+)")
 _REDUCING_NVLINK = 4
 
+_DIRECT = ("infinity fabric", "hccs", "roce")
+# Links from device to device, the same number between any two of a node.
+
 _MULTIPLIED = ("peak_fp16", "peak_bf16", "peak_fp8", "peak_int8")
 _COMPUTES_AS = {"int4": ("fp16",), "fp4": ("fp4", "fp16"), "fp8": ("fp8", "fp16")}
 _COMPUTES_AS |= {"int8": ("int8", "fp16"), "fp32": ("fp32",)}
@@ -39,12 +42,15 @@ def compute_precision(part: Accelerator, stored: str) -> str:
         if f"peak_{precision}" in part.figures:
             return precision
         if precision not in part.unsupported:
-            part.figure(f"peak_{precision}")
-    has = sorted(name.removeprefix("peak_") for name in part.figures if name in _MULTIPLIED)
+            raise MissingFigure(f"{part.name}: no published peak {precision}; {_offer(part)}")
     raise MissingFigure(
-        f"{part.name}: has no matrix hardware for {stored}, nor a wider format: "
-        f"use {' or '.join(has) or 'another part'}"
+        f"{part.name}: has no matrix hardware for {stored}, nor a wider format; {_offer(part)}"
     )
+
+
+def _offer(part: Accelerator) -> str:
+    has = sorted(name.removeprefix("peak_") for name in part.figures if name in _MULTIPLIED)
+    return f"use {' or '.join(has)}" if has else "use another part"
 
 
 def wide_precision(part: Accelerator, precision: str) -> str:
@@ -180,11 +186,39 @@ def joined_devices(part: Accelerator) -> int:
     return NODE_DEVICES
 
 
+def group_share(part: Accelerator, devices: int) -> float:
+    """Of a device's scale-up links, those that lead to the others of a group of `devices`.
+
+    Links to a switch all do. Where every two devices of a node have links of their own, as many
+    serve a group as it has others: two MI300X of eight use one link of seven, which is why 48 GB/s
+    of bus bandwidth are published for two and 313 for eight (`collectives_published.csv`), and
+    eight Gaudi keep three links of 24 for the network.
+    """
+    if devices < 2 or not _linked_directly(part):
+        return 1.0
+    links = int(part.value("interconnect_links"))
+    return (devices - 1) * (links // (NODE_DEVICES - 1)) / links
+
+
+def _linked_directly(part: Accelerator) -> bool:
+    """Whether every two devices of a node have links of their own."""
+    link = part.figures.get("interconnect")
+    name = link.value.lower() if link and isinstance(link.value, str) else ""
+    known = "interconnect_links" in part.figures
+    return known and any(direct in name for direct in _DIRECT)
+
+
 def wire_rate(part: Accelerator, devices: int, efficiency: float, with_: Parameters) -> float:
-    """B/s one device sustains towards its neighbours: links if they join them, else PCIe."""
+    """B/s one device sustains towards the others of a group: by links that join it, else PCIe."""
     if devices <= joined_devices(part):
-        return link_peak(part) * efficiency
+        return link_peak(part) * group_share(part, devices) * efficiency
     return pcie_peak(part) * with_.pcie_efficiency
+
+
+def neighbour_rate(part: Accelerator, devices: int, with_: Parameters) -> float:
+    """B/s one device sustains towards one other of `devices`, which may be beyond its links."""
+    pair, group = (wire_rate(part, n, with_.link_efficiency, with_) for n in (2, devices))
+    return min(pair, group)
 
 
 def reduces_in_switch(part: Accelerator) -> bool:
@@ -217,7 +251,7 @@ def all_reduce_rate(part: Accelerator, devices: int, with_: Parameters) -> float
     ring = ring_factor(devices)
     if devices > joined_devices(part):
         return pcie_peak(part) * with_.pcie_efficiency / ring
-    rate = link_peak(part) * with_.link_efficiency / ring
+    rate = link_peak(part) * group_share(part, devices) * with_.link_efficiency / ring
     if reduces_in_switch(part):
         return max(rate, link_peak(part) * with_.switch_efficiency / switch_factor(devices))
     return rate

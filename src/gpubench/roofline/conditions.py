@@ -5,7 +5,7 @@ Every default used is written into the assumptions of the estimate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,12 @@ DEFAULTS: dict[str, Any] = {
     "port_rate": 50e9,
 }
 """Values used when a condition is left open. A prompt with retrieved passages ("rag") holds 8192
-tokens. `kv_precision` follows the weights down to 8 bits, `tokens` are those the model was trained
-on or 20 a parameter (Hoffmann et al., arXiv:2203.15556), `gpus` are the fewest, in powers of two,
-that hold the work on every part compared, with a third of the memory left beside the weights when
-serving; `pipeline` is one stage for each node of eight; collectives run over such a node."""
+tokens. `precision` is bf16 where a part has no published fp16 peak, but all have that;
+`kv_precision` follows the weights where a cache is stored so, `tokens` are those the model was
+trained on or 20 a parameter (Hoffmann et al., arXiv:2203.15556), `gpus` are the fewest, in powers
+of two, that hold the work on every part compared, with a third of the memory left beside the
+weights when serving; `pipeline` is one stage up to eight devices, and as few beyond as stay within
+a node; collectives run over such a node."""
 
 SEQUENCE_TOKENS = 4096
 """Training sequences: the model's context, at most this."""
@@ -127,32 +129,43 @@ def settle(
             f"{quantity} does not depend on {', '.join(odd)}; "
             f"it takes {', '.join(kind.conditions) or 'no conditions'}"
         )
-    values: dict[str, Any] = dict(conditions)
-    assumed: dict[str, Any] = {}
-    for name in kind.conditions:
-        if name in DEFAULTS and name not in values:
-            values[name] = assumed[name] = DEFAULTS[name]
-    if "context_tokens" in assumed and values["use"] == "rag":
-        values["context_tokens"] = assumed["context_tokens"] = _RAG_CONTEXT
-    model = catalogue.model(values["model"]) if "model" in kind.conditions else None
-    if "kv_precision" in kind.conditions and "kv_precision" not in values:
-        stored = values["precision"]
-        values["kv_precision"] = assumed["kv_precision"] = (
-            stored if stored in capacity.CACHE_PRECISIONS else "fp16"
-        )
-    if "tokens" in kind.conditions and "tokens" not in values and model:
-        tokens = model.training_tokens or _TOKENS_PER_PARAMETER * model.parameters
-        if tokens:
-            values["tokens"] = assumed["tokens"] = tokens
+    model = None
+    if "model" in kind.conditions:
+        model = catalogue.model(conditions.get("model", DEFAULTS["model"]))
+    assumed = _defaults(kind.conditions, conditions, parts, model)
+    values: dict[str, Any] = {**conditions, **assumed}
     _check_positive(values)
     if "gpus" in kind.conditions and "gpus" not in values:
         case = Case(quantity, values, model)
         values["gpus"] = assumed["gpus"] = _fewest(case, parts, with_)
     if "pipeline" in kind.conditions and "pipeline" not in values:
-        values["pipeline"] = capacity.pipeline_over(values["gpus"])
+        values["pipeline"] = _stages(model, values["gpus"])
         if values["pipeline"] > 1:
             assumed["pipeline"] = values["pipeline"]
-    return Case(quantity, values, model, _written(assumed, model, quantity))
+    return Case(quantity, values, model, _written(assumed, values, model, quantity))
+
+
+def _defaults(
+    names: Collection[str],
+    stated: Mapping[str, Any],
+    parts: Sequence[Accelerator],
+    model: LanguageModel | None,
+) -> dict[str, Any]:
+    """What is left open of the conditions `names`, but for the split over devices."""
+    found = {name: DEFAULTS[name] for name in names if name in DEFAULTS and name not in stated}
+    if "context_tokens" in found and {**found, **stated}["use"] == "rag":
+        found["context_tokens"] = _RAG_CONTEXT
+    fp16, bf16 = (all(f"peak_{n}16" in part.figures for part in parts) for n in ("fp", "bf"))
+    if found.get("precision") == "fp16" and bf16 and not fp16:
+        found["precision"] = "bf16"
+    if "kv_precision" in names and "kv_precision" not in stated:
+        stored = {**found, **stated}["precision"]
+        found["kv_precision"] = stored if stored in capacity.CACHE_PRECISIONS else "fp16"
+    if "tokens" in names and "tokens" not in stated and model:
+        tokens = model.training_tokens or _TOKENS_PER_PARAMETER * model.parameters
+        if tokens:
+            found["tokens"] = tokens
+    return found
 
 
 def _check_positive(values: Mapping[str, Any]) -> None:
@@ -169,13 +182,13 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
     if case.quantity in _ONE_DEVICE_QUANTITIES or case.quantity == "devices_needed":
         return 1
     serving = "input_tokens" in case.values
-    stages = case.values.get("pipeline", 1)
+    stages = case.values.get("pipeline")
     gpus, most = 1, _MOST_TRAINING_DEVICES
     if serving:
-        gpus = stages
-        most = stages * ceilings.NODE_DEVICES if stages > 1 else _MOST_SERVING_DEVICES
+        gpus = stages or 1
+        most = gpus * ceilings.NODE_DEVICES if gpus > 1 else _MOST_SERVING_DEVICES
     while True:
-        split = {"gpus": gpus, "pipeline": capacity.pipeline_over(gpus, stages)}
+        split = {"gpus": gpus, "pipeline": stages or _stages(case.model, gpus)}
         tried = Case(case.quantity, {**case.values, **split}, case.model)
         try:
             for part in parts:
@@ -189,6 +202,10 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
             if gpus >= most:
                 raise
             gpus *= 2
+
+
+def _stages(model: LanguageModel | None, gpus: int) -> int:
+    return capacity.default_stages(model, gpus) if model else 1
 
 
 def _check_serves(part: Accelerator, case: Case, with_: Parameters) -> None:
@@ -209,12 +226,21 @@ def _check_room(part: Accelerator, case: Case) -> None:
 
 
 def _written(
-    assumed: Mapping[str, Any], model: LanguageModel | None, quantity: str
+    assumed: Mapping[str, Any],
+    values: Mapping[str, Any],
+    model: LanguageModel | None,
+    quantity: str,
 ) -> tuple[str, ...]:
     found = [_sentence(name, value) for name, value in assumed.items() if name != "utilization"]
     if "micro_batch" in QUANTITIES[quantity].conditions and model is not None:
         length = min(model.context or SEQUENCE_TOKENS, SEQUENCE_TOKENS)
         found.append(f"sequences of {length} tokens, steps of {training.BATCH_TOKENS:g} tokens")
+    length = values.get("input_tokens", 0) + values.get("output_tokens", 0)
+    if model is not None and 0 < model.context < length:
+        found.append(
+            f"{model.name} is published for {model.context} tokens, and prompt and answer take "
+            f"{length}: taken to run on"
+        )
     return tuple(found)
 
 

@@ -129,7 +129,10 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
     mid = calibration.load().mid
     above, below = evaluate(case, subject, mid), evaluate(case, baseline, mid)
     value = above.value / below.value
-    spread, error = _spread_of_two(case, subject, baseline, evaluate, value)
+    if subject == baseline:
+        spread, error = (0.0, 0.0), "exact: a part over itself"
+    else:
+        spread, error = _spread_of_two(case, subject, baseline, evaluate, value)
     binding = above.binding
     if below.binding != binding:
         binding = f"{above.binding} on {subject.name}, {below.binding} on {baseline.name}"
@@ -239,6 +242,7 @@ _OWN_GROUPS = ("memory", "compute", "power")
 # Physics that two different chips do not share.
 
 _NOTICED = 1e-3
+_REFUSED = "-"
 
 
 def _ranges(
@@ -246,26 +250,35 @@ def _ranges(
 ) -> tuple[float, float, list[str]]:
     """How far each group of parameters can move a value, all groups at their worst together.
 
-    Returns the logarithms of mid / low and high / mid, and the groups that matter.
+    Returns the logarithms of mid / low and high / mid, and the groups that matter. An end at which
+    there is no answer cannot be reached; its group stands there once more, behind `_REFUSED`.
     """
     shared = calibration.load()
     low = high = 0.0
     moved = []
     for group in only or shared.groups:
-        shifts = []
+        shifts = [0.0]
         for parameters in shared.varied(group):
             try:
                 value = value_at(parameters)
             except CannotEstimate:
+                moved.append(_REFUSED + group)
                 continue
             shifts.append(math.log(value / mid) if value > 0 else 0.0)
-        if shifts and max(map(abs, shifts)) > _NOTICED:
+        if max(map(abs, shifts)) > _NOTICED:
             moved.append(group)
-            low, high = low - min(0.0, *shifts), high + max(0.0, *shifts)
+            low, high = low - min(shifts), high + max(shifts)
     return low, high, moved
 
 
 def _unvalidated(groups: list[str]) -> str:
-    if not groups:
-        return "not validated: follows from specifications alone"
-    return f"not validated: the interval spans the ranges of its parameters: {', '.join(groups)}"
+    moved = [name for name in groups if not name.startswith(_REFUSED)]
+    refused = [name.removeprefix(_REFUSED) for name in groups if name.startswith(_REFUSED)]
+    words = "not validated: follows from specifications alone"
+    if moved:
+        words = (
+            f"not validated: the interval spans the ranges of its parameters: {', '.join(moved)}"
+        )
+    if refused:
+        words += f"; left out is an end of {', '.join(refused)}, at which nothing fits"
+    return words

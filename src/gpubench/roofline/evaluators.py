@@ -77,22 +77,13 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         "prefill_share": prefill.seconds / served.total.seconds,
         "iteration_s": (served.total if in_flight else decode).seconds / served.steps,
     }
-    binding = _binding(machine, timed.binding)
+    binding = machine.limit(timed)
     if limit == "memory capacity" and phase != "prefill":
         twice = serve(2 * batch)
         seconds = (twice.decode if phase == "decode" else twice.total).seconds
         if 2 * timed.seconds / seconds > _MORE_BATCH_HELPS:
             binding = "memory capacity"
     return Found(rate, binding, details)
-
-
-def _binding(machine: llm.Machine, name: str) -> str:
-    """Compute is called power where the board runs out of it before the units are busy."""
-    if name == "compute" and ceilings.power_limited(
-        machine.part, machine.request.precision, machine.with_
-    ):
-        return "power"
-    return name
 
 
 def _first_token(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
@@ -102,7 +93,7 @@ def _first_token(case: Case, part: Accelerator | None, with_: Parameters) -> Fou
         machine = _machine(case, part, with_, engine)
         machine.most_sequences()
         timed = machine.prefill(1)
-        return Found(timed.seconds, _binding(machine, timed.binding), _split(case))
+        return Found(timed.seconds, machine.limit(timed), _split(case))
 
     return min(llm.by_engine(run, _engines(case)), key=lambda found: found.value)
 
@@ -116,7 +107,7 @@ def _next_token(case: Case, part: Accelerator | None, with_: Parameters) -> Foun
         request = machine.request
         timed = machine.decode(batch, request.input_tokens + request.output_tokens / 2)
         details = {"batch": batch, "batch_limit": limit, **_split(case)}
-        found = Found(timed.seconds, _binding(machine, timed.binding), details)
+        found = Found(timed.seconds, machine.limit(timed), details)
         return machine.run(case.of("batch")).output_rate, found
 
     return max(llm.by_engine(run, _engines(case)), key=lambda one: one[0])[1]
@@ -125,8 +116,16 @@ def _next_token(case: Case, part: Accelerator | None, with_: Parameters) -> Foun
 def _energy(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     assert part is not None
     found = _serving(case, part, with_)
-    joules = energy.energy_per_token(part, case.of("gpus"), case.of("phase"), found.value, with_)
+    phase, gpus = case.of("phase"), case.of("gpus")
+    joules = energy.energy_per_token(part, gpus, phase, found.value, with_, _busy(found))
     return Found(joules, found.binding, found.details)
+
+
+def _busy(found: Found) -> float:
+    """The share of the time that stages work: fewer sequences than these leave some waiting."""
+    batch, stages = found.details["batch"], found.details["pipeline"]
+    prompts = found.details["prefill_share"]
+    return float(prompts + (1 - prompts) * min(1.0, batch / stages))
 
 
 def _max_sequences(case: Case, part: Accelerator | None, with_: Parameters) -> Found:

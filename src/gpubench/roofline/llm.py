@@ -118,14 +118,17 @@ class Machine:
         self.softmax_seconds = ceilings.softmax_seconds(part, with_) / tensor
         self.byte_rate = ceilings.serving_memory_rate(part, with_) * tensor
         self.cache_rate = self.byte_rate * with_.cache_read_efficiency
+        self.sync_seconds = 0.0
         self.wire_seconds = 0.0
         self.join_seconds = 0.0
         if tensor > 1:
+            # A group that leaves its node goes there and back over the network.
+            nodes = -(-tensor // ceilings.NODE_DEVICES)
+            self.sync_seconds = with_.serving_sync_s + 2 * (nodes - 1) * with_.network_latency_s
             message = _ACTIVATION_BYTES * model.hidden
             self.wire_seconds = message / ceilings.all_reduce_rate(part, tensor, with_)
             # Every device holds and normalises the whole vectors that shards add up to.
             self.join_seconds = with_.shard_passes * message * tensor / self.byte_rate
-        self.shared = float(tensor > 1)
         self.weight_size = capacity.storage_bytes(request.precision)
         self.head_size = max(2.0, self.weight_size)
         # More shards than kv heads means that heads are held twice.
@@ -195,7 +198,7 @@ class Machine:
         elements = tokens * self._element_seconds
         joins = tokens * layers * self.join_seconds
         # Engines join shards by kernels of their own, which know no change of protocol.
-        wire = 2 * layers * (with_.serving_sync_s * self.shared + tokens * self.wire_seconds)
+        wire = 2 * layers * (self.sync_seconds + tokens * self.wire_seconds)
         overhead = layers * with_.layer_overhead_s
         seconds = elements + joins + wire + overhead
         return self.matrices(tokens) + Timed(seconds, elements, joins, wire, overhead)
@@ -353,6 +356,14 @@ class Machine:
                 f"{self.gpus} x {self.part.name} hold {fits} beside {self.request.model.name}"
             )
         return asked, "stated"
+
+    def limit(self, timed: Timed) -> str:
+        """What binds; compute is called power where the board runs out of it before the units."""
+        name = timed.binding
+        by_power = name == "compute" and ceilings.power_limited(
+            self.part, self.request.precision, self.with_
+        )
+        return "power" if by_power else name
 
     def run(self, asked: int | str, queued: int = 0) -> Served:
         """A stated batch as a whole, or as many sequences as fit in flight. Raises like `batch`."""

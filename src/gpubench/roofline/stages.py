@@ -41,7 +41,7 @@ class Stages:
         self.hop = self.wire = 0.0
         if pipeline > 1:
             # Each device hands the whole hidden vectors to its counterpart in the next stage.
-            rate = ceilings.wire_rate(part, gpus, with_.link_efficiency, with_)
+            rate = ceilings.neighbour_rate(part, gpus, with_)
             self.wire = _ACTIVATION_BYTES * model.hidden / rate
             self.hop = with_.link_latency_s
 
@@ -116,7 +116,11 @@ def check_split(model: LanguageModel, gpus: int, pipeline: int) -> None:
         works = [n for n in (1, 2, 4, 8, 16) if model.heads % n == 0]
         near = min(works, key=lambda n: (abs(n - tensor), -n))
         use = f"{near * pipeline} devices, {near} a stage" if pipeline > 1 else f"{near}"
+        more = next(
+            (n for n in range(2, gpus + 1) if not gpus % n and model.heads % (gpus // n) == 0), 0
+        )
+        other = f"{more} stages" if 0 < more <= model.layers else "several copies"
         raise CannotEstimate(
             f"the {model.heads} attention heads of {model.name} do not split over {tensor} "
-            f"devices: use {use}, or run several copies"
+            f"devices: use {use}, or deal {gpus} to {other}"
         )

@@ -105,8 +105,8 @@ def sweep(
 ) -> Sweep:
     """Throughput of subject over baseline for every combination.
 
-    The cache is stored like the weights down to 8 bits. Where a batch does not fit on both parts
-    there is no uplift; `MAX` is each part's own.
+    The cache is stored like the weights where caches are stored so, else in FP16. Where a batch
+    does not fit on both parts there is no uplift; `MAX` is each part's own.
 
     Raises:
         CannotEstimate: no combination can be estimated, with the reason of the first.

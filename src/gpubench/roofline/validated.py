@@ -104,10 +104,17 @@ def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) 
         f"validated on {entry['count']} {what} ({kind.replace('_', ' ')}): median error "
         f"{100 * entry['median']:.1f} %, 90 % within {100 * entry['q90']:.0f} %"
     )
-    known = load()["parts"]
-    strangers = [part.name for part in parts if part.id not in known]
-    if strangers:
-        words += f"; {' and '.join(strangers)} not among them"
+    log_error = entry["log_q90"]
+    for part in parts:
+        if part.id not in load()["parts"]:
+            words += f"; {part.name} not among them"
+        own = load()["other_parts"].get(part.id)
+        if own:
+            log_error = max(log_error, own["log_q90"])
+            words += (
+                f", whose own {own['count']} have a median of {100 * own['median']:.0f} %, 90 % "
+                f"within {100 * own['q90']:.0f} %"
+            )
     phase = case.values.get("phase", "serving")
     if phase != "serving" or case.quantity == "time_per_output_token":
         words += f"; {'decode' if phase == 'serving' else phase} only as part of serving"
@@ -119,4 +126,4 @@ def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) 
     )
     if foreign:
         words += "; widened by the ranges of its memory, compute and power"
-    return Known(entry["log_q90"], words, foreign)
+    return Known(log_error, words, foreign)

@@ -176,7 +176,9 @@ def _request(row: InferenceRow, model: LanguageModel) -> llm.Request:
 
 def _first_token(row: InferenceRow, machine: llm.Machine) -> Prediction:
     timed = machine.prefill(1)
-    return Prediction(row, 1e3 * timed.seconds, _kind("time_to_first_token", row), timed.binding)
+    return Prediction(
+        row, 1e3 * timed.seconds, _kind("time_to_first_token", row), machine.limit(timed)
+    )
 
 
 def _throughput(row: InferenceRow, machine: llm.Machine, queue_known: bool) -> Prediction:
@@ -184,13 +186,13 @@ def _throughput(row: InferenceRow, machine: llm.Machine, queue_known: bool) -> P
     if row.batch and _AT_ONCE not in row.notes:
         # A static batch was run, so it did fit, whatever the model thinks of the memory.
         served = machine.serve(row.batch)
-        binding = served.total.binding
+        binding = machine.limit(served.total)
     else:
         queued = _QUEUED.search(row.notes) if queue_known else None
         requests = row.batch or (int(queued[1]) if queued else 0)
         served = machine.run("max", requests)
         full_cache = served.batch_limit == "memory capacity" and requests > served.batch
-        binding = "memory capacity" if full_cache else served.total.binding
+        binding = "memory capacity" if full_cache else machine.limit(served.total)
     request = machine.request
     rate = served.output_rate * row.gpus / machine.gpus
     if row.metric == "total_tok_s":
@@ -315,19 +317,21 @@ def summarise(
 
     Only rows of the engine that was fitted count; others may be slower by tens of percent. Errors
     with the engine's limits known are what rows of a table have, those under `as_estimated` what
-    an estimate has, which cannot know them.
+    an estimate has, which cannot know them. `other_parts` are those of which only other engines
+    have rows, each with the errors of an estimate.
     """
     rows = tuple(rows)
     predictions = list(predict_unseen(rows, catalogue, folds, shared))
     compared = _of_engine(predictions)
-    blind = _of_engine(predict_unseen(rows, catalogue, folds, shared, engine_known=False))
+    estimated = list(predict_unseen(rows, catalogue, folds, shared, engine_known=False))
+    blind = _of_engine(estimated)
     counts = Counter(one.row.accelerator for one in compared)
     parts = {name for name, count in counts.items() if count >= _FEWEST}
-    others = [
-        one.error + 1
-        for one in predictions
-        if one.value is not None and one.published and one.row.framework != ENGINE
-    ]
+    others = [one.error + 1 for one in _of_others(predictions)]
+    own: dict[str, list[float]] = {}
+    for one in _of_others(estimated):
+        if one.row.accelerator not in parts:
+            own.setdefault(str(one.row.accelerator), []).append(one.error + 1)
     return {
         "rows": len(predictions),
         "compared": len(compared),
@@ -336,16 +340,21 @@ def summarise(
         **_sections(compared, catalogue),
         "as_estimated": _sections(blind, catalogue),
         "other_engines": _plain(_summaries({"all": others})),
+        "other_parts": _plain(_summaries(own)),
         "folds": {name: dict(values) for name, values in sorted(folds.items())},
     }
 
 
 def _of_engine(predictions: Iterable[Prediction]) -> list[Prediction]:
-    return [
-        one
-        for one in predictions
-        if one.value is not None and one.published and one.row.framework == ENGINE
-    ]
+    return [one for one in _compared(predictions) if one.row.framework == ENGINE]
+
+
+def _of_others(predictions: Iterable[Prediction]) -> list[Prediction]:
+    return [one for one in _compared(predictions) if one.row.framework != ENGINE]
+
+
+def _compared(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    return (one for one in predictions if one.value is not None and one.published)
 
 
 def _sections(

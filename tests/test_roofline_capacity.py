@@ -9,7 +9,7 @@ import pytest
 from gpubench import catalogue
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, Engine, LanguageModel
-from gpubench.roofline import calibration, capacity
+from gpubench.roofline import calibration, capacity, memory, splits
 
 MID = calibration.load().mid
 CATALOGUE = catalogue.load()
@@ -70,7 +70,7 @@ def test_gpt_3_does_not_fit_141_gb_in_fp16_and_does_in_int4() -> None:
 
     assert free("fp16") < 0 < free("int4")
     with pytest.raises(DoesNotFit, match="349 GB of weights"):
-        capacity.check_fits(H200, GPT3, "fp16", 1, Engine(), MID)
+        splits.check_fits(H200, GPT3, "fp16", 1, Engine(), MID)
 
 
 def test_embeddings_stay_in_16_bits_when_weights_are_quantised() -> None:
@@ -79,19 +79,19 @@ def test_embeddings_stay_in_16_bits_when_weights_are_quantised() -> None:
 
 
 def test_full_training_takes_16_bytes_a_parameter() -> None:
-    parts = capacity.memory_needed(LLAMA, "training", "bf16", "bf16", 1, 2048, 16, 8, MID)
+    parts = memory.needed(LLAMA, "training", "bf16", "bf16", 1, 2048, 16, 8, MID)
     assert parts["weights and optimizer"] == 16 * LLAMA.parameters
 
 
 def test_lora_of_gpt_3_is_weights_and_little_more() -> None:
-    parts = capacity.memory_needed(GPT3, "lora", "fp16", "fp16", 1, 2048, 16, 1, MID)
+    parts = memory.needed(GPT3, "lora", "fp16", "fp16", 1, 2048, 16, 1, MID)
     assert parts["weights"] > 340e9
     assert parts["adapters"] < 0.03 * parts["weights"]
 
 
 def test_rank_16_adapters_of_llama_2_7b_match_the_known_count() -> None:
     # Seven projections, rank 16, as peft reports for this model: 39,976,960.
-    assert capacity.adapter_parameters(CATALOGUE.model("llama-2-7b"), 16) == 39_976_960
+    assert memory.adapter_parameters(CATALOGUE.model("llama-2-7b"), 16) == 39_976_960
 
 
 def test_a_larger_card_holds_more_sequences() -> None:
@@ -110,9 +110,9 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
 def test_what_does_not_fit_is_refused_with_what_would() -> None:
     model = CATALOGUE.model("llama-3.1-405b")
     with pytest.raises(DoesNotFit, match="16 devices in 2 stages or fp8 weights would"):
-        capacity.check_fits(H100, model, "fp16", 8, Engine(), MID)
+        splits.check_fits(H100, model, "fp16", 8, Engine(), MID)
     with pytest.raises(DoesNotFit, match="; use a smaller model"):
-        capacity.check_fits(
+        splits.check_fits(
             H100, CATALOGUE.model("deepseek-v3"), "int4", 1, Engine(tokens=0), tiny_memory()
         )
 

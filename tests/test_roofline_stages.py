@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gpubench import catalogue, cli, roofline
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Engine, LanguageModel
-from gpubench.roofline import calibration, capacity, llm
+from gpubench.roofline import calibration, capacity, llm, splits
 from gpubench.roofline.operators import Timed
 from gpubench.roofline.stages import Stages
 
@@ -66,11 +66,11 @@ def simulated(times: list[float], jobs: list[float], rounds: int = 1) -> float:
     return max(ready)
 
 
-splits = st.tuples(st.integers(1, 12), st.integers(12, 130))
+layers_dealt = st.tuples(st.integers(1, 12), st.integers(12, 130))
 seconds = st.floats(1e-5, 1e-2)
 
 
-@given(split=splits, each=seconds, head=st.floats(0, 1e-2), sequences=st.integers(1, 30))
+@given(split=layers_dealt, each=seconds, head=st.floats(0, 1e-2), sequences=st.integers(1, 30))
 @example(split=(4, 61), each=1e-3, head=3e-3, sequences=64)
 @settings(max_examples=150, deadline=None)
 def test_decoding_goes_round_as_a_simulated_pipeline_does(
@@ -90,7 +90,7 @@ def test_decoding_goes_round_as_a_simulated_pipeline_does(
     assert step == pytest.approx(around, rel=1e-6)
 
 
-@given(split=splits, each=seconds, head=st.floats(0, 1e-2), count=st.integers(1, 40))
+@given(split=layers_dealt, each=seconds, head=st.floats(0, 1e-2), count=st.integers(1, 40))
 @settings(max_examples=150, deadline=None)
 def test_passes_follow_each_other_as_in_a_simulated_pipeline(
     split: tuple[int, int], each: float, head: float, count: int
@@ -311,7 +311,7 @@ def test_a_model_too_large_for_a_node_takes_a_stage_of_each(
 @example(model="llama-2-70b", gpus=9)
 def test_stages_that_nobody_states_stay_within_a_node(model: str, gpus: int) -> None:
     chosen = KNOWN.model(model)
-    stages = capacity.default_stages(chosen, gpus)
+    stages = splits.default_stages(chosen, gpus)
     if gpus <= 8:
         assert stages == 1
         return

@@ -1,4 +1,4 @@
-"""What must be held in memory: weights, caches, adapters, optimizer state, and the reserve.
+"""What serving holds in memory: weights, caches and the reserve, and how much that leaves.
 
 All sizes are bytes. GB is 10⁹; device memory marketed in "GB" is reported nearly as GiB by the
 driver (81,559 MiB for 80 GB, 143,771 MiB for 141 GB), which `usable_memory` accounts for.
@@ -6,18 +6,15 @@ driver (81,559 MiB for 80 GB, 143,771 MiB for 141 GB), which `usable_memory` acc
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
-from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.errors import CannotEstimate
 from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.quantities import STORAGE_BITS
 from gpubench.roofline.calibration import Parameters
-from gpubench.roofline.ceilings import NODE_DEVICES, usable_memory
+from gpubench.roofline.ceilings import usable_memory
 from gpubench.roofline.operators import smaller, whole
-from gpubench.units import Quantity, show
-
-GB, GIB = 1e9, 2.0**30
 
 _LOGIT_BYTES = 4.0
 
@@ -26,21 +23,6 @@ _SCALE_BITS = {"int4": 0.25, "fp4": 0.25}
 
 CACHE_PRECISIONS = ("fp8", "fp16", "bf16", "fp32")
 """How engines store a cache; weights in other formats come with a 16-bit one."""
-
-TRAINING_BYTES_PER_PARAMETER = 16
-"""BF16 weight and gradient, FP32 master weight and two Adam moments: 2+2+4+4+4
-(Rajbhandari et al., ZeRO, arXiv:1910.02054, section 3.1)."""
-
-_ACTIVATION_BYTES = 34
-# Stored a token, layer and hidden unit without recomputation, flash attention assumed
-# (Korthikanti et al., arXiv:2205.05198, equation 2 without its attention term).
-
-_COUNTS = (1, 2, 4, 8, 16, 32, 64)
-_NARROWER = ("fp16", "fp8", "int4")
-# What a refusal suggests, nearest first.
-
-_LORA_PROJECTIONS = 7
-# Adapters on query, key, value, output, gate, up and down projections.
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,131 +209,3 @@ def cache_budget(
 def sequences_that_fit(budget: float, model: LanguageModel, context: float, kv: str) -> int:
     """Whole sequences of `context` tokens in `budget` bytes of cache."""
     return int(whole(budget / cache_bytes(model, context, kv)))
-
-
-def check_fits(
-    part: Accelerator,
-    model: LanguageModel,
-    precision: str,
-    gpus: int,
-    engine: Engine,
-    with_: Parameters,
-) -> None:
-    """Raise DoesNotFit, naming the sizes and what would fit, when nothing is left for a cache."""
-    if cache_budget(part, model, precision, gpus, engine, with_) > 0:
-        return
-    weights = Quantity(weight_bytes(model, precision), "B")
-    memory = Quantity(part.value("memory_capacity") * gpus, "B")
-    raise DoesNotFit(
-        f"{model.name} in {precision} takes {show(weights)} of weights; {gpus} x {part.name} "
-        f"hold {show(memory)}, which leaves no room for a KV cache; "
-        f"{_what_fits(part, model, precision, gpus, engine, with_)}"
-    )
-
-
-def _what_fits(
-    part: Accelerator,
-    model: LanguageModel,
-    precision: str,
-    gpus: int,
-    engine: Engine,
-    with_: Parameters,
-) -> str:
-    """The fewest devices and the widest narrower storage that leave room for a cache."""
-    size = storage_bytes(precision)
-    narrower = [name for name in _NARROWER if storage_bytes(name) < size]
-    found = [
-        split_words(count, stages)
-        for count in (engine.pipeline * tensor for tensor in _COUNTS)
-        for stages in (engine.pipeline if engine.pipeline > 1 else default_stages(model, count),)
-        if count > gpus
-        and model.heads % (count // stages) == 0
-        and stages <= model.layers
-        and cache_budget(part, model, precision, count, replace(engine, pipeline=stages), with_) > 0
-    ][:1]
-    found += [
-        f"{name} weights"
-        for name in narrower
-        if cache_budget(part, model, name, gpus, engine, with_) > 0
-    ][:1]
-    return f"{' or '.join(found)} would" if found else "use a smaller model"
-
-
-def split_words(gpus: int, pipeline: int) -> str:
-    """ "8 devices", or "16 devices in 2 stages"."""
-    stages = f" in {pipeline} stages" if pipeline > 1 else ""
-    return f"{gpus} device{'s' if gpus > 1 else ''}{stages}"
-
-
-def default_stages(model: LanguageModel, gpus: int) -> int:
-    """Stages of so many devices where none are stated: as few as keep each within a node.
-
-    One up to eight devices; beyond them the fewest equal groups of at most eight over which the
-    attention heads split. Devices that make no such groups follow each other one by one.
-    """
-    if gpus <= NODE_DEVICES:
-        return 1
-    for stages in range(2, gpus):
-        tensor, left = divmod(gpus, stages)
-        if not left and tensor <= NODE_DEVICES and model.heads % tensor == 0:
-            return stages
-    return gpus
-
-
-def adapter_parameters(model: LanguageModel, rank: int) -> float:
-    """LoRA weights: rank · (inputs + outputs) of every adapted projection and layer.
-
-    Experts are not adapted; seven dense projections are (attention and feed-forward).
-    """
-    query, cached = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    attention = 2 * (model.hidden + query) + 2 * (model.hidden + cached)
-    ffn = (_LORA_PROJECTIONS - 4) * (model.hidden + model.ffn_hidden) if not model.experts else 0
-    return float(rank * (attention + ffn) * model.layers)
-
-
-def activation_bytes(model: LanguageModel, tokens: float, recomputed: bool) -> float:
-    """Activations kept for the backward pass of `tokens` tokens.
-
-    With recomputation only each layer's input (2 B) survives, plus one layer in full.
-    """
-    layer = tokens * model.hidden
-    if recomputed:
-        return layer * (2 * model.layers + _ACTIVATION_BYTES)
-    return layer * _ACTIVATION_BYTES * model.layers
-
-
-def memory_needed(
-    model: LanguageModel,
-    use: str,
-    precision: str,
-    kv_precision: str,
-    sequences: int,
-    context: int,
-    rank: int,
-    gpus: int,
-    with_: Parameters,
-) -> dict[str, float]:
-    """Bytes of a use by what they are for, over all devices; the sum is what is needed.
-
-    inference and rag: weights, cache, reserve. lora: frozen weights, adapters with 16 B a
-    parameter, recomputed activations. training: 16 B a parameter and recomputed activations.
-    """
-    tokens = float(sequences * context)
-    reserve = {"reserve": gpus * with_.runtime_reserve_bytes}
-    if use in ("inference", "rag"):
-        return {
-            "weights": weight_bytes(model, precision),
-            "KV cache": sequences * cache_bytes(model, context, kv_precision),
-            **reserve,
-        }
-    activations = {"activations": activation_bytes(model, tokens, recomputed=True)}
-    if use == "lora":
-        adapters = adapter_parameters(model, rank) * TRAINING_BYTES_PER_PARAMETER
-        return {
-            "weights": weight_bytes(model, precision),
-            "adapters": adapters,
-            **activations,
-            **reserve,
-        }
-    state = model.parameters * TRAINING_BYTES_PER_PARAMETER
-    return {"weights and optimizer": state, **activations, **reserve}

@@ -13,7 +13,7 @@ from gpubench import units
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, LanguageModel
 from gpubench.quantities import QUANTITIES
-from gpubench.roofline import capacity, ceilings, llm, training
+from gpubench.roofline import capacity, ceilings, llm, splits, training
 from gpubench.roofline.calibration import Parameters
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
 
 
 def _stages(model: LanguageModel | None, gpus: int) -> int:
-    return capacity.default_stages(model, gpus) if model else 1
+    return splits.default_stages(model, gpus) if model else 1
 
 
 def _check_serves(part: Accelerator, case: Case, with_: Parameters) -> None:

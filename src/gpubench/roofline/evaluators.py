@@ -9,7 +9,7 @@ from typing import Any
 
 from gpubench.errors import CannotEstimate
 from gpubench.model import Accelerator, Engine
-from gpubench.roofline import capacity, ceilings, collectives, energy, hpc, llm, training
+from gpubench.roofline import capacity, ceilings, collectives, energy, hpc, llm, memory, training
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.conditions import Case
 
@@ -139,7 +139,7 @@ def _max_sequences(case: Case, part: Accelerator | None, with_: Parameters) -> F
 
 
 def _memory(case: Case, gpus: int, with_: Parameters) -> dict[str, float]:
-    return capacity.memory_needed(
+    return memory.needed(
         case.language_model,
         case.of("use"),
         case.of("precision"),
@@ -155,7 +155,7 @@ def _memory(case: Case, gpus: int, with_: Parameters) -> dict[str, float]:
 def _memory_needed(case: Case, _: Accelerator | None, with_: Parameters) -> Found:
     parts = _memory(case, case.of("gpus"), with_)
     total = sum(parts.values())
-    details = {**parts, "total_gb": total / capacity.GB, "total_gib": total / capacity.GIB}
+    details = {**parts, "total_gb": total / memory.GB, "total_gib": total / memory.GIB}
     return Found(total, "memory capacity", details)
 
 

@@ -18,10 +18,10 @@ from typing import TypeVar
 
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, Engine, LanguageModel
-from gpubench.roofline import capacity, ceilings
+from gpubench.roofline import capacity, ceilings, splits
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.operators import Timed, larger, overlapped, smaller
-from gpubench.roofline.stages import Stages, check_split
+from gpubench.roofline.stages import Stages
 
 Answer = TypeVar("Answer")
 
@@ -105,7 +105,7 @@ class Machine:
     ) -> None:
         model = request.model
         self.shape = capacity.shape(model)
-        check_split(model, gpus, engine.pipeline)
+        splits.check(model, gpus, engine.pipeline)
         tensor = gpus // engine.pipeline
         precision = ceilings.compute_precision(part, request.precision)
         wide = ceilings.wide_precision(part, precision)
@@ -297,7 +297,7 @@ class Machine:
             self.part, request.model, request.precision, self.gpus, self.engine, self.with_
         )
         if budget <= 0:
-            capacity.check_fits(
+            splits.check_fits(
                 self.part,
                 request.model,
                 request.precision,

@@ -13,7 +13,6 @@ the worst case (`get_pp_indices` of vLLM spares the first stage too where it can
 
 from __future__ import annotations
 
-from gpubench.errors import CannotEstimate
 from gpubench.model import Accelerator, LanguageModel
 from gpubench.roofline import capacity, ceilings
 from gpubench.roofline.calibration import Parameters
@@ -93,34 +92,3 @@ class Stages:
         first = self.first * layers.seconds + tokens * self.wire
         last = self.last * layers.seconds + head.seconds
         return larger(first, last) + self.host + self.hop
-
-
-def check_split(model: LanguageModel, gpus: int, pipeline: int) -> None:
-    """Raise CannotEstimate when devices, layers or attention heads do not split that way."""
-    if gpus < 1 or pipeline < 1:
-        raise CannotEstimate(
-            f"a model needs one device and one stage or more, not {min(gpus, pipeline)}"
-        )
-    if pipeline > model.layers:
-        raise CannotEstimate(
-            f"the {model.layers} layers of {model.name} do not fill {pipeline} stages: use "
-            f"{model.layers} or fewer"
-        )
-    if gpus % pipeline:
-        raise CannotEstimate(
-            f"{gpus} devices do not split into {pipeline} stages: use {pipeline} devices, or a "
-            f"multiple"
-        )
-    tensor = gpus // pipeline
-    if model.heads and model.heads % tensor:
-        works = [n for n in (1, 2, 4, 8, 16) if model.heads % n == 0]
-        near = min(works, key=lambda n: (abs(n - tensor), -n))
-        use = f"{near * pipeline} devices, {near} a stage" if pipeline > 1 else f"{near}"
-        more = next(
-            (n for n in range(2, gpus + 1) if not gpus % n and model.heads % (gpus // n) == 0), 0
-        )
-        other = f"{more} stages" if 0 < more <= model.layers else "several copies"
-        raise CannotEstimate(
-            f"the {model.heads} attention heads of {model.name} do not split over {tensor} "
-            f"devices: use {use}, or deal {gpus} to {other}"
-        )

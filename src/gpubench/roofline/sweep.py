@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gpubench.errors import CannotEstimate, GpubenchError
 from gpubench.model import Accelerator, Engine, LanguageModel
-from gpubench.roofline import calibration, capacity, llm
+from gpubench.roofline import calibration, capacity, llm, splits
 from gpubench.roofline.calibration import Parameters
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Plane:
     @property
     def where(self) -> str:
         """ "fp8, 8 devices", or "fp8, 8 devices in 2 stages"."""
-        split = capacity.split_words(self.tensor * self.pipeline, self.pipeline)
+        split = splits.words(self.tensor * self.pipeline, self.pipeline)
         return f"{self.precision}, {split}"
 
 

@@ -16,7 +16,7 @@ from itertools import product
 
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, LanguageModel
-from gpubench.roofline import capacity, ceilings, collectives
+from gpubench.roofline import capacity, ceilings, collectives, memory
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.operators import Timed
 from gpubench.units import Quantity, show
@@ -118,10 +118,10 @@ def memory_per_device(job: Job) -> float:
         shards = job.gpus, job.gpus
     state = kept * ((model.parameters - routed) / shards[0] + routed / shards[1])
     if not job.adapters:
-        moments = capacity.TRAINING_BYTES_PER_PARAMETER - kept
+        moments = memory.TRAINING_BYTES_PER_PARAMETER - kept
         state += moments * model.parameters / job.gpus
     tokens = float(job.micro_batch * job.sequence)
-    activations = capacity.activation_bytes(model, tokens, job.recomputation == "full")
+    activations = memory.activation_bytes(model, tokens, job.recomputation == "full")
     return state + activations / (group * job.context)
 
 

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from gpubench import catalogue, cli, importing, index, records
 from gpubench.errors import RecordError, UnknownName
 from gpubench.measuring import timing
+from gpubench.model import Accelerator
 from gpubench.records import RunRecord
 
 KNOWN = catalogue.load()
@@ -27,16 +28,17 @@ Read = Callable[..., RunRecord]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    def identify(name: str) -> str | None:
+    def identify(name: str) -> Accelerator | None:
         try:
-            return KNOWN.accelerator(name).id
+            return KNOWN.accelerator(name)
         except UnknownName:
             return None
 
     def _read(tool: str, text: str, accelerator: str = "") -> RunRecord:
         path = tmp_path / "theirs"
         path.write_text(text, encoding="utf-8")
-        return importing.read(tool, path, identify, accelerator)
+        part = KNOWN.accelerator(accelerator) if accelerator else None
+        return importing.read(tool, path, identify, part)
 
     return _read
 
@@ -399,8 +401,68 @@ def test_a_device_nobody_knows_is_said(tmp_path: Path) -> None:
     )
     words = ["import", "babelstream", str(path), "--results", str(tmp_path / "results")]
     result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 2
+    assert "names no device: say what it was measured on, --accelerator G" in result.stderr
+    assert not (tmp_path / "results").exists()
+    path.write_text("Using CUDA device NVIDIA X1\n" + path.read_text())
+    result = CliRunner().invoke(cli.main, words)
     assert result.exit_code == 0
-    assert "The file names no device: give one with --accelerator" in result.stderr
+    assert "'NVIDIA X1' is no accelerator of the catalogue" in result.stderr
+
+
+def test_what_no_data_sheet_allows_is_no_evidence(tmp_path: Path) -> None:
+    path, results = tmp_path / "theirs.csv", tmp_path / "results"
+    path.write_text(STREAM.format(column="max_TB_per_sec", copy="9.26", triad="4.15"))
+    words = ["import", "babelstream", str(path), "--results", str(results)]
+    imported = CliRunner().invoke(cli.main, words)
+    assert "implausible: 9.26 TB/s is 193% of the memory bandwidth" in imported.output
+    only = ["--only", "h200-memory-bandwidth", "--results", str(results), "--json", "-"]
+    document = json.loads(CliRunner().invoke(cli.main, ["check", *only]).stdout)
+    (verdict,) = document["verdicts"]
+    own = [each for each in verdict["evidence"] if "babelstream" in each["source"]]
+    assert [bool(each["missing"]) for each in own] == [True, True, False, False, True]
+    alone = [*only[:2], "--results", str(tmp_path / "none"), *only[4:]]
+    without = json.loads(CliRunner().invoke(cli.main, ["check", *alone]).stdout)["verdicts"][0]
+    assert (verdict["outcome"], verdict["found"]) == (without["outcome"], without["found"])
+
+
+def test_links_faster_than_the_part_has_are_no_evidence(read: Read) -> None:
+    odd = LARGE.replace("35187.6 244.12 366.18", "8796.9 976.48 1464.72")
+    sound, (fast, slow) = (
+        [[c.code for c in m.cautions] for m in read("nccl-tests", table(row)).measurements]
+        for row in (LARGE, odd)
+    )
+    assert sound == [["imported"], ["imported"]]
+    assert (fast, slow) == (["imported", "implausible"], ["imported"])
+
+
+def test_one_figure_has_no_interval_and_settles_no_comparison(tmp_path: Path) -> None:
+    path, results = tmp_path / "theirs.csv", tmp_path / "results"
+    for copy in ("4.01", "4.02"):
+        path.write_text(STREAM.format(column="max_TB_per_sec", copy=copy, triad="4.15"))
+        words = ["import", "babelstream", str(path), "--results", str(results)]
+        assert CliRunner().invoke(cli.main, words).exit_code == 0
+    told = CliRunner().invoke(cli.main, ["check", "--results", str(results)]).stdout
+    assert "gpubench show ID has what they measured" in told
+    first, second = (records.read(one) for one in records.list_records(results))
+    shown = CliRunner().invoke(cli.main, ["show", second.id, "--results", str(results)]).stdout
+    assert "| – " in shown
+    assert "0.00 %" not in shown
+    compared = CliRunner().invoke(
+        cli.main, ["compare", first.id, second.id, "--results", str(results)]
+    )
+    assert compared.stdout.count("cannot tell") == 5
+
+
+def test_a_claim_is_shown_with_what_it_is_judged_by(tmp_path: Path) -> None:
+    path, results = tmp_path / "theirs.csv", tmp_path / "results"
+    path.write_text(STREAM.format(column="max_TB_per_sec", copy="4.01", triad="4.15"))
+    words = ["import", "babelstream", str(path), "--results", str(results)]
+    assert CliRunner().invoke(cli.main, words).exit_code == 0
+    shown = CliRunner().invoke(
+        cli.main, ["show", "h200-memory-bandwidth", "--results", str(results)]
+    )
+    assert shown.stdout.count("babelstream, theirs.csv") == 5
 
 
 def test_a_claim_uses_what_was_imported_as_published(tmp_path: Path) -> None:

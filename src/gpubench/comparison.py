@@ -57,6 +57,8 @@ class Pair:
         within the margin, faster or slower where it lies on one side of 1 and its middle beyond the
         margin, and otherwise more than these intervals can tell.
         """
+        if min(self.first.count, self.second.count) < 2:  # figures without samples
+            return "cannot tell"
         low, middle, high = self.ratio
         if 1 - margin <= low and high <= 1 + margin:
             return "same"

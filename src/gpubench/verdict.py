@@ -158,10 +158,10 @@ def _peak_key(claim: Claim, item: Evidence) -> object:
 
 
 def _best_of_peaks(claim: Claim, evidence: Sequence[Evidence]) -> dict[object, Evidence]:
-    """Of several kernels, the one that comes nearest to the peak."""
+    """Of several kernels that were measured soundly, the one that comes nearest to the peak."""
     best: dict[object, Evidence] = {}
     for item in evidence:
-        if item.high is not None and _held_against_peak(claim, item):
+        if item.high is not None and not item.missing and _held_against_peak(claim, item):
             held = best.setdefault(_peak_key(claim, item), item)
             if item.high > (held.high or 0.0):
                 best[_peak_key(claim, item)] = item

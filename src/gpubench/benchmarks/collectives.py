@@ -22,7 +22,7 @@ from gpubench.errors import CannotMeasure
 from gpubench.measuring import Ceilings, Device, Prepared, faults, import_torch
 from gpubench.measuring.group import Group, Place, Prospect, broken_group_told
 from gpubench.measuring.verify import poison, verify
-from gpubench.model import Case, Work
+from gpubench.model import Accelerator, Case, Work
 from gpubench.roofline import ceilings as roof
 
 DESCRIPTION = "all-reduce and other collectives over all GPUs, and copies between two"
@@ -198,16 +198,20 @@ def ceilings(case: Case, device: Device) -> Ceilings:
     is the lower bound from three devices on.
     Nothing is known across hosts, without a catalogue entry, or without links.
     """
-    p = case.parameters
-    if device.accelerator is None or p["hosts"] > 1:
+    if device.accelerator is None:
         return Ceilings()
-    part = catalogue.load().accelerators[device.accelerator]
-    if "interconnect_bandwidth" not in part.figures:
+    return allowed(case, catalogue.load().accelerators[device.accelerator])
+
+
+def allowed(case: Case, part: Accelerator) -> Ceilings:
+    """As `ceilings`, for a part whether it is here or not."""
+    p = case.parameters
+    if p["hosts"] > 1 or "interconnect_bandwidth" not in part.figures:
         return Ceilings()
     one_way, ranks = part.value("interconnect_bandwidth") / 2, p["ranks"]
     if p["collective"] == PAIR:
         return Ceilings(wire=one_way * p["directions"])
-    if p["collective"] == "all_reduce" and p.get("nvls") != "off" and _reduces_in_switch(device):
+    if p["collective"] == "all_reduce" and p.get("nvls") != "off" and roof.reduces_in_switch(part):
         switch = one_way * bus_factor("all_reduce", ranks) / (1 + 1 / ranks)
         return Ceilings(wire=max(one_way, switch))
     return Ceilings(wire=one_way)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpubench.cli import options, printing
+
+if TYPE_CHECKING:
+    from gpubench.model import Accelerator
 
 _TOOLS = ("nccl-tests", "nvbandwidth", "babelstream", "pytest-benchmark")
 
@@ -34,13 +38,13 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
 
     known = catalogue.load()
 
-    def identify(name: str) -> str | None:
+    def identify(name: str) -> Accelerator | None:
         try:
-            return known.accelerator(name).id
+            return known.accelerator(name)
         except UnknownName:
             return None
 
-    part = known.accelerator(accelerator).id if accelerator else ""
+    part = known.accelerator(accelerator) if accelerator else None
     record = importing.read(tool, path, identify, part)
     records.check_writable(results / record.accelerator)
     saved = records.write(record, results)
@@ -50,7 +54,9 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
     printing.table(links.imported_table(record))
     for warning in rates.warnings(record):
         click.echo(f"- {warning}")
-    if record.accelerator == importing.UNKNOWN:
-        named = f"'{record.device}' is no accelerator of the catalogue" if record.device else ""
-        printing.aside(f"{named or 'The file names no device'}: give one with --accelerator")
+    if record.accelerator == importing.UNKNOWN and record.device:
+        printing.aside(
+            f"'{record.device}' is no accelerator of the catalogue, so no claim can use this: "
+            f"import it again with --accelerator"
+        )
     click.echo(f"\nRecord: {saved}")

@@ -27,13 +27,21 @@ def devices(measured: Iterable[RunRecord]) -> str:
     return told or NO_DEVICE
 
 
-def show(findings: Findings, environment: Mapping[str, str], json_target: str | None) -> None:
+def show(
+    findings: Findings,
+    environment: Mapping[str, str],
+    json_target: str | None,
+    tables: bool = False,
+) -> None:
     """Print the verdicts as tables, or the JSON document in their place.
+
+    Args:
+        tables: print what the records measured as well, in place of a line for each of them.
 
     Raises:
         RecordError: the JSON file cannot be written.
     """
-    from gpubench.report import json, terminal, workloads
+    from gpubench.report import json, rates, terminal
 
     if json_target:
         content = json.document(findings, environment)
@@ -43,20 +51,32 @@ def show(findings: Findings, environment: Mapping[str, str], json_target: str | 
         from gpubench import records
 
         records.write_text(Path(json_target), json.text(content), "choose another file with --json")
-    if findings.catalogue:
-        for record in findings.measured:
-            show_measured(record, findings.catalogue)
-        shared = workloads.share_table(findings.measured, findings.catalogue)
-        if shared.rows:
-            printing.table(shared)
-            click.echo()
+    if tables and findings.catalogue:
+        _show_all_measured(findings.measured, findings.catalogue)
     printing.table(terminal.verdict_table(findings, printing.columns()))
+    if printing.columns() < terminal.WHY_FROM_COLUMNS:
+        click.echo("\nWhy: gpubench show ID, or here on a wider terminal.")
     click.echo()
     printing.table(terminal.count_table(findings.judgement.verdicts))
     if findings.judgement.contradictions:
         click.echo("\nContradictions between claims:\n")
     for found in findings.judgement.contradictions:
         click.echo(f"- {found.left.id} and {found.right.id}: {found.why}")
+    if findings.measured and not tables:
+        click.echo("\nRecords used as evidence; gpubench show ID has what they measured:\n")
+        for record in findings.measured:
+            click.echo(f"- {record.id}: {shown(rates.title(record))}")
+
+
+def _show_all_measured(records: Iterable[RunRecord], catalogue: Catalogue) -> None:
+    from gpubench.report import workloads
+
+    for record in records:
+        show_measured(record, catalogue)
+    shared = workloads.share_table(tuple(records), catalogue)
+    if shared.rows:
+        printing.table(shared)
+        click.echo()
 
 
 def show_measured(record: RunRecord, catalogue: Catalogue) -> None:

@@ -144,7 +144,7 @@ def command(
     findings = Findings(made, result.judgement, known.articles, known, measured)
     report_path = result.record_path.with_suffix(".md")
     records.write_text(report_path, markdown.render(findings))
-    judging.show(findings, record.environment, json_target)
+    judging.show(findings, record.environment, json_target, tables=True)
     page = judging.write_page(findings, result.record_path.with_suffix(".html"))
     others = "".join(f"\nRecord: {path}" for path in result.others)
     closing = shown(f"\nRecord: {result.record_path}{others}\nReport: {report_path}{page}")

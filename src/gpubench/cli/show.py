@@ -37,7 +37,7 @@ def command(name: str, claims_path: Path | None, results: Path) -> None:
     if _from_catalogue(name, known) or _record(name, results, known):
         return
     file = claims.load(claims_path or claims.default_path(), known)
-    if not _entry(name, file, known):
+    if not _entry(name, file, known, results):
         raise UnknownName("name", name, _all_names(known, file), "see `gpubench list`")
 
 
@@ -192,7 +192,8 @@ def _record(name: str, results: Path, known: Catalogue) -> bool:
         {
             "created": record.created,
             "accelerator": record.accelerator,
-            "claims file": f"{record.claims_file}, SHA-256 {record.claims_sha256}",
+            "claims file": record.claims_file
+            and f"{record.claims_file}, SHA-256 {record.claims_sha256}",
             "measurements": str(len(record.measurements)),
             **record.environment,
             "file": str(found[-1]),
@@ -205,14 +206,15 @@ def _record(name: str, results: Path, known: Catalogue) -> bool:
     return True
 
 
-def _entry(name: str, file: ClaimsFile, known: Catalogue) -> bool:
-    from gpubench import judgement
+def _entry(name: str, file: ClaimsFile, known: Catalogue, results: Path) -> bool:
+    """A claim, judged by the newest records as `check` does, or a statement out of scope."""
+    from gpubench import index, judgement
     from gpubench.report import markdown
 
     claims = {claim.id: claim for claim in file.claims}
     others = {entry.id: entry for entry in file.out_of_scope}
     if name in claims:
-        verdict = judgement.judge_all(file, known, [name]).verdicts[0]
+        verdict = judgement.judge_all(file, known, [name], index.latest(results)).verdicts[0]
         click.echo(markdown.claim_section(verdict, claims[name], known.articles))
     elif name in others:
         click.echo(markdown.aside_section(others[name], known.articles))

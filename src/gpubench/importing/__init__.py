@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpubench import records
+from gpubench.benchmarks import collectives
 from gpubench.errors import RecordError
-from gpubench.model import Block, Case, Caution, Measurement, Work
+from gpubench.measuring import Ceilings, guards
+from gpubench.model import Accelerator, Block, Case, Caution, Measurement, Work
 from gpubench.records import IMPORTED, RunRecord
 
 TOOLS: Mapping[str, str] = {
@@ -32,8 +34,8 @@ UNKNOWN = "unknown-accelerator"
 
 _MOST_BYTES = 256 * 2**20
 
-Identify = Callable[[str], str | None]
-"""Gives the catalogue's id of a device's name, or None."""
+Identify = Callable[[str], Accelerator | None]
+"""Finds a device's name in the catalogue, or gives None."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,19 @@ class Found:
     failures: Mapping[str, str] = field(default_factory=dict)
 
 
-def read(tool: str, path: Path, identify: Identify, accelerator: str = "") -> RunRecord:
+def read(
+    tool: str, path: Path, identify: Identify, accelerator: Accelerator | None = None
+) -> RunRecord:
     """A file of that tool as a record.
 
+    A rate that the part's data sheet does not allow is marked implausible, and never evidence.
+
     Args:
-        accelerator: the catalogue's id, where the file names no device or another's name.
+        accelerator: what it was measured on, where the file names no device or another's name.
 
     Raises:
-        RecordError: the file cannot be read, is none of that tool's, or was cut off.
+        RecordError: the file cannot be read, is none of that tool's, was cut off, or names no
+            device where one was measured and none is given.
     """
     try:
         data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
@@ -72,11 +79,13 @@ def read(tool: str, path: Path, identify: Identify, accelerator: str = "") -> Ru
             f"{path} is not as {tool} writes its results ({type(error).__name__}: {error}): was it "
             f"cut off or edited?"
         ) from None
-    part = accelerator or (identify(found.device) if found.device else None) or ""
+    part = accelerator or (identify(found.device) if found.device else None)
+    if part is None and not found.device and any(_of_device(m.case) for m in found.measurements):
+        raise RecordError(f"{path} names no device: say what it was measured on, --accelerator G")
     return RunRecord(
         id=records.new_id(),
         created=records.now(),
-        accelerator=part or UNKNOWN,
+        accelerator=part.id if part else UNKNOWN,
         environment={
             **records.environment(),
             "imported_from": tool,
@@ -84,12 +93,30 @@ def read(tool: str, path: Path, identify: Identify, accelerator: str = "") -> Ru
             "imported_sha256": hashlib.sha256(data).hexdigest(),
             **found.facts,
         },
-        device=found.device or part,
+        device=found.device or (part.name if part else ""),
         suite=IMPORTED,
         cautions=found.cautions,
-        measurements=found.measurements,
+        measurements=tuple(_guarded(each, part) for each in found.measurements),
         failures=found.failures,
     )
+
+
+def _of_device(case: Case) -> bool:
+    """Whether a case measures an accelerator, not just somebody's own code."""
+    return case.benchmark != "pytest"
+
+
+def _guarded(found: Measurement, part: Accelerator | None) -> Measurement:
+    if part is None:
+        return found
+    return guards.cautioned(found, guards.implausible(found, _ceilings(found.case, part)))
+
+
+def _ceilings(case: Case, part: Accelerator) -> Ceilings:
+    """What the data sheet allows of memory and links."""
+    if case.benchmark == "bandwidth" and "memory_bandwidth" in part.figures:
+        return Ceilings(bandwidth=part.value("memory_bandwidth"))
+    return collectives.allowed(case, part) if case.benchmark == "collectives" else Ceilings()
 
 
 def measurement(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gpubench import fleet
 from gpubench.comparison import Difference, Pair, Refused
+from gpubench.report import wording
 from gpubench.report.table import Table
 from gpubench.units import Quantity, show
 
@@ -23,8 +24,8 @@ def comparison_table(pairs: Iterable[Pair]) -> Table:
     rows = [
         [
             pair.name,
-            f"{show(Quantity(pair.first.mid, 's'))} ±{100 * pair.first.half_width:.2f} %",
-            f"{show(Quantity(pair.second.mid, 's'))} ±{100 * pair.second.half_width:.2f} %",
+            f"{show(Quantity(pair.first.mid, 's'))} ±{wording.spread(pair.first)}",
+            f"{show(Quantity(pair.second.mid, 's'))} ±{wording.spread(pair.second)}",
             f"{100 * pair.faster:+.2f} %",
             f"{pair.ratio[0]:.3f} to {pair.ratio[2]:.3f}",
             pair.outcome(),

@@ -8,6 +8,7 @@ from gpubench.benchmarks import collectives
 from gpubench.measuring import timing
 from gpubench.model import Measurement
 from gpubench.records import RunRecord
+from gpubench.report import wording
 from gpubench.report.table import Table
 from gpubench.units import Quantity, show
 
@@ -68,7 +69,7 @@ def _collective(found: Measurement) -> list[str]:
         str(p.get("dtype", "")),
         f"{p['ranks']} on {p['hosts']}" if p["hosts"] > 1 else str(p["ranks"]),
         show(Quantity(seconds.mid, "s")),
-        f"{100 * seconds.half_width:.2f} %",
+        wording.spread(seconds),
         show(Quantity(p["bytes"] / seconds.mid, "B/s")),
         show(Quantity(timing.wire_rate(found).mid, "B/s")),
         _by(found),

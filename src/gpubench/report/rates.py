@@ -12,6 +12,7 @@ from gpubench.model import Case, Caution, Measurement
 from gpubench.normalised import Normalised
 from gpubench.quantities import QUANTITIES
 from gpubench.records import IMPORTED, RunRecord
+from gpubench.report import wording
 from gpubench.report.table import Table
 from gpubench.units import Quantity, show
 
@@ -138,7 +139,7 @@ def _row(found: Normalised) -> list[str]:
         case.method,
         found.measurement.phase,
         show(Quantity(found.rate.mid, found.unit)),
-        f"{100 * found.rate.half_width:.2f} %",
+        wording.spread(found.rate),
         percent(found.of_datasheet),
         percent(found.of_device),
         percent(found.of_observed),
@@ -184,7 +185,7 @@ def _timed(found: Measurement) -> list[str]:
         case,
         show(Quantity(seconds.mid, "s")),
         rate,
-        f"{100 * seconds.half_width:.2f} %",
+        wording.spread(seconds),
         _codes(found),
     ]
 

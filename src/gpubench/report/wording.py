@@ -8,6 +8,7 @@ from typing import Any
 from gpubench import units
 from gpubench.model import Claim, Claimed, Evidence, OutOfScope, Verdict
 from gpubench.reasons import condition, describe_accepted, describe_found
+from gpubench.stats import MedianInterval
 
 _QUALIFIERS = {
     "exact": "",
@@ -77,3 +78,8 @@ def shared(evidence: Sequence[Evidence]) -> dict[str, Any]:
         for name, value in first.items()
         if all(name in other and other[name] == value for other in others)
     }
+
+
+def spread(found: MedianInterval) -> str:
+    """Half an interval's width; a dash for one figure, of which nobody knows how far it strays."""
+    return "–" if found.count < 2 else f"{100 * found.half_width:.2f} %"

@@ -9,6 +9,7 @@ from gpubench.measuring import timing
 from gpubench.model import Measurement
 from gpubench.normalised import REFERENCE
 from gpubench.records import RunRecord
+from gpubench.report import wording
 from gpubench.report.table import Table
 from gpubench.units import Quantity, show
 from gpubench.workloads import differences, figures, training
@@ -49,7 +50,7 @@ def attention_table(record: RunRecord) -> Table:
                 one.case.method,
                 f"{p['batch']} x {p['input_tokens'] + p['output_tokens'] // 2}",
                 show(Quantity(rate.mid, "B/s")),
-                f"{100 * rate.half_width:.2f} %",
+                wording.spread(rate),
                 _of_limit(one, True, reached),
             ]
         )
@@ -71,7 +72,7 @@ def _pass_row(one: Pass, reached: Mapping[str, float]) -> list[str]:
         batch,
         show(Quantity(one.seconds.mid, "s")),
         show(Quantity(one.rate.mid, "token/s")),
-        f"{100 * one.rate.half_width:.2f} %",
+        wording.spread(one.rate),
         _of_limit(one.measurement, one.phase == "decode", reached),
         _joules(one.joules, "J/token"),
         _joules(one.joules_above, "J/token"),
@@ -144,7 +145,7 @@ def training_table(record: RunRecord) -> Table:
                 f"{p['micro_batch']} x {p['sequence']}",
                 str(p["recomputation"]),
                 show(Quantity(job.flops.mid, "FLOP/s")),
-                f"{100 * job.flops.half_width:.2f} %",
+                wording.spread(job.flops),
                 show(Quantity(job.rate.mid, "token/s")),
                 show(Quantity(job.memory, "B")) if job.memory else "",
                 f"{p['layers']} layers",

@@ -32,12 +32,14 @@ class UnitError(GpubenchError):
 
 
 class UnknownName(GpubenchError):
-    """A name nobody lists; the message offers the nearest ones."""
+    """A name nobody lists; the message offers those nearest to it, or to `near`."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], hint: str = "", near: str = ""
+    ) -> None:
         self.kind, self.name = kind, name
-        near = near_matches(name, known)
-        offer = f"did you mean {' or '.join(near)}?" if near else hint or f"no {kind} is similar"
+        found = near_matches(near or name, known)
+        offer = f"did you mean {' or '.join(found)}?" if found else hint or f"no {kind} is similar"
         super().__init__(f"unknown {kind} '{name}': {offer}")
 
 

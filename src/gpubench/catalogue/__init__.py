@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from gpubench.catalogue import inference, parts, training
+from gpubench.catalogue import configs, inference, parts, training
 from gpubench.catalogue.inference import InferenceRow, MatchedPair, PublishedTable
 from gpubench.catalogue.parts import Group, PublishedFinding
 from gpubench.catalogue.reading import DATA, read
@@ -36,6 +36,9 @@ PUBLISHED_TABLE = DATA / "inference_published.csv"
 """The table of published inference results that ships with gpubench."""
 
 Noun = TypeVar("Noun")
+
+_TUNED = re.compile(r"([-_ ](instruct|chat|it|hf|base))+$", re.IGNORECASE)
+# What weights were tuned for, and the form of their files.
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,23 @@ class Catalogue:
     def model(self, name: str) -> LanguageModel:
         """The language model of that id, name or alias, in any case and spacing.
 
-        Raises UnknownName.
+        A publisher before it and what it was tuned for behind it do not change the architecture:
+        "meta-llama/Llama-3.1-70B-Instruct" is found as well. Raises UnknownName.
         """
-        found = _looked_up(self._model_names, name)
-        if found is None:
-            known = [s for m in self.models.values() for s in (m.id, *m.aliases)]
-            raise UnknownName("model", name, known, "gpubench list models")
-        return self.models[found]
+        plain = name.rpartition("/")[2]
+        for spelling in (name, plain, _TUNED.sub("", plain)):
+            found = _looked_up(self._model_names, spelling)
+            if found is not None:
+                return self.models[found]
+        raise UnknownName("model", name, self.models, "gpubench list models", near=plain)
+
+    def with_model(self, path: Path) -> tuple[LanguageModel, Catalogue]:
+        """The model of a `config.json`, and a catalogue that has it beside the others.
+
+        Raises CatalogueError as `configs.read` does.
+        """
+        model = configs.read(path)
+        return model, replace(self, models={**self.models, model.id: model})
 
     def rule(self, name: str) -> ExportRule:
         """The export rule of that id. Raises UnknownName."""

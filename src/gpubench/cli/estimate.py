@@ -54,7 +54,7 @@ class Comparison:
 @click.command("estimate")
 @click.option("--gpu", required=True, metavar="G", help="Accelerator: id, alias or driver name.")
 @click.option("--vs", metavar="G2", help="Compare with this accelerator, and say why.")
-@click.option("--model", required=True, metavar="M", help="Language model: id or name.")
+@options.model
 @click.option("--isl", required=True, type=click.IntRange(1, 10**9), help="Tokens of a prompt.")
 @click.option("--osl", required=True, type=click.IntRange(1, 10**9), help="Tokens of an answer.")
 @click.option("--precision", type=_PRECISIONS, help="Storage of weights; otherwise fp16, or bf16.")
@@ -102,12 +102,13 @@ def command(
     known = catalogue.load()
     part = known.accelerator(gpu)
     other = known.accelerator(vs) if vs else None
+    served, known = options.language_model(model, known)
     if tp:
         pp = pp or 1
     gpus = tp * pp if tp and pp else None
     given = {"precision": precision, "kv_precision": kv, "gpus": gpus, "pipeline": pp}
     conditions: dict[str, Any] = {
-        "model": known.model(model).id,
+        "model": served.id,
         "input_tokens": isl,
         "output_tokens": osl,
         "batch": batch,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpubench.errors import near_matches
 from gpubench.model import OUTCOMES
+
+if TYPE_CHECKING:
+    from gpubench.catalogue import Catalogue
+    from gpubench.model import LanguageModel
 
 
 def _outcomes(text: str) -> tuple[str, ...]:
@@ -28,6 +33,21 @@ def _json_target(text: str) -> str:
     return text
 
 
+def language_model(name: str, known: Catalogue) -> tuple[LanguageModel, Catalogue]:
+    """The model that was typed, listed or as a configuration, and a catalogue that holds it."""
+    from gpubench.catalogue import configs
+
+    if configs.is_config(name):
+        return known.with_model(Path(name))
+    return known.model(name), known
+
+
+model = click.option(
+    "--model",
+    required=True,
+    metavar="M",
+    help="Language model: id or name, or the config.json of one's own.",
+)
 claims_file = click.option(
     "--claims",
     "claims_path",

@@ -72,7 +72,7 @@ def _between(text: str) -> tuple[float, float]:
 @click.command("sweep")
 @click.option("--gpu", required=True, metavar="G", help="Accelerator: id, alias or driver name.")
 @click.option("--vs", required=True, metavar="G2", help="The accelerator to compare it with.")
-@click.option("--model", required=True, metavar="M", help="Language model: id or name.")
+@options.model
 @click.option(
     "--isl",
     type=_list_of(),
@@ -169,7 +169,7 @@ def command(
 
     known = catalogue.load()
     parts = known.accelerator(gpu), known.accelerator(vs)
-    found_model = known.model(model)
+    found_model, _ = options.language_model(model, known)
     axes = sweeping.Axes(batch, isl, osl, precision, tp, pp)
     if axes.size > _MOST:
         raise CannotEstimate(

@@ -1,0 +1,178 @@
+"""A language model of one's own, from the `config.json` that its weights are published with.
+
+Keys are those of Hugging Face's transformers. Only families whose layers are known are read: a name
+that is not in `FAMILIES` may hide another kind of attention or feed-forward, and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gpubench.catalogue import derived
+from gpubench.errors import CatalogueError, near_matches
+from gpubench.model import LanguageModel
+
+FAMILIES = (
+    *("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "gemma"),
+    *("gemma2", "gemma3_text", "phi3", "granite", "olmo2", "glm4", "glm4_moe", "gpt_oss"),
+    *("deepseek_v2", "deepseek_v3", "kimi_k2"),
+)
+"""`model_type` of decoders with a gated feed-forward and full, sliding or latent attention."""
+
+_TIED = ("gemma", "gemma2", "gemma3_text")
+# Embedding and head share their weights unless the file says otherwise.
+
+_ALTERNATING = {"gemma2": 2, "gemma3_text": 6, "gpt_oss": 2}
+# One layer of so many sees everything, where the file does not list the layers.
+
+_EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts")
+_MOST_BYTES = 10 * 2**20
+
+
+def is_config(name: str) -> bool:
+    """Whether a name that was typed is a path: of a JSON file, or of a folder that holds one."""
+    return name.endswith(".json") or (Path(name) / "config.json").is_file()
+
+
+def read(path: Path) -> LanguageModel:
+    """The architecture that a configuration describes; its id is the path.
+
+    Parameters are counted from the matrices, norms and biases left out.
+
+    Raises:
+        CatalogueError: the file cannot be read, lacks a key, or is of a family not in FAMILIES.
+    """
+    file = path / "config.json" if path.is_dir() else path
+    config = _document(file)
+    try:
+        model = _model(file, config)
+        total = derived.parameters_from_architecture(model)
+    except KeyError as error:
+        raise CatalogueError(f"{file} has no key {error}: is it a model's config.json?") from None
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise CatalogueError(f"{file} holds a value that no architecture has: {error}") from None
+    layers = model.layers - model.dense_layers if model.experts else 0
+    idle = layers * (model.experts - model.experts_per_token) * 3 * model.hidden
+    return replace(model, parameters=total, active_parameters=total - idle * model.expert_hidden)
+
+
+def _document(file: Path) -> Mapping[str, Any]:
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise CatalogueError(f"{file} is far too large to be a model's config.json")
+        config = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise CatalogueError(f"cannot read {file}: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
+        raise CatalogueError(f"{file} is no JSON document") from None
+    if isinstance(config, dict) and isinstance(config.get("text_config"), dict):
+        config = config["text_config"]  # the decoder of a model that also sees
+    if not isinstance(config, dict):
+        raise CatalogueError(f"{file} holds no JSON object: is it a model's config.json?")
+    family = str(config.get("model_type", ""))
+    if family not in FAMILIES:
+        near = near_matches(family, FAMILIES)
+        offer = f"; near is {' or '.join(near)}" if near else ""
+        raise CatalogueError(
+            f"{file}: the layers of model_type '{family}' are not known{offer}; known are "
+            f"{', '.join(FAMILIES)}"
+        )
+    return config
+
+
+def _model(file: Path, config: Mapping[str, Any]) -> LanguageModel:
+    family, layers = str(config["model_type"]), _count(config, "num_hidden_layers")
+    hidden, heads = _count(config, "hidden_size"), _count(config, "num_attention_heads")
+    experts = next((_count(config, name) for name in _EXPERTS if config.get(name)), 0)
+    window, sliding = _sliding(config, family, layers)
+    model = LanguageModel(
+        id=str(file),
+        name=file.parent.name if file.name == "config.json" and file.parent.name else file.stem,
+        parameters=0.0,
+        active_parameters=0.0,
+        layers=layers,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=_count(config, "num_key_value_heads", heads),
+        head_dim=_count(config, "head_dim", hidden // heads),
+        ffn_hidden=_count(config, "intermediate_size"),
+        vocabulary=_count(config, "vocab_size"),
+        source=str(file),
+        sliding_window=window,
+        sliding_layers=sliding,
+        context=_count(config, "max_position_embeddings", 0),
+        tied_embeddings=bool(config.get("tie_word_embeddings", family in _TIED)),
+    )
+    if config.get("kv_lora_rank"):
+        model = _latent(model, config)
+    return _mixed(model, config, experts) if experts else model
+
+
+def _count(config: Mapping[str, Any], key: str, otherwise: int | None = None) -> int:
+    """A whole number, above zero unless `otherwise` says so. Raises KeyError or ValueError."""
+    value = config.get(key)
+    if value is None:
+        if otherwise is None:
+            raise KeyError(key)
+        return otherwise
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**9:
+        raise ValueError(f"{key} is {value!r}, not a number above zero")
+    return value
+
+
+def _sliding(config: Mapping[str, Any], family: str, layers: int) -> tuple[int, int]:
+    """(window, layers that keep only so many tokens)."""
+    if not config.get("sliding_window") or config.get("use_sliding_window") is False:
+        return 0, 0
+    window, listed = _count(config, "sliding_window"), config.get("layer_types")
+    if isinstance(listed, list):
+        found = sum(kind == "sliding_attention" for kind in listed)
+        return (window, found) if found else (0, 0)
+    if family in _ALTERNATING:
+        every = _count(config, "sliding_window_pattern", _ALTERNATING[family])
+        return window, layers - layers // every
+    return window, layers - min(layers, int(config.get("max_window_layers") or 0))
+
+
+def _latent(model: LanguageModel, config: Mapping[str, Any]) -> LanguageModel:
+    """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434, section 2.1)."""
+    latent, rope = _count(config, "kv_lora_rank"), _count(config, "qk_rope_head_dim")
+    plain, values = _count(config, "qk_nope_head_dim"), _count(config, "v_head_dim")
+    queries, rank = model.heads * (plain + rope), int(config.get("q_lora_rank") or 0)
+    weights = rank * (model.hidden + queries) if rank else model.hidden * queries
+    weights += model.hidden * (latent + rope) + latent * model.heads * (plain + values)
+    weights += model.heads * values * model.hidden
+    return replace(
+        model,
+        kv_heads=1,
+        head_dim=plain + rope,
+        latent_dim=latent + rope,
+        attention_parameters=float(weights),
+    )
+
+
+def _mixed(model: LanguageModel, config: Mapping[str, Any], experts: int) -> LanguageModel:
+    """A mixture of experts; layers without them have the dense feed-forward."""
+    if (
+        int(config.get("decoder_sparse_step") or 1) != 1
+        or int(config.get("moe_layer_freq") or 1) != 1
+    ):
+        raise ValueError("mixtures in every second layer are not known here")
+    width = _count(config, "moe_intermediate_size", model.ffn_hidden)
+    shared = int(config.get("n_shared_experts") or 0)
+    if config.get("shared_expert_intermediate_size"):
+        shared = round(_count(config, "shared_expert_intermediate_size") / width)
+    dense = int(config.get("first_k_dense_replace") or len(config.get("mlp_only_layers") or ()))
+    chosen = "num_experts_per_tok" if "num_experts_per_tok" in config else "experts_per_token"
+    return replace(
+        model,
+        experts=experts,
+        experts_per_token=_count(config, chosen),
+        shared_experts=shared,
+        expert_hidden=width,
+        dense_layers=dense,
+    )

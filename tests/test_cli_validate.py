@@ -171,6 +171,18 @@ def test_a_missing_column_is_said_of_every_row(run: Run, table: Table) -> None:
     assert "no row can be predicted; most often: the table has no column tp" in result.stderr
 
 
+def test_skipped_rows_are_named_by_line_and_what_is_predicted_is_said(
+    run: Run, table: Table
+) -> None:
+    told = run("validate", table(ROW, {**ROW, "metric": "tok"}, {**ROW, "metric": "tok"})).stdout
+    assert "| 2    | 3, 4  | offline_max_throughput tok is not predicted |" in told
+    assert "Predicted are offline_max_throughput, fixed_batch and latency" in told
+    assert "fitted to rows of this table" not in told
+    shipped = run("validate", catalogue.PUBLISHED_TABLE).stdout
+    assert "fitted to rows of this table" in shipped
+    assert "e+0" not in shipped
+
+
 def test_columns_that_only_describe_may_be_missing(run: Run, table: Table) -> None:
     optional = {"url", "date_or_version", "gpu", "pp", "framework_version", "notes", "source_id"}
     path = table(ROW, columns=[name for name in COLUMNS if name not in optional])

@@ -109,7 +109,7 @@ def test_a_run_of_one_benchmark_hides_no_other_of_an_older_run(results: Path) ->
 def test_two_records_of_one_accelerator_are_needed(results: Path) -> None:
     records.write(record(1), results)
     records.write(record(2, "nvidia-h100-sxm5"), results)
-    with pytest.raises(RecordError, match="no two records of one accelerator"):
+    with pytest.raises(RecordError, match="no two records of `gpubench run` on one accelerator"):
         index.newest_two(results)
     with pytest.raises(RecordError, match="no two records"):
         index.newest_two(results / "nowhere")

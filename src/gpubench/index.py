@@ -109,7 +109,10 @@ def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:
     found = [entry for entry in _sound(results) if not (entry.tool or entry.memory_limit)]
     same = [entry for entry in found if entry.accelerator == found[-1].accelerator]
     if len(same) < 2:
-        raise RecordError(f"{results} holds no two records of one accelerator: run it once more")
+        raise RecordError(
+            f"{results} holds no two records of `gpubench run` on one accelerator: run it once "
+            f"more, or name two records, imported ones too"
+        )
     first, second = (records.read(Path(entry.path)) for entry in same[-2:])
     return first, second
 

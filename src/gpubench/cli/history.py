@@ -35,7 +35,10 @@ def command(host: str | None, accelerator: str | None, results: Path, as_json: b
         and part in (None, entry.accelerator)
     ]
     if not entries:
-        raise RecordError(f"{results} holds no such record: see `gpubench list records`")
+        raise RecordError(
+            f"{results} holds no such record of `gpubench run`; imported ones have no history "
+            f"(`gpubench list records`)"
+        )
     newest = entries[-1]
     same = [e for e in entries if (e.host, e.accelerator) == (newest.host, newest.accelerator)]
     steps = fleet.history([records.read(Path(entry.path)) for entry in same])

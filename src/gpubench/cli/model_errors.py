@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +11,8 @@ from gpubench.cli import printing
 
 if TYPE_CHECKING:
     from gpubench.roofline.validation import ErrorSummary
+
+_SHOWN_LINES = 4
 
 COLUMNS = ("compared", "mean", "median", "bias")
 
@@ -31,12 +33,29 @@ def document(errors: ErrorSummary) -> dict[str, float]:
     return {name: getattr(errors, name) for name in names}
 
 
-def print_skipped(skipped: Mapping[str, int]) -> None:
+def skipped_lines(reasons: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
+    """The lines of a table by why they were skipped, from (line, reason); the most frequent first.
+
+    Lines without a reason were not.
+    """
+    found: dict[str, list[int]] = {}
+    for line, reason in reasons:
+        if reason:
+            found.setdefault(reason, []).append(line)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def print_skipped(skipped: Mapping[str, Sequence[int]]) -> None:
     """A table of how many rows were skipped for each reason; nothing where none was."""
     from gpubench.invisible import shown
     from gpubench.report.table import Table
 
     if skipped:
         click.echo()
-        rows = [[f"{count:,}", shown(reason)] for reason, count in skipped.items()]
-        printing.table(Table(("rows", "skipped because"), rows))
+        rows = [[f"{len(at):,}", _some(at), shown(reason)] for reason, at in skipped.items()]
+        printing.table(Table(("rows", "lines", "skipped because"), rows))
+
+
+def _some(lines: Sequence[int]) -> str:
+    more = " …" if len(lines) > _SHOWN_LINES else ""
+    return ", ".join(map(str, lines[:_SHOWN_LINES])) + more

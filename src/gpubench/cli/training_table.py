@@ -59,12 +59,8 @@ def _document(path: Path, found: Checked) -> dict[str, Any]:
         "table": {"name": path.name, "rows": len(found.rows)},
         "predicted": sum(row.value is not None for row in found.rows),
         "skipped": [
-            {
-                "reason": reason,
-                "rows": count,
-                "lines": [row.entry.line for row in found.rows if row.skipped == reason],
-            }
-            for reason, count in found.skipped.items()
+            {"reason": reason, "rows": len(lines), "lines": lines}
+            for reason, lines in _skipped(found).items()
         ],
         "absolute": {
             by: {name: model_errors.document(errors) for name, errors in groups.items()}
@@ -72,6 +68,10 @@ def _document(path: Path, found: Checked) -> dict[str, Any]:
         },
         "ratios": {name: model_errors.document(errors) for name, errors in found.ratios.items()},
     }
+
+
+def _skipped(found: Checked) -> dict[str, list[int]]:
+    return model_errors.skipped_lines((row.entry.line, row.skipped) for row in found.rows)
 
 
 def _print(found: Checked) -> None:
@@ -93,4 +93,4 @@ def _print(found: Checked) -> None:
     click.echo()
     pairs = [[name, *model_errors.cells(errors)] for name, errors in found.ratios.items()]
     printing.table(Table(("ratio", *model_errors.COLUMNS), pairs), "No two rows are a pair.")
-    model_errors.print_skipped(found.skipped)
+    model_errors.print_skipped(_skipped(found))

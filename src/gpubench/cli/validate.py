@@ -94,8 +94,19 @@ def command(
         left_out["source"] = leaving_out.each_source(table, known, printing.ticker())
     if as_json:
         printing.document(_document(table_path, found, left_out))
-    else:
-        _print(found, left_out)
+        return
+    _print(found, left_out)
+    if _is_fitted(table_path):
+        click.echo(
+            "\nThe parameters were fitted to rows of this table; docs/model.md has the errors on "
+            "sources left out, --leave-one-source-out finds them."
+        )
+
+
+def _is_fitted(path: Path) -> bool:
+    from gpubench.roofline import validated, validation
+
+    return bool(validation.table_digest(path.read_bytes()) == validated.load()["table_sha256"])
 
 
 def _draw(found: Comparison, folder: Path) -> None:
@@ -144,8 +155,8 @@ def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, A
         "predicted": found.predicted,
         "scored": sum(row.scored is not None for row in found.rows),
         "skipped": [
-            {"reason": reason, "rows": count, "lines": _lines(found, reason)}
-            for reason, count in found.skipped.items()
+            {"reason": reason, "rows": len(lines), "lines": lines}
+            for reason, lines in _skipped(found).items()
         ],
         "absolute": {
             by: {name: model_errors.document(errors) for name, errors in groups.items()}
@@ -182,8 +193,8 @@ def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, A
 _PAIRS = {"all": "all", "room": "room for 64 sequences", "less room": "less room"}
 
 
-def _lines(found: Comparison, reason: str) -> list[int]:
-    return [row.entry.line for row in found.rows if row.skipped == reason]
+def _skipped(found: Comparison) -> dict[str, list[int]]:
+    return model_errors.skipped_lines((row.entry.line, row.skipped) for row in found.rows)
 
 
 def _row(row: Compared) -> dict[str, Any]:
@@ -211,6 +222,7 @@ def _print(found: Comparison, left_out: LeftOutBy) -> None:
     from gpubench.invisible import shown
     from gpubench.report.table import Table
     from gpubench.roofline.scoring import NOMINAL
+    from gpubench.roofline.validation import UNPREDICTED
 
     scored = sum(row.scored is not None for row in found.rows)
     click.echo(
@@ -247,16 +259,28 @@ def _print(found: Comparison, left_out: LeftOutBy) -> None:
     click.echo()
     largest = [[str(value) for value in _written(_row(row))] for row in found.largest]
     printing.table(Table(_LARGEST, largest), "No row has a published figure.")
-    model_errors.print_skipped(found.skipped)
+    skipped = _skipped(found)
+    model_errors.print_skipped(skipped)
+    if any(reason.endswith(UNPREDICTED) for reason in skipped):
+        click.echo(
+            "\nPredicted are offline_max_throughput, fixed_batch and latency, as output_tok_s or "
+            "ttft_ms, and fixed_batch as total_tok_s."
+        )
 
 
+def _four(value: float) -> str:
+    """Four digits, and no powers of ten where people read."""
+    return f"{value:,.0f}" if value >= _FOUR_DIGITS else f"{value:,.4g}"
+
+
+_FOUR_DIGITS = 1000
 _LARGEST = ("line", "source", "GPU", "model", "lengths", "published", "predicted", "error")
 
 
 def _written(row: Mapping[str, Any]) -> tuple[Any, ...]:
     gpu = f"{row['gpus']} x {row['gpu']}"
     lengths = "/".join(f"{row[name]:g}" if row[name] else "-" for name in ("isl", "osl"))
-    figures = (f"{row['published']:,.6g}", f"{row['predicted']:,.4g}", f"{row['error']:+.0%}")
+    figures = (_four(row["published"]), _four(row["predicted"]), f"{row['error']:+.0%}")
     return (
         row["line"],
         row["source"],

@@ -38,6 +38,9 @@ _PREDICTED = {
     for scenario in ("offline_max_throughput", "fixed_batch", "latency")
     for metric in ("output_tok_s", "ttft_ms")
 } | {("fixed_batch", "total_tok_s")}
+UNPREDICTED = "is not predicted"
+"""How the reason ends why a row is skipped for its scenario or metric."""
+
 _EQUAL_COMPUTE_PAIR = ("nvidia-h200-sxm", "nvidia-h100-sxm5")
 _FEWEST = 5
 # Fewer comparisons than this say nothing about a 90 % quantile.
@@ -122,7 +125,7 @@ def _unusable(row: InferenceRow) -> str:
     if not row.accelerator:
         return f"{row.gpu_variant} names no single accelerator"
     if (row.scenario, row.metric) not in _PREDICTED:
-        return f"{row.scenario} {row.metric} is not predicted"
+        return f"{row.scenario} {row.metric} {UNPREDICTED}"
     if not row.input_tokens or (row.metric.endswith("tok_s") and not row.output_tokens):
         return "lengths not published"
     if row.tp is None:

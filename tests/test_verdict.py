@@ -1,5 +1,6 @@
 """Verdicts follow from intervals: change a figure, a claim or a tolerance, and they move."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -276,3 +277,11 @@ def test_a_sustained_rate_without_a_known_floor_says_nothing_about_a_peak() -> N
     assert judge(it, [found(90e12, kind="published", rate="sustained"), found(90e12)]).outcome == (
         "refuted"
     )
+
+
+def test_a_source_of_equal_weight_that_supports_what_is_refuted_is_noted() -> None:
+    said = judge(claim("8 TB/s"), [replace(found(7.7e12), disputed={"S. Bekman": 8e12})])
+    assert said.outcome == "refuted"
+    assert said.flags == ("S. Bekman says 8 TB/s, which would support it",)
+    other = judge(claim("8 TB/s"), [replace(found(7.7e12), disputed={"somebody": 4.1e12})])
+    assert other.flags == ()

@@ -249,4 +249,5 @@ def _looked_up(case: Situation, catalogue: Catalogue) -> Evidence:
         high=found.value.value,
         unit=found.value.unit,
         assumptions=found.remarks,
+        disputed={who: value.value for who, value in found.disputed.items()},
     )

@@ -414,7 +414,8 @@ class Evidence:
     """One finding about a claim under one set of conditions.
 
     A number carries low ≤ mid ≤ high in `unit` (SI); a word carries `text`. A finding that could
-    not be made has neither, and `missing` says why.
+    not be made has neither, and `missing` says why. `disputed` are the values of sources that count
+    as much, by who says so.
     """
 
     kind: Kind
@@ -429,6 +430,7 @@ class Evidence:
     assumptions: tuple[str, ...] = ()
     error: str = ""
     missing: str = ""
+    disputed: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gpubench import dates
@@ -17,6 +17,7 @@ from gpubench.model import KINDS, Claim, Evidence, Interval, Kind, Outcome, OutO
 from gpubench.quantities import ACHIEVABLE, DATE, PEAK_CEILING, QUANTITIES
 from gpubench.reasons import HOLDS, Found, describe_found, explain, why_untested
 from gpubench.tolerances import ABOUT_A_DATE_DAYS, accepts
+from gpubench.units import Quantity, show
 
 _NO_EVIDENCE = ("missing", "implausible", "slower", "sustained")
 
@@ -48,6 +49,7 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
     return replace(
         verdict,
         outcome=outcome,
+        flags=(*verdict.flags, *_disputes(claim, accepted, chosen, outcome)),
         basis=basis,
         reason=explain(claim, accepted, chosen, outcome),
         found=describe_found(claim, [item for item, _ in chosen]),
@@ -310,6 +312,18 @@ def _disagreements(claim: Claim, found: Sequence[Found]) -> tuple[str, ...]:
                 f"{said['supported']} evidence supports it, {said['refuted']} evidence refutes it"
             )
     return tuple(flags)
+
+
+def _disputes(
+    claim: Claim, accepted: Interval | None, chosen: Sequence[Found], outcome: Outcome
+) -> Iterator[str]:
+    """Sources that support what others of the same weight refute."""
+    if outcome != "refuted" or accepted is None:
+        return
+    said = {who: value for item, _ in chosen for who, value in item.disputed.items()}
+    for who, value in said.items():
+        if accepted.low <= value <= accepted.high:
+            yield f"{who} says {show(Quantity(value, _unit(claim)))}, which would support it"
 
 
 def swept_names(claim: Claim) -> tuple[str, ...]:

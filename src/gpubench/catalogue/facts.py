@@ -7,7 +7,7 @@ export rule. What is derived (a ratio, TPP, a ridge point) names the sources of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gpubench.catalogue import derived, export
@@ -25,12 +25,14 @@ class Fact:
     """A value, who says it, and what else should be known about it.
 
     Where a peak stands for a sustained rate, that rate lies between `floor` times it and itself.
+    `disputed` are the numbers of others whose word counts as much, by who says so.
     """
 
     value: Quantity | str
     source: str
     remarks: tuple[str, ...] = ()
     floor: float = 1.0
+    disputed: Mapping[str, Quantity] = field(default_factory=dict)
 
 
 def find(
@@ -87,7 +89,8 @@ def _figure(
     sparse = "_sparse" if conditions.get("sparsity") == "sparse" else ""
     fact = stated(part.figure(quantity + sparse), catalogue)
     if conditions.get("direction") == "one-way" and isinstance(fact.value, Quantity):
-        fact = replace(fact, value=fact.value * 0.5)
+        halves = {who: value * 0.5 for who, value in fact.disputed.items()}
+        fact = replace(fact, value=fact.value * 0.5, disputed=halves)
     return _sustained(fact, quantity, part) if conditions.get("rate") == "sustained" else fact
 
 
@@ -97,12 +100,18 @@ def _sustained(peak: Fact, quantity: str, part: Accelerator) -> Fact:
         raise MissingFigure(f"{part.name}: a data sheet states peaks, not sustained rates")
     floor, because = ACHIEVABLE[quantity].floor, ACHIEVABLE[quantity].because
     remark = f"sustained: {floor:.0%} of the peak to all of it; {because}".replace("%", " %", 1)
-    return replace(peak, remarks=(remark, *peak.remarks), floor=floor)
+    return replace(peak, remarks=(remark, *peak.remarks), floor=floor, disputed={})
 
 
 def stated(figure: Figure, catalogue: Catalogue) -> Fact:
     """A figure as it stands in the catalogue, with its source and the values of others."""
-    return Fact(figure.value, cite(figure, catalogue), _remarks(figure, catalogue))
+    disputed = {
+        catalogue.sources[other.source].publisher: other.value
+        for other in figure.conflicts
+        if other.grade <= figure.grade and isinstance(other.value, Quantity)
+    }
+    remarks = _remarks(figure, catalogue)
+    return Fact(figure.value, cite(figure, catalogue), remarks, disputed=disputed)
 
 
 def cite(figure: Figure, catalogue: Catalogue) -> str:

@@ -42,9 +42,13 @@ def verdict_table(findings: Findings, columns: int) -> Table:
     head = ["claim", "verdict", "claimed", "found"]
     if columns >= WHY_FROM_COLUMNS:
         head = [*head, "why"]
-        reasons = [verdict.reason for verdict, _ in findings.judged]
+        reasons = [_why(verdict) for verdict, _ in findings.judged]
         rows = [[*row, why] for row, why in zip(rows, reasons, strict=True)]
     return Table(head, rows, ["verdict"], COLOURS)
+
+
+def _why(verdict: Verdict) -> str:
+    return " ".join([verdict.reason, *(f"Note: {flag}." for flag in verdict.flags)])
 
 
 def count_table(verdicts: Iterable[Verdict]) -> Table:

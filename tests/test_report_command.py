@@ -59,6 +59,23 @@ def test_a_wrong_format_or_record_is_a_sentence(here: CliRunner) -> None:
 
 
 @pytest.mark.parametrize("package", ["jinja2", "altair", "vl_convert"])
+def test_a_language_that_a_form_does_not_speak_is_refused(here: CliRunner) -> None:
+    result = here.invoke(cli.main, ["report", "--format", "summary", "--lang", "zh"])
+    assert result.exit_code == 2
+    assert "only the page speaks another language" in result.output
+
+
+def test_an_outcome_may_fail_a_job_that_still_gets_its_report(
+    here: CliRunner, tmp_path: Path
+) -> None:
+    words = ["report", *ONLY, "--format", "junit", "-o", "out.xml", "--fail-on"]
+    assert here.invoke(cli.main, [*words, "refuted"]).exit_code == 0
+    failed = here.invoke(cli.main, [*words, "supported"])
+    assert failed.exit_code == 1
+    assert "h200-memory-bandwidth" in failed.output
+    assert (tmp_path / "out.xml").is_file()
+
+
 def test_without_the_extra_the_remedy_is_told_and_run_goes_on(
     here: CliRunner, tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

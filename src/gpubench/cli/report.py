@@ -65,7 +65,10 @@ class _FormatChoice(click.ParamType[str]):
 @click.option(
     "--page", default="", metavar="URL", help="Address of the page, for its ClaimReviews."
 )
+@options.fail_on
+@click.pass_context
 def command(
+    ctx: click.Context,
     names: tuple[str, ...],
     claims_path: Path | None,
     only: tuple[str, ...],
@@ -74,6 +77,7 @@ def command(
     output: str | None,
     lang: str,
     page: str,
+    fail_on: tuple[str, ...] | None,
 ) -> None:
     """Write the verdicts as a page, or in another form.
 
@@ -84,15 +88,18 @@ def command(
     from gpubench import records
     from gpubench.report.formats import FORMATS, Options
 
+    if lang != "en" and form != "html":
+        raise click.UsageError(f"only the page speaks another language: leave out --lang {lang}")
     chosen = FORMATS[form]
     findings = _found(names, claims_path, only, results)
     text = chosen.render(findings, Options(lang, page))
     target = output or (f"{PAGE}{chosen.ending}" if form == "html" else STDOUT)
     if target == STDOUT:
         click.echo(text, nl=False)
-        return
-    records.write_text(Path(target), text, "choose another file with -o")
-    printing.aside(f"Report: {target}")
+    else:
+        records.write_text(Path(target), text, "choose another file with -o")
+        printing.aside(f"Report: {target}")
+    judging.exit_if_failed(ctx, findings, fail_on)
 
 
 def _found(

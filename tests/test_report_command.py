@@ -58,7 +58,6 @@ def test_a_wrong_format_or_record_is_a_sentence(here: CliRunner) -> None:
     assert "see `gpubench list records`" in missing.output
 
 
-@pytest.mark.parametrize("package", ["jinja2", "altair", "vl_convert"])
 def test_a_language_that_a_form_does_not_speak_is_refused(here: CliRunner) -> None:
     result = here.invoke(cli.main, ["report", "--format", "summary", "--lang", "zh"])
     assert result.exit_code == 2
@@ -76,6 +75,7 @@ def test_an_outcome_may_fail_a_job_that_still_gets_its_report(
     assert (tmp_path / "out.xml").is_file()
 
 
+@pytest.mark.parametrize("package", ["jinja2", "altair", "vl_convert"])
 def test_without_the_extra_the_remedy_is_told_and_run_goes_on(
     here: CliRunner, tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,147 @@
+"""What a sweep found: by every value of every axis, as a document and as a table of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from gpubench.report.table import Table
+
+if TYPE_CHECKING:
+    from gpubench.model import Accelerator, LanguageModel
+    from gpubench.roofline.sweep import Sweep
+
+Between = tuple[float, float]
+"""The interval of uplifts that is asked for."""
+
+
+def document(
+    found: Sweep,
+    parts: tuple[Accelerator, Accelerator],
+    model: LanguageModel,
+    between: Between | None,
+) -> dict[str, Any]:
+    """All that is said about a sweep, but for the single combinations."""
+    return {
+        "gpu": parts[0].id,
+        "vs": parts[1].id,
+        "model": model.id,
+        "combinations": found.axes.size,
+        "between": list(between) if between else None,
+        "groups": [asdict(group) for group in groups(found, between)],
+        "left_out": [
+            {
+                "precision": plane.precision,
+                "tp": plane.tensor,
+                "pp": plane.pipeline,
+                "reason": plane.problem,
+            }
+            for plane in found.planes
+            if plane.problem
+        ],
+    }
+
+
+def csv_lines(found: Sweep) -> Iterator[str]:
+    """A line for every combination, without an uplift where it does not fit on both parts."""
+    yield "precision,tp,pp,batch,isl,osl,uplift"
+    axes, nothing = found.axes, float("nan")
+    for plane in found.planes:
+        start = f"{plane.precision},{plane.tensor},{plane.pipeline}"
+        values = iter([] if plane.uplift is None else plane.uplift.ravel().tolist())
+        for batch, prompt, answer in product(axes.batches, axes.inputs, axes.outputs):
+            value = next(values, nothing)
+            cell = f"{value:.5g}" if value == value else ""
+            yield f"{start},{batch or 'max'},{prompt},{answer},{cell}"
+
+
+# --------------------------------------------------------------------------- by one axis
+
+
+@dataclass(frozen=True)
+class Group:
+    """The combinations that share a value of an axis: how many fit, and their uplifts.
+
+    `inside` is the share of them that lies in the interval asked for.
+    """
+
+    by: str
+    which: str
+    count: int
+    low: float | None = None
+    median: float | None = None
+    high: float | None = None
+    inside: float | None = None
+
+
+def table(found: Sweep, between: Between | None) -> Table:
+    """The groups for people."""
+    columns = ["by", "which", "combinations", "least", "median", "most"]
+    if between:
+        columns.append(interval(between))
+    rows = []
+    for group in groups(found, between):
+        cells = [group.by, group.which, f"{group.count:,}"]
+        cells += [
+            "" if end is None else f"{end:.2f}" for end in (group.low, group.median, group.high)
+        ]
+        cells += [] if between is None else ["" if group.inside is None else f"{group.inside:.0%}"]
+        rows.append(cells)
+    return Table(columns, rows)
+
+
+def interval(between: Between) -> str:
+    """ "1.6 to 1.9"."""
+    return f"{between[0]:g} to {between[1]:g}"
+
+
+def groups(found: Sweep, between: Between | None) -> list[Group]:
+    """All combinations, and those of every value of every axis; of a long axis some values."""
+    return [_group(by, which, pieces, between) for by, which, pieces in _pieces(found)]
+
+
+def _pieces(found: Sweep) -> Iterator[tuple[str, str, list[Any]]]:
+    """The arrays of uplifts behind each group."""
+    axes = found.axes
+    full = [(plane, plane.uplift) for plane in found.planes if plane.uplift is not None]
+    yield "all", "", [uplift for _, uplift in full]
+    for name, field, values in (
+        ("precision", "precision", axes.precisions),
+        ("tp", "tensor", axes.tensors),
+        ("pp", "pipeline", axes.pipelines),
+    ):
+        for value in values:
+            yield name, str(value), [up for plane, up in full if getattr(plane, field) == value]
+    for axis, (name, numbers) in enumerate(
+        (("batch", axes.batches), ("isl", axes.inputs), ("osl", axes.outputs))
+    ):
+        for place in _some(len(numbers)):
+            word = "max" if name == "batch" and not numbers[place] else str(numbers[place])
+            yield name, word, [uplift.take(place, axis) for _, uplift in full]
+
+
+def _some(count: int, most: int = 12) -> list[int]:
+    """Places along an axis: all of a short one, evenly spread ones of a long one."""
+    if count <= most:
+        return list(range(count))
+    return [round(n * (count - 1) / (most - 1)) for n in range(most)]
+
+
+def _group(by: str, which: str, pieces: list[Any], between: Between | None) -> Group:
+    import numpy as np
+
+    values = np.concatenate([np.empty(0), *(piece.ravel() for piece in pieces)])
+    kept = values[~np.isnan(values)]
+    if not kept.size:
+        return Group(by, which, 0)
+    return Group(
+        by,
+        which,
+        count=int(kept.size),
+        low=float(kept.min()),
+        median=float(np.median(kept)),
+        high=float(kept.max()),
+        inside=float(((kept >= between[0]) & (kept <= between[1])).mean()) if between else None,
+    )

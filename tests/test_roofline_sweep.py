@@ -7,7 +7,9 @@ import io
 import json
 import math
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,8 +20,10 @@ from hypothesis import strategies as st
 
 from gpubench import catalogue, cli, roofline
 from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.report import swept
 from gpubench.roofline import sweep as sweeping
-from gpubench.roofline.sweep import MAX, Axes, sweep
+from gpubench.roofline.subgroups import Condition, Explanation, Rule, explain
+from gpubench.roofline.sweep import MAX, Axes, Plane, Sweep, sweep
 
 KNOWN = catalogue.load()
 H200, H100 = (KNOWN.accelerator(name) for name in ("nvidia-h200-sxm", "nvidia-h100-sxm5"))
@@ -106,6 +110,99 @@ def test_a_sweep_of_nothing_names_the_reason() -> None:
         sweep(H200, H100, KNOWN.model("llama-3.1-405b"), axes)
 
 
+# --------------------------------------------------------------------------- where it lies
+
+
+SWEPT = Axes([1, 8, MAX], [128, 512, 2048], range(64, 64 * 41, 64), ["fp16", "fp8"], [1, 2, 4, 8])
+
+
+def planted(inside: Callable[[dict[str, Any]], bool]) -> Sweep:
+    """A sweep whose uplift is 1.7 where a condition holds, else 1.1."""
+    planes = []
+    for precision, tensor, pipeline in product(SWEPT.precisions, SWEPT.tensors, SWEPT.pipelines):
+        cells = [
+            dict(zip(NAMES, (precision, tensor, pipeline, *lengths), strict=True))
+            for lengths in product(SWEPT.batches, SWEPT.inputs, SWEPT.outputs)
+        ]
+        uplift = np.array([1.7 if inside(cell) else 1.1 for cell in cells]).reshape(3, 3, 40)
+        planes.append(Plane(precision, tensor, pipeline, uplift))
+    return Sweep(SWEPT, tuple(planes))
+
+
+NAMES = ("precision", "tp", "pp", "batch", "isl", "osl")
+
+
+def holds(rule: Rule, cell: dict[str, Any]) -> bool:
+    return all(cell[condition.axis] in condition.values for condition in rule.conditions)
+
+
+def in_words(rule: Rule) -> dict[str, tuple[Any, ...]]:
+    return {condition.axis: condition.values for condition in rule.conditions}
+
+
+def test_what_all_have_in_common_is_found_to_the_value() -> None:
+    why = explain(
+        planted(lambda c: c["tp"] == 4 and 640 <= c["osl"] <= 1280 and not c["batch"]), IN
+    )
+    assert in_words(why.common) == {
+        "tp": (4,),
+        "batch": (MAX,),
+        "osl": tuple(range(640, 1281, 64)),
+    }
+    assert why.common.covered == why.common.inside == why.inside == 2 * 3 * 11
+    assert why.rules == ()
+
+
+IN = (1.6, 1.9)
+
+
+def test_conditions_that_hold_jointly_are_found_and_the_first_explains_most() -> None:
+    many = {"precision": ("fp8",), "tp": (2, 8), "batch": (8, MAX)}
+    few = {"precision": ("fp16",), "tp": (4,), "isl": (512, 2048)}
+
+    def inside(cell: dict[str, Any]) -> bool:
+        return any(all(cell[n] in v for n, v in rule.items()) for rule in (many, few))
+
+    why = explain(planted(inside), IN)
+    assert [in_words(rule) for rule in why.rules] == [many, few]
+    assert [(rule.covered, rule.inside) for rule in why.rules] == [(480, 480), (240, 240)]
+    assert why.explained == why.inside == 720
+
+
+@pytest.mark.parametrize("between", [(1.1, 1.3), (1.6, 1.9), (1.25, 1.3), (1.0, 1.05)])
+def test_a_rule_counts_what_it_covers(between: tuple[float, float]) -> None:
+    axes = Axes([64, MAX, 8], [2048, 128], range(100, 8100, 400), ["fp16", "fp8"], [8, 1, 2])
+    found = sweep(H200, H100, KNOWN.model("llama-2-70b"), axes)
+    cells = []
+    for plane in found.planes:
+        if plane.uplift is not None:
+            where = (plane.precision, plane.tensor, plane.pipeline)
+            lengths = product(axes.batches, axes.inputs, axes.outputs)
+            for place, value in zip(lengths, plane.uplift.ravel(), strict=True):
+                cell = dict(zip(NAMES, (*where, *place), strict=True))
+                cells += [] if math.isnan(value) else [(cell, between[0] <= value <= between[1])]
+    why = explain(found, between)
+    assert why.inside == sum(inside for _, inside in cells)
+    for rule in (why.common, *why.rules):
+        # Rules come on top of what all have in common.
+        both = Rule((*why.common.conditions, *rule.conditions), 0, 0)
+        covered = [inside for cell, inside in cells if holds(both, cell)]
+        assert (rule.covered, rule.inside) == (len(covered), sum(covered))
+        assert len(rule.conditions) <= 3 or rule is why.common
+    explained = [c for c, inside in cells if inside and any(holds(r, c) for r in why.rules)]
+    assert why.explained == len(explained)
+    assert len(why.rules) <= 6
+
+
+def test_as_many_as_fit_is_no_number_of_a_range() -> None:
+    axes = Axes([*range(1, 41), MAX], [512], [512], ["fp8"], [2])
+    uplift = np.array([1.7] * 20 + [1.1] * 20 + [1.7]).reshape(41, 1, 1)
+    why = explain(Sweep(axes, (Plane("fp8", 2, 1, uplift),)), IN)
+    first, second = sorted(why.rules, key=lambda rule: rule.covered)
+    assert in_words(first) == {"batch": (MAX,)}
+    assert (second.covered, second.inside) == (20, 20)
+
+
 # --------------------------------------------------------------------------- the command
 
 Run = Callable[..., Result]
@@ -149,6 +246,55 @@ def test_the_table_has_a_line_for_every_value(run: Run) -> None:
     assert "24 of 32 combinations" not in text
     for word in ("| isl ", "| osl ", "| tp ", "| precision ", "| 192 ", "| max "):
         assert word in text
+
+
+def test_an_interval_is_explained_by_conditions_on_several_axes(run: Run) -> None:
+    text = run("--between", "1.6:1.9").stdout
+    assert "all with batch max; osl from 256 to 8,192 (294 combinations). On top of that:" in text
+    assert "| 26%             | 7            | 100%   | precision fp16; tp 8; osl 8,192 |" in text
+    where = json.loads(run("--between", "1.6:1.9", "--json").stdout)["where"]
+    assert where["common"]["conditions"]["batch"] == ["max"]
+    assert {"precision": ["fp16"], "tp": [8], "osl": {"low": 8192, "high": 8192}} in [
+        rule["conditions"] for rule in where["rules"]
+    ]
+    assert 0.9 < where["explained"] <= 1
+
+
+def test_the_tutorial_shows_what_the_program_prints(run: Run) -> None:
+    tutorial = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text("utf-8")
+    text = run("--precision", "fp8", "--between", "1.6:1.9").stdout
+    shown = text[text.index("Inside ") : text.index("One or more")].strip()
+    assert shown in tutorial
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--between", "8:9"), "None of the 1,256 lies inside 8 to 9."),
+        (("--between", "1:8"), "All 1,256 lie inside 1 to 8."),
+        (
+            ("--isl", "128", "--osl", "128", "--batch", "8", "--between", "1.05:1.1"),
+            "Inside 1.05 to 1.1 lies 1 of 7: exactly those with precision fp8; tp 8.",
+        ),
+    ],
+)
+def test_an_interval_that_conditions_do_not_explain_is_said_to_be_one(
+    run: Run, words: tuple[str, ...], told: str
+) -> None:
+    assert told in run(*words).stdout
+    assert json.loads(run(*words, "--json").stdout)["where"]["rules"] == []
+
+
+def test_rules_that_hold_less_than_half_are_said_to() -> None:
+    weak, strong = (Rule((Condition("tp", (2,), False),), 10, inside) for inside in (4, 5))
+    told = "No conditions on three axes have half of their combinations inside."
+    for rule, said in ((weak, True), (strong, False)):
+        why = Explanation(20, Rule((), 100, 20), (rule,), rule.inside)
+        assert (told in swept.concluded(why)) is said
+
+
+def test_without_an_interval_nothing_is_explained(run: Run) -> None:
+    assert json.loads(run("--tp", "2", "--json").stdout)["where"] is None
 
 
 def test_a_heat_map_shows_each_cell_and_frames_the_claimed_ones(run: Run) -> None:

@@ -231,6 +231,20 @@ def _print(
         f"{found.values.size:,} of {found.axes.size:,} combinations fit on both\n"
     )
     printing.table(swept.table(found, between))
-    for plane in found.planes:
-        if plane.problem:
-            click.echo(f"- {plane.where}: {plane.problem}")
+    if between:
+        _print_where(found, between)
+    problems = [f"- {plane.where}: {plane.problem}" for plane in found.planes if plane.problem]
+    if problems:
+        click.echo("\n" + "\n".join(problems))
+
+
+def _print_where(found: Sweep, between: tuple[float, float]) -> None:
+    from gpubench.report import swept
+    from gpubench.roofline import subgroups
+
+    why = subgroups.explain(found, between)
+    click.echo("\n" + swept.introduced(why, found.values.size, between))
+    if why.rules:
+        click.echo()
+        printing.table(swept.rules(why))
+        click.echo("\n" + swept.concluded(why))

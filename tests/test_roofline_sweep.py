@@ -62,6 +62,13 @@ def test_a_cell_is_the_single_estimate(
     (plane,) = sweep(H200, H100, KNOWN.model(model), axes).planes
     assert plane.uplift is not None
     assert plane.uplift[0, 0, 0] == pytest.approx(one.mid, rel=1e-9)
+    if pipeline > 1:
+        assert one.error.startswith("not validated")
+        assert math.isnan(plane.factor[0, 0, 0])
+    else:
+        assert plane.errors[0].words == one.error
+        ends = one.mid / plane.factor[0, 0, 0], one.mid * plane.factor[0, 0, 0]
+        assert ends == pytest.approx((one.low, one.high), rel=1e-9)
 
 
 def test_every_axis_stands_in_its_place() -> None:
@@ -215,12 +222,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *words: CliRunner().invoke(cli.main, ["sweep", *PARTS, *map(str, words)])
 
 
+def written() -> list[dict[str, str]]:
+    """The rows of all.csv."""
+    return list(csv.DictReader(io.StringIO(Path("all.csv").read_text("utf-8"))))
+
+
 def test_the_share_inside_an_interval_is_that_of_the_combinations(run: Run) -> None:
     words = ("--precision", "fp8", "--tp", "1", "--between", "1.6:1.9", "--csv", "all.csv")
     result = run(*words, "--json")
     assert result.exit_code == 0, result.output
     (whole, *_) = json.loads(result.stdout)["groups"]
-    rows = list(csv.DictReader(io.StringIO(Path("all.csv").read_text("utf-8"))))
+    rows = written()
     assert len(rows) == 4 * 7 * 7
     values = [float(row["uplift"]) for row in rows if row["uplift"]]
     assert whole["count"] == len(values)
@@ -229,10 +241,56 @@ def test_the_share_inside_an_interval_is_that_of_the_combinations(run: Run) -> N
     assert {row["batch"] for row in rows} == {"1", "8", "64", "max"}
 
 
+def test_an_interval_lies_inside_surely_possibly_or_not_at_all(run: Run) -> None:
+    result = run("--between", "1.1:1.5", "--csv", "all.csv", "--json")
+    document = json.loads(result.stdout)
+    (whole, *_) = document["groups"]
+    rows = [row for row in written() if row["uplift"]]
+    ends = [(float(row["uplift_low"]), float(row["uplift_high"])) for row in rows]
+    surely = sum(low >= 1.1 and high <= 1.5 for low, high in ends) / len(ends)
+    possibly = sum(low <= 1.5 and high >= 1.1 for low, high in ends) / len(ends)
+    assert whole["surely"] == pytest.approx(surely, abs=2e-3)
+    assert whole["possibly"] == pytest.approx(possibly, abs=2e-3)
+    assert 0 < whole["surely"] < whole["inside"] < whole["possibly"] < 1
+    assert sum(error["combinations"] for error in document["errors"]) == len(rows)
+    text = run("--between", "1.1:1.5").stdout
+    for error in document["errors"]:
+        assert f"| {error['combinations']:,} " in text
+        assert error["error"] in text
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--pp", "2", "--tp", "2"), "no published pair has stages"),
+        (("--tp", "16"), "or more than eight devices: no interval here"),
+        (("--gpu", "amd-mi300x", "--tp", "2"), "widened by the ranges of its memory"),
+    ],
+)
+def test_uplifts_that_no_published_pair_covers_have_no_interval(
+    run: Run, words: tuple[str, ...], why: str
+) -> None:
+    lengths = ("--isl", "128", "--osl", "128", "--between", "0.5:1.9", "--csv", "all.csv")
+    result = run(*lengths, *words)
+    assert why in result.stdout, result.output
+    rows = written()
+    assert all(row["uplift"] and not row["uplift_low"] + row["uplift_high"] for row in rows)
+    document = json.loads(run(*lengths, *words, "--json").stdout)
+    assert {error["log_error"] for error in document["errors"]} == {None}
+    assert document["groups"][0]["inside"] is not None
+    assert document["groups"][0]["surely"] is document["groups"][0]["possibly"] is None
+
+
+def test_a_part_is_exactly_as_fast_as_itself(run: Run) -> None:
+    words = ("--gpu", "nvidia-h100-sxm5", "--isl", "128", "--osl", "128", "--tp", "4", "--json")
+    document = json.loads(run(*words).stdout)
+    assert [error["error"] for error in document["errors"]] == ["exact: a part over itself"]
+
+
 def test_the_table_of_all_combinations_holds_those_that_were_refused(run: Run) -> None:
     words = ("--precision", "fp16,fp8", "--tp", "1", "--isl", "128", "--osl", "128")
     result = run(*words, "--batch", "1", "--csv", "all.csv")
-    rows = list(csv.DictReader(io.StringIO(Path("all.csv").read_text("utf-8"))))
+    rows = written()
     # 138 GB of 16-bit weights fit on neither, 69 GB of 8-bit ones on both.
     assert [(row["precision"], bool(row["uplift"])) for row in rows] == [
         ("fp16", False),

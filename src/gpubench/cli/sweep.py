@@ -231,6 +231,8 @@ def _print(
         f"{found.values.size:,} of {found.axes.size:,} combinations fit on both\n"
     )
     printing.table(swept.table(found, between))
+    click.echo(f"\n{swept.PLACES}\n" if between else "")
+    printing.table(swept.error_table(found))
     if between:
         _print_where(found, between)
     problems = [f"- {plane.where}: {plane.problem}" for plane in found.planes if plane.problem]

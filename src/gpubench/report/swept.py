@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from itertools import product
+from dataclasses import asdict, dataclass, replace
+from itertools import product, repeat
 from typing import TYPE_CHECKING, Any
 
 from gpubench.report.table import Table
@@ -13,10 +14,18 @@ from gpubench.report.wording import counted
 if TYPE_CHECKING:
     from gpubench.model import Accelerator, LanguageModel
     from gpubench.roofline.subgroups import Condition, Explanation, Rule
-    from gpubench.roofline.sweep import Sweep
+    from gpubench.roofline.sweep import Error, Plane, Sweep
 
 Between = tuple[float, float]
 """The interval of uplifts that is asked for."""
+
+PLACES = (
+    "Surely inside are uplifts whose whole interval lies inside, possibly those of whose interval "
+    "some does.\nThe intervals are as wide as these errors:"
+)
+"""What two of the columns mean; the table of errors follows."""
+
+_NO_INTERVAL = ": no interval here, but gpubench estimate --vs gives one"
 
 
 def document(
@@ -33,6 +42,10 @@ def document(
         "combinations": found.axes.size,
         "between": list(between) if between else None,
         "groups": [asdict(group) for group in groups(found, between)],
+        "errors": [
+            {"combinations": count, "error": error.words, "log_error": error.log}
+            for error, count in errors(found).items()
+        ],
         "where": _where(found, between) if between else None,
         "left_out": [
             {
@@ -49,15 +62,21 @@ def document(
 
 def csv_lines(found: Sweep) -> Iterator[str]:
     """A line for every combination, without an uplift where it does not fit on both parts."""
-    yield "precision,tp,pp,batch,isl,osl,uplift"
-    axes, nothing = found.axes, float("nan")
+    yield "precision,tp,pp,batch,isl,osl,uplift,uplift_low,uplift_high"
+    axes = found.axes
     for plane in found.planes:
         start = f"{plane.precision},{plane.tensor},{plane.pipeline}"
-        values = iter([] if plane.uplift is None else plane.uplift.ravel().tolist())
-        for batch, prompt, answer in product(axes.batches, axes.inputs, axes.outputs):
-            value = next(values, nothing)
-            cell = f"{value:.5g}" if value == value else ""
-            yield f"{start},{batch or 'max'},{prompt},{answer},{cell}"
+        values = repeat(",,") if plane.uplift is None else _csv_cells(plane.uplift, plane.factor)
+        lengths = product(axes.batches, axes.inputs, axes.outputs)
+        for (batch, prompt, answer), cells in zip(lengths, values, strict=False):
+            yield f"{start},{batch or 'max'},{prompt},{answer},{cells}"
+
+
+def _csv_cells(uplift: Any, factor: Any) -> Iterator[str]:
+    """ "1.45,1.28,1.65", empty where there is none."""
+    ends = (uplift, uplift / factor, uplift * factor)
+    for values in zip(*(end.ravel().tolist() for end in ends), strict=True):
+        yield ",".join(f"{value:.5g}" if value == value else "" for value in values)
 
 
 # --------------------------------------------------------------------------- by one axis
@@ -67,7 +86,9 @@ def csv_lines(found: Sweep) -> Iterator[str]:
 class Group:
     """The combinations that share a value of an axis: how many fit, and their uplifts.
 
-    `inside` is the share of them that lies in the interval asked for.
+    `inside` is the share of them that lies in the interval asked for; `surely` that of those whose
+    whole own interval does, `possibly` that of those whose own reaches into it: both None where one
+    of the combinations has none.
     """
 
     by: str
@@ -77,22 +98,46 @@ class Group:
     median: float | None = None
     high: float | None = None
     inside: float | None = None
+    surely: float | None = None
+    possibly: float | None = None
 
 
 def table(found: Sweep, between: Between | None) -> Table:
     """The groups for people."""
     columns = ["by", "which", "combinations", "least", "median", "most"]
     if between:
-        columns.append(interval(between))
+        columns += [interval(between), "surely", "possibly"]
     rows = []
     for group in groups(found, between):
         cells = [group.by, group.which, f"{group.count:,}"]
-        cells += [
-            "" if end is None else f"{end:.2f}" for end in (group.low, group.median, group.high)
-        ]
-        cells += [] if between is None else ["" if group.inside is None else f"{group.inside:.0%}"]
+        ends = (group.low, group.median, group.high)
+        shares = (group.inside, group.surely, group.possibly) if between else ()
+        cells += ["" if end is None else f"{end:.2f}" for end in ends]
+        cells += ["" if share is None else f"{share:.0%}" for share in shares]
         rows.append(cells)
     return Table(columns, rows)
+
+
+def errors(found: Sweep) -> dict[Error, int]:
+    """How many combinations there are of each error, those of most first."""
+    import numpy as np
+
+    counts: Counter[Error] = Counter()
+    for plane in found.planes:
+        if plane.uplift is not None:
+            there = np.count_nonzero(~np.isnan(plane.uplift), axis=(1, 2))
+            for error, count in zip(plane.errors, there.tolist(), strict=True):
+                counts[error] += count
+    return {error: count for error, count in counts.most_common() if count}
+
+
+def error_table(found: Sweep) -> Table:
+    """The errors for people."""
+    rows = [
+        [f"{count:,}", error.words + ("" if error.log is not None else _NO_INTERVAL)]
+        for error, count in errors(found).items()
+    ]
+    return Table(("combinations", "error of the uplift"), rows)
 
 
 def interval(between: Between) -> str:
@@ -106,23 +151,30 @@ def groups(found: Sweep, between: Between | None) -> list[Group]:
 
 
 def _pieces(found: Sweep) -> Iterator[tuple[str, str, list[Any]]]:
-    """The arrays of uplifts behind each group."""
+    """The uplifts behind each group, and their intervals' factors, in pairs of arrays."""
     axes = found.axes
-    full = [(plane, plane.uplift) for plane in found.planes if plane.uplift is not None]
-    yield "all", "", [uplift for _, uplift in full]
+    full = [(plane, _both(plane)) for plane in found.planes if plane.uplift is not None]
+    yield "all", "", [both for _, both in full]
     for name, field, values in (
         ("precision", "precision", axes.precisions),
         ("tp", "tensor", axes.tensors),
         ("pp", "pipeline", axes.pipelines),
     ):
         for value in values:
-            yield name, str(value), [up for plane, up in full if getattr(plane, field) == value]
+            yield name, str(value), [both for plane, both in full if getattr(plane, field) == value]
     for axis, (name, numbers) in enumerate(
         (("batch", axes.batches), ("isl", axes.inputs), ("osl", axes.outputs))
     ):
         for place in _some(len(numbers)):
             word = "max" if name == "batch" and not numbers[place] else str(numbers[place])
-            yield name, word, [uplift.take(place, axis) for _, uplift in full]
+            yield name, word, [[values.take(place, axis) for values in both] for _, both in full]
+
+
+def _both(plane: Plane) -> list[Any]:
+    import numpy as np
+
+    assert plane.uplift is not None
+    return [plane.uplift, np.broadcast_to(plane.factor, plane.uplift.shape)]
 
 
 def _some(count: int, most: int = 12) -> list[int]:
@@ -135,18 +187,36 @@ def _some(count: int, most: int = 12) -> list[int]:
 def _group(by: str, which: str, pieces: list[Any], between: Between | None) -> Group:
     import numpy as np
 
-    values = np.concatenate([np.empty(0), *(piece.ravel() for piece in pieces)])
-    kept = values[~np.isnan(values)]
-    if not kept.size:
+    flat = [np.stack([values.ravel() for values in both]) for both in pieces]
+    values, factors = np.concatenate([np.empty((2, 0)), *flat], axis=1)
+    there = ~np.isnan(values)
+    values, factors = values[there], factors[there]
+    if not values.size:
         return Group(by, which, 0)
-    return Group(
+    group = Group(
         by,
         which,
-        count=int(kept.size),
-        low=float(kept.min()),
-        median=float(np.median(kept)),
-        high=float(kept.max()),
-        inside=float(((kept >= between[0]) & (kept <= between[1])).mean()) if between else None,
+        count=int(values.size),
+        low=float(values.min()),
+        median=float(np.median(values)),
+        high=float(values.max()),
+    )
+    return _placed(group, values, factors, between) if between else group
+
+
+def _placed(group: Group, values: Any, factors: Any, between: Between) -> Group:
+    """The group with its shares inside."""
+    import numpy as np
+
+    low, high = between
+    group = replace(group, inside=float(((values >= low) & (values <= high)).mean()))
+    if np.isnan(factors).any():
+        return group
+    least, most = values / factors, values * factors
+    return replace(
+        group,
+        surely=float(((least >= low) & (most <= high)).mean()),
+        possibly=float(((least <= high) & (most >= low)).mean()),
     )
 
 

@@ -281,6 +281,27 @@ def test_uplifts_that_no_published_pair_covers_have_no_interval(
     assert document["groups"][0]["surely"] is document["groups"][0]["possibly"] is None
 
 
+@pytest.mark.parametrize(
+    ("isl", "batch", "beyond"),
+    # 9,999 such requests fit on neither part, and are no estimate.
+    [
+        ("2048", "1", ""),
+        ("2048,2049", "1", "1 combination"),
+        ("4096", "1,8,9999", "2 combinations"),
+    ],
+)
+def test_requests_beyond_the_context_of_a_model_are_remarked(
+    run: Run, isl: str, batch: str, beyond: str
+) -> None:
+    words = ("--isl", isl, "--osl", "2048", "--batch", batch, "--tp", "4", "--precision", "fp8")
+    told = (
+        f"Llama 2 70B is published for 4096 tokens, and prompt and answer of {beyond} take more: "
+        f"taken to run on"
+    )
+    assert (told in run(*words).stdout) is bool(beyond)
+    assert json.loads(run(*words, "--json").stdout)["assumptions"] == [told] * bool(beyond)
+
+
 def test_a_part_is_exactly_as_fast_as_itself(run: Run) -> None:
     words = ("--gpu", "nvidia-h100-sxm5", "--isl", "128", "--osl", "128", "--tp", "4", "--json")
     document = json.loads(run(*words).stdout)

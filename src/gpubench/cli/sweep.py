@@ -235,9 +235,10 @@ def _print(
     printing.table(swept.error_table(found))
     if between:
         _print_where(found, between)
-    problems = [f"- {plane.where}: {plane.problem}" for plane in found.planes if plane.problem]
-    if problems:
-        click.echo("\n" + "\n".join(problems))
+    problems = [f"{plane.where}: {plane.problem}" for plane in found.planes if plane.problem]
+    notes = [*swept.assumptions(found, model), *problems]
+    if notes:
+        click.echo("\n" + "\n".join(f"- {note}" for note in notes))
 
 
 def _print_where(found: Sweep, between: tuple[float, float]) -> None:

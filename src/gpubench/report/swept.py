@@ -20,8 +20,8 @@ Between = tuple[float, float]
 """The interval of uplifts that is asked for."""
 
 PLACES = (
-    "Surely inside are uplifts whose whole interval lies inside, possibly those of whose interval "
-    "some does.\nThe intervals are as wide as these errors:"
+    "Surely inside are uplifts whose whole interval lies inside, possibly inside those whose "
+    "interval\nreaches into it. The intervals are as wide as these errors:"
 )
 """What two of the columns mean; the table of errors follows."""
 
@@ -47,6 +47,7 @@ def document(
             for error, count in errors(found).items()
         ],
         "where": _where(found, between) if between else None,
+        "assumptions": assumptions(found, model),
         "left_out": [
             {
                 "precision": plane.precision,
@@ -77,6 +78,16 @@ def _csv_cells(uplift: Any, factor: Any) -> Iterator[str]:
     ends = (uplift, uplift / factor, uplift * factor)
     for values in zip(*(end.ravel().tolist() for end in ends), strict=True):
         yield ",".join(f"{value:.5g}" if value == value else "" for value in values)
+
+
+def assumptions(found: Sweep, model: LanguageModel) -> list[str]:
+    """What was taken to be so, and of how many combinations."""
+    from gpubench.roofline import conditions
+
+    beyond = found.longer(model.context) if model.context else 0
+    if not beyond:
+        return []
+    return [conditions.beyond_context(model, f"of {counted(beyond, 'combination')} take more")]
 
 
 # --------------------------------------------------------------------------- by one axis

@@ -121,6 +121,14 @@ class Sweep:
         found: numpy.ndarray[Any, Any] = self._flat[0]
         return found
 
+    def longer(self, tokens: int) -> int:
+        """How many uplifts are of requests whose prompt and answer together exceed so many."""
+        import numpy as np
+
+        beyond = np.add.outer(self.axes.inputs, self.axes.outputs) > tokens
+        full = [plane.uplift for plane in self.planes if plane.uplift is not None]
+        return sum(int((~np.isnan(uplift) & beyond).sum()) for uplift in full)
+
 
 def sweep(
     subject: Accelerator,

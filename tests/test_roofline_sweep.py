@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from gpubench import catalogue, cli, roofline
 from gpubench.errors import CannotEstimate, DoesNotFit
-from gpubench.report import swept
+from gpubench.report import subgroups
 from gpubench.roofline import sweep as sweeping
 from gpubench.roofline.subgroups import Condition, Explanation, Rule, explain
 from gpubench.roofline.sweep import MAX, Axes, Plane, Sweep, sweep
@@ -352,6 +352,10 @@ def test_the_tutorial_shows_what_the_program_prints(run: Run) -> None:
         (("--between", "8:9"), "None of the 1,256 lies inside 8 to 9."),
         (("--between", "1:8"), "All 1,256 lie inside 1 to 8."),
         (
+            ("--tp", "2", "--between", "1.03:8"),
+            "no conditions on up to three axes explain it better",
+        ),
+        (
             ("--isl", "128", "--osl", "128", "--batch", "8", "--between", "1.05:1.1"),
             "Inside 1.05 to 1.1 lies 1 of 7: exactly those with precision fp8; tp 8.",
         ),
@@ -366,10 +370,10 @@ def test_an_interval_that_conditions_do_not_explain_is_said_to_be_one(
 
 def test_rules_that_hold_less_than_half_are_said_to() -> None:
     weak, strong = (Rule((Condition("tp", (2,), False),), 10, inside) for inside in (4, 5))
-    told = "No conditions on three axes have half of their combinations inside."
+    told = "No conditions on up to three axes have half of their combinations inside."
     for rule, said in ((weak, True), (strong, False)):
         why = Explanation(20, Rule((), 100, 20), (rule,), rule.inside)
-        assert (told in swept.concluded(why)) is said
+        assert (told in subgroups.concluded(why)) is said
 
 
 def test_without_an_interval_nothing_is_explained(run: Run) -> None:

@@ -242,12 +242,12 @@ def _print(
 
 
 def _print_where(found: Sweep, between: tuple[float, float]) -> None:
-    from gpubench.report import swept
-    from gpubench.roofline import subgroups
+    from gpubench.report import subgroups
+    from gpubench.roofline.subgroups import explain
 
-    why = subgroups.explain(found, between)
-    click.echo("\n" + swept.introduced(why, found.values.size, between))
+    why = explain(found, between)
+    click.echo("\n" + subgroups.introduced(why, found.values.size, between))
     if why.rules:
         click.echo()
-        printing.table(swept.rules(why))
-        click.echo("\n" + swept.concluded(why))
+        printing.table(subgroups.table(why))
+        click.echo("\n" + subgroups.concluded(why))

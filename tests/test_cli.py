@@ -447,6 +447,29 @@ def test_a_comparison_explains_the_uplift(run: Run) -> None:
     assert "share of the uplift" in table
 
 
+def test_a_comparison_names_the_error_of_each_part_where_they_differ(run: Run) -> None:
+    gpus = ("--gpu", "nvidia-h200-sxm", "--vs", "nvidia-h100-sxm5")
+    # 70 GB of weights nearly fill one H100, and no H200.
+    one = run("estimate", *gpus, *ASKED, "--tp", "1").stdout
+    for name, kind in (
+        ("NVIDIA H200 SXM 141GB", "(max batch)"),
+        ("NVIDIA H100 SXM5 80GB", "(max batch nearly full)"),
+    ):
+        (line,) = (
+            line
+            for line in one.splitlines()
+            if line.startswith(f"Error of the throughput of {name}: ")
+        )
+        assert kind in line
+    two = run("estimate", *gpus, *ASKED, "--tp", "2").stdout
+    assert (
+        two.count("Error of the throughput") == two.count("Error of the throughput of both: ") == 1
+    )
+    assert "time to first token is that of one request alone" in two
+    alone = run("estimate", *gpus[:2], *ASKED).stdout
+    assert "Error of the throughput: " in alone
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -7,7 +7,9 @@ import io
 import json
 import math
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,8 +20,10 @@ from hypothesis import strategies as st
 
 from gpubench import catalogue, cli, roofline
 from gpubench.errors import CannotEstimate, DoesNotFit
+from gpubench.report import subgroups
 from gpubench.roofline import sweep as sweeping
-from gpubench.roofline.sweep import MAX, Axes, sweep
+from gpubench.roofline.subgroups import Condition, Explanation, Rule, explain
+from gpubench.roofline.sweep import MAX, Axes, Plane, Sweep, sweep
 
 KNOWN = catalogue.load()
 H200, H100 = (KNOWN.accelerator(name) for name in ("nvidia-h200-sxm", "nvidia-h100-sxm5"))
@@ -58,6 +62,13 @@ def test_a_cell_is_the_single_estimate(
     (plane,) = sweep(H200, H100, KNOWN.model(model), axes).planes
     assert plane.uplift is not None
     assert plane.uplift[0, 0, 0] == pytest.approx(one.mid, rel=1e-9)
+    if pipeline > 1:
+        assert one.error.startswith("not validated")
+        assert math.isnan(plane.factor[0, 0, 0])
+    else:
+        assert plane.errors[0].words == one.error
+        ends = one.mid / plane.factor[0, 0, 0], one.mid * plane.factor[0, 0, 0]
+        assert ends == pytest.approx((one.low, one.high), rel=1e-9)
 
 
 def test_every_axis_stands_in_its_place() -> None:
@@ -106,6 +117,99 @@ def test_a_sweep_of_nothing_names_the_reason() -> None:
         sweep(H200, H100, KNOWN.model("llama-3.1-405b"), axes)
 
 
+# --------------------------------------------------------------------------- where it lies
+
+
+SWEPT = Axes([1, 8, MAX], [128, 512, 2048], range(64, 64 * 41, 64), ["fp16", "fp8"], [1, 2, 4, 8])
+
+
+def planted(inside: Callable[[dict[str, Any]], bool]) -> Sweep:
+    """A sweep whose uplift is 1.7 where a condition holds, else 1.1."""
+    planes = []
+    for precision, tensor, pipeline in product(SWEPT.precisions, SWEPT.tensors, SWEPT.pipelines):
+        cells = [
+            dict(zip(NAMES, (precision, tensor, pipeline, *lengths), strict=True))
+            for lengths in product(SWEPT.batches, SWEPT.inputs, SWEPT.outputs)
+        ]
+        uplift = np.array([1.7 if inside(cell) else 1.1 for cell in cells]).reshape(3, 3, 40)
+        planes.append(Plane(precision, tensor, pipeline, uplift))
+    return Sweep(SWEPT, tuple(planes))
+
+
+NAMES = ("precision", "tp", "pp", "batch", "isl", "osl")
+
+
+def holds(rule: Rule, cell: dict[str, Any]) -> bool:
+    return all(cell[condition.axis] in condition.values for condition in rule.conditions)
+
+
+def in_words(rule: Rule) -> dict[str, tuple[Any, ...]]:
+    return {condition.axis: condition.values for condition in rule.conditions}
+
+
+def test_what_all_have_in_common_is_found_to_the_value() -> None:
+    why = explain(
+        planted(lambda c: c["tp"] == 4 and 640 <= c["osl"] <= 1280 and not c["batch"]), IN
+    )
+    assert in_words(why.common) == {
+        "tp": (4,),
+        "batch": (MAX,),
+        "osl": tuple(range(640, 1281, 64)),
+    }
+    assert why.common.covered == why.common.inside == why.inside == 2 * 3 * 11
+    assert why.rules == ()
+
+
+IN = (1.6, 1.9)
+
+
+def test_conditions_that_hold_jointly_are_found_and_the_first_explains_most() -> None:
+    many = {"precision": ("fp8",), "tp": (2, 8), "batch": (8, MAX)}
+    few = {"precision": ("fp16",), "tp": (4,), "isl": (512, 2048)}
+
+    def inside(cell: dict[str, Any]) -> bool:
+        return any(all(cell[n] in v for n, v in rule.items()) for rule in (many, few))
+
+    why = explain(planted(inside), IN)
+    assert [in_words(rule) for rule in why.rules] == [many, few]
+    assert [(rule.covered, rule.inside) for rule in why.rules] == [(480, 480), (240, 240)]
+    assert why.explained == why.inside == 720
+
+
+@pytest.mark.parametrize("between", [(1.1, 1.3), (1.6, 1.9), (1.25, 1.3), (1.0, 1.05)])
+def test_a_rule_counts_what_it_covers(between: tuple[float, float]) -> None:
+    axes = Axes([64, MAX, 8], [2048, 128], range(100, 8100, 400), ["fp16", "fp8"], [8, 1, 2])
+    found = sweep(H200, H100, KNOWN.model("llama-2-70b"), axes)
+    cells = []
+    for plane in found.planes:
+        if plane.uplift is not None:
+            where = (plane.precision, plane.tensor, plane.pipeline)
+            lengths = product(axes.batches, axes.inputs, axes.outputs)
+            for place, value in zip(lengths, plane.uplift.ravel(), strict=True):
+                cell = dict(zip(NAMES, (*where, *place), strict=True))
+                cells += [] if math.isnan(value) else [(cell, between[0] <= value <= between[1])]
+    why = explain(found, between)
+    assert why.inside == sum(inside for _, inside in cells)
+    for rule in (why.common, *why.rules):
+        # Rules come on top of what all have in common.
+        both = Rule((*why.common.conditions, *rule.conditions), 0, 0)
+        covered = [inside for cell, inside in cells if holds(both, cell)]
+        assert (rule.covered, rule.inside) == (len(covered), sum(covered))
+        assert len(rule.conditions) <= 3 or rule is why.common
+    explained = [c for c, inside in cells if inside and any(holds(r, c) for r in why.rules)]
+    assert why.explained == len(explained)
+    assert len(why.rules) <= 6
+
+
+def test_as_many_as_fit_is_no_number_of_a_range() -> None:
+    axes = Axes([*range(1, 41), MAX], [512], [512], ["fp8"], [2])
+    uplift = np.array([1.7] * 20 + [1.1] * 20 + [1.7]).reshape(41, 1, 1)
+    why = explain(Sweep(axes, (Plane("fp8", 2, 1, uplift),)), IN)
+    first, second = sorted(why.rules, key=lambda rule: rule.covered)
+    assert in_words(first) == {"batch": (MAX,)}
+    assert (second.covered, second.inside) == (20, 20)
+
+
 # --------------------------------------------------------------------------- the command
 
 Run = Callable[..., Result]
@@ -118,12 +222,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *words: CliRunner().invoke(cli.main, ["sweep", *PARTS, *map(str, words)])
 
 
+def written() -> list[dict[str, str]]:
+    """The rows of all.csv."""
+    return list(csv.DictReader(io.StringIO(Path("all.csv").read_text("utf-8"))))
+
+
 def test_the_share_inside_an_interval_is_that_of_the_combinations(run: Run) -> None:
     words = ("--precision", "fp8", "--tp", "1", "--between", "1.6:1.9", "--csv", "all.csv")
     result = run(*words, "--json")
     assert result.exit_code == 0, result.output
     (whole, *_) = json.loads(result.stdout)["groups"]
-    rows = list(csv.DictReader(io.StringIO(Path("all.csv").read_text("utf-8"))))
+    rows = written()
     assert len(rows) == 4 * 7 * 7
     values = [float(row["uplift"]) for row in rows if row["uplift"]]
     assert whole["count"] == len(values)
@@ -132,10 +241,77 @@ def test_the_share_inside_an_interval_is_that_of_the_combinations(run: Run) -> N
     assert {row["batch"] for row in rows} == {"1", "8", "64", "max"}
 
 
+def test_an_interval_lies_inside_surely_possibly_or_not_at_all(run: Run) -> None:
+    result = run("--between", "1.1:1.5", "--csv", "all.csv", "--json")
+    document = json.loads(result.stdout)
+    (whole, *_) = document["groups"]
+    rows = [row for row in written() if row["uplift"]]
+    ends = [(float(row["uplift_low"]), float(row["uplift_high"])) for row in rows]
+    surely = sum(low >= 1.1 and high <= 1.5 for low, high in ends) / len(ends)
+    possibly = sum(low <= 1.5 and high >= 1.1 for low, high in ends) / len(ends)
+    assert whole["surely"] == pytest.approx(surely, abs=2e-3)
+    assert whole["possibly"] == pytest.approx(possibly, abs=2e-3)
+    assert 0 < whole["surely"] < whole["inside"] < whole["possibly"] < 1
+    assert sum(error["combinations"] for error in document["errors"]) == len(rows)
+    text = run("--between", "1.1:1.5").stdout
+    for error in document["errors"]:
+        assert f"| {error['combinations']:,} " in text
+        assert error["error"] in text
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--pp", "2", "--tp", "2"), "no published pair has stages"),
+        (("--tp", "16"), "or more than eight devices: no interval here"),
+        (("--gpu", "amd-mi300x", "--tp", "2"), "widened by the ranges of its memory"),
+    ],
+)
+def test_uplifts_that_no_published_pair_covers_have_no_interval(
+    run: Run, words: tuple[str, ...], why: str
+) -> None:
+    lengths = ("--isl", "128", "--osl", "128", "--between", "0.5:1.9", "--csv", "all.csv")
+    result = run(*lengths, *words)
+    assert why in result.stdout, result.output
+    rows = written()
+    assert all(row["uplift"] and not row["uplift_low"] + row["uplift_high"] for row in rows)
+    document = json.loads(run(*lengths, *words, "--json").stdout)
+    assert {error["log_error"] for error in document["errors"]} == {None}
+    assert document["groups"][0]["inside"] is not None
+    assert document["groups"][0]["surely"] is document["groups"][0]["possibly"] is None
+
+
+@pytest.mark.parametrize(
+    ("isl", "batch", "beyond"),
+    # 9,999 such requests fit on neither part, and are no estimate.
+    [
+        ("2048", "1", ""),
+        ("2048,2049", "1", "1 combination"),
+        ("4096", "1,8,9999", "2 combinations"),
+    ],
+)
+def test_requests_beyond_the_context_of_a_model_are_remarked(
+    run: Run, isl: str, batch: str, beyond: str
+) -> None:
+    words = ("--isl", isl, "--osl", "2048", "--batch", batch, "--tp", "4", "--precision", "fp8")
+    told = (
+        f"Llama 2 70B is published for 4096 tokens, and prompt and answer of {beyond} take more: "
+        f"taken to run on"
+    )
+    assert (told in run(*words).stdout) is bool(beyond)
+    assert json.loads(run(*words, "--json").stdout)["assumptions"] == [told] * bool(beyond)
+
+
+def test_a_part_is_exactly_as_fast_as_itself(run: Run) -> None:
+    words = ("--gpu", "nvidia-h100-sxm5", "--isl", "128", "--osl", "128", "--tp", "4", "--json")
+    document = json.loads(run(*words).stdout)
+    assert [error["error"] for error in document["errors"]] == ["exact: a part over itself"]
+
+
 def test_the_table_of_all_combinations_holds_those_that_were_refused(run: Run) -> None:
     words = ("--precision", "fp16,fp8", "--tp", "1", "--isl", "128", "--osl", "128")
     result = run(*words, "--batch", "1", "--csv", "all.csv")
-    rows = list(csv.DictReader(io.StringIO(Path("all.csv").read_text("utf-8"))))
+    rows = written()
     # 138 GB of 16-bit weights fit on neither, 69 GB of 8-bit ones on both.
     assert [(row["precision"], bool(row["uplift"])) for row in rows] == [
         ("fp16", False),
@@ -149,6 +325,59 @@ def test_the_table_has_a_line_for_every_value(run: Run) -> None:
     assert "24 of 32 combinations" not in text
     for word in ("| isl ", "| osl ", "| tp ", "| precision ", "| 192 ", "| max "):
         assert word in text
+
+
+def test_an_interval_is_explained_by_conditions_on_several_axes(run: Run) -> None:
+    text = run("--between", "1.6:1.9").stdout
+    assert "all with batch max; osl from 256 to 8,192 (294 combinations). On top of that:" in text
+    assert "| 26%             | 7            | 100%   | precision fp16; tp 8; osl 8,192 |" in text
+    where = json.loads(run("--between", "1.6:1.9", "--json").stdout)["where"]
+    assert where["common"]["conditions"]["batch"] == ["max"]
+    assert {"precision": ["fp16"], "tp": [8], "osl": {"low": 8192, "high": 8192}} in [
+        rule["conditions"] for rule in where["rules"]
+    ]
+    assert 0.9 < where["explained"] <= 1
+
+
+def test_the_tutorial_shows_what_the_program_prints(run: Run) -> None:
+    tutorial = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text("utf-8")
+    text = run("--precision", "fp8", "--between", "1.6:1.9").stdout
+    shown = text[text.index("Inside ") : text.index("One or more")].strip()
+    assert shown in tutorial
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--between", "8:9"), "None of the 1,256 lies inside 8 to 9."),
+        (("--between", "1:8"), "All 1,256 lie inside 1 to 8."),
+        (
+            ("--tp", "2", "--between", "1.03:8"),
+            "no conditions on up to three axes explain it better",
+        ),
+        (
+            ("--isl", "128", "--osl", "128", "--batch", "8", "--between", "1.05:1.1"),
+            "Inside 1.05 to 1.1 lies 1 of 7: exactly those with precision fp8; tp 8.",
+        ),
+    ],
+)
+def test_an_interval_that_conditions_do_not_explain_is_said_to_be_one(
+    run: Run, words: tuple[str, ...], told: str
+) -> None:
+    assert told in run(*words).stdout
+    assert json.loads(run(*words, "--json").stdout)["where"]["rules"] == []
+
+
+def test_rules_that_hold_less_than_half_are_said_to() -> None:
+    weak, strong = (Rule((Condition("tp", (2,), False),), 10, inside) for inside in (4, 5))
+    told = "No conditions on up to three axes have half of their combinations inside."
+    for rule, said in ((weak, True), (strong, False)):
+        why = Explanation(20, Rule((), 100, 20), (rule,), rule.inside)
+        assert (told in subgroups.concluded(why)) is said
+
+
+def test_without_an_interval_nothing_is_explained(run: Run) -> None:
+    assert json.loads(run("--tp", "2", "--json").stdout)["where"] is None
 
 
 def test_a_heat_map_shows_each_cell_and_frames_the_claimed_ones(run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ _QUANTITIES = {
 }
 _ENERGY = "energy per token"
 _NO_ENERGY = "no energy: nobody has published the board power"
+_ALONE = "time to first token is that of one request alone, whatever the batch"
 _EQUAL = 0.05
 _PRECISIONS = click.Choice(list(STORAGE_BITS))
 
@@ -242,10 +243,24 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
     printing.table(Table(("", *columns), rows))
     if versus:
         _print_uplift(part, versus)
-    click.echo(f"\nError of the throughput: {found['throughput'].error}")
+    click.echo("")
+    for line in _errors([part, *([versus.part] if versus else [])], throughputs):
+        click.echo(line)
+    click.echo(f"- {_ALONE}")
     notes = [*(versus.uplift.assumptions if versus else ()), *_assumptions(found)]
     for note in dict.fromkeys(notes):
         click.echo(f"- {note}")
+
+
+def _errors(parts: Sequence[Accelerator], throughputs: Sequence[Estimate]) -> list[str]:
+    """The error of the throughput of each part, or of both in one line where it is the same."""
+    errors = [found.error for found in throughputs]
+    if len(set(errors)) == 1:
+        return [f"Error of the throughput{' of both' if len(errors) > 1 else ''}: {errors[0]}"]
+    return [
+        f"Error of the throughput of {part.name}: {error}"
+        for part, error in zip(parts, errors, strict=True)
+    ]
 
 
 def _split(found: Estimate) -> str:

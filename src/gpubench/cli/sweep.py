@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -165,6 +165,7 @@ def command(
     """
     from gpubench import catalogue
     from gpubench.errors import CannotEstimate
+    from gpubench.report import swept
     from gpubench.roofline import sweep as sweeping
 
     known = catalogue.load()
@@ -184,7 +185,7 @@ def command(
     if heat_map:
         _draw(heat_map, found, parts, found_model, between)
     if as_json:
-        printing.document(_document(found, parts, found_model, between))
+        printing.document(swept.document(found, parts, found_model, between))
     else:
         _print(found, parts, found_model, between)
 
@@ -194,19 +195,10 @@ def command(
 
 def _write_csv(path: Path, found: Sweep) -> None:
     from gpubench import records
+    from gpubench.report import swept
 
-    lines = ["precision,tp,pp,batch,isl,osl,uplift"]
-    nothing = float("nan")
-    for plane in found.planes:
-        start = f"{plane.precision},{plane.tensor},{plane.pipeline}"
-        values = iter([] if plane.uplift is None else plane.uplift.ravel().tolist())
-        for batch in found.axes.batches:
-            for prompt in found.axes.inputs:
-                for answer in found.axes.outputs:
-                    value = next(values, nothing)
-                    cell = f"{value:.5g}" if value == value else ""
-                    lines.append(f"{start},{batch or 'max'},{prompt},{answer},{cell}")
-    records.write_text(path, "\n".join(lines) + "\n", "write to another file")
+    text = "\n".join(swept.csv_lines(found)) + "\n"
+    records.write_text(path, text, "write to another file")
 
 
 def _draw(
@@ -226,112 +218,36 @@ def _draw(
         printing.aside(f"The chart shows {plane.where}; name others alone.")
 
 
-def _share(values: Any, between: tuple[float, float] | None) -> float | None:
-    if between is None or not values.size:
-        return None
-    return float(((values >= between[0]) & (values <= between[1])).mean())
-
-
-def _groups(found: Sweep, between: tuple[float, float] | None) -> list[dict[str, Any]]:
-    """Least, middle and largest uplift, and the share inside, by every value of every axis."""
-    import numpy as np
-
-    axes = found.axes
-    along: list[tuple[str, Sequence[Any], Callable[[Any], list[Any]]]] = [
-        ("precision", axes.precisions, lambda v: [p for p in _full(found) if p.precision == v]),
-        ("tp", axes.tensors, lambda v: [p for p in _full(found) if p.tensor == v]),
-        ("pp", axes.pipelines, lambda v: [p for p in _full(found) if p.pipeline == v]),
-    ]
-    rows = [("all", "", found.values)]
-    for name, values, planes in along:
-        for value in values:
-            kept = [plane.uplift.ravel() for plane in planes(value)]
-            rows.append((name, str(value), np.concatenate(kept) if kept else np.empty(0)))
-    for axis, (name, values) in enumerate(
-        (("batch", axes.batches), ("isl", axes.inputs), ("osl", axes.outputs))
-    ):
-        for place in _some(len(values)):
-            kept = [plane.uplift.take(place, axis).ravel() for plane in _full(found)]
-            word = "max" if name == "batch" and not values[place] else str(values[place])
-            rows.append((name, word, np.concatenate(kept)))
-    return [{"by": by, "which": which, **_summary(values, between)} for by, which, values in rows]
-
-
-def _full(found: Sweep) -> list[Any]:
-    """The planes that have an uplift."""
-    return [plane for plane in found.planes if plane.uplift is not None]
-
-
-def _some(count: int, most: int = 12) -> list[int]:
-    """Places along an axis: all of a short one, evenly spread ones of a long one."""
-    if count <= most:
-        return list(range(count))
-    return [round(n * (count - 1) / (most - 1)) for n in range(most)]
-
-
-def _summary(values: Any, between: tuple[float, float] | None) -> dict[str, Any]:
-    import numpy as np
-
-    kept = values[~np.isnan(values)]
-    if not kept.size:
-        return {"count": 0, "low": None, "median": None, "high": None, "inside": None}
-    return {
-        "count": int(kept.size),
-        "low": float(kept.min()),
-        "median": float(np.median(kept)),
-        "high": float(kept.max()),
-        "inside": _share(kept, between),
-    }
-
-
-def _document(
-    found: Sweep,
-    parts: tuple[Accelerator, Accelerator],
-    model: LanguageModel,
-    between: tuple[float, float] | None,
-) -> dict[str, Any]:
-    return {
-        "gpu": parts[0].id,
-        "vs": parts[1].id,
-        "model": model.id,
-        "combinations": found.axes.size,
-        "between": list(between) if between else None,
-        "groups": _groups(found, between),
-        "left_out": [
-            {
-                "precision": plane.precision,
-                "tp": plane.tensor,
-                "pp": plane.pipeline,
-                "reason": plane.problem,
-            }
-            for plane in found.planes
-            if plane.problem
-        ],
-    }
-
-
 def _print(
     found: Sweep,
     parts: tuple[Accelerator, Accelerator],
     model: LanguageModel,
     between: tuple[float, float] | None,
 ) -> None:
-    from gpubench.report.table import Table
+    from gpubench.report import swept
 
     click.echo(
         f"{model.name}: estimated throughput of {parts[0].name} over {parts[1].name}, "
         f"{found.values.size:,} of {found.axes.size:,} combinations fit on both\n"
     )
-    columns = ["by", "which", "combinations", "least", "median", "most"]
-    rows = []
-    for group in _groups(found, between):
-        cells = [group["by"], group["which"], f"{group['count']:,}"]
-        cells += ["" if group[n] is None else f"{group[n]:.2f}" for n in ("low", "median", "high")]
-        if between:
-            cells.append("" if group["inside"] is None else f"{group['inside']:.0%}")
-        rows.append(cells)
-    inside = [f"{between[0]:g} to {between[1]:g}"] if between else []
-    printing.table(Table((*columns, *inside), rows))
-    for plane in found.planes:
-        if plane.problem:
-            click.echo(f"- {plane.where}: {plane.problem}")
+    printing.table(swept.table(found, between))
+    click.echo(f"\n{swept.PLACES}\n" if between else "")
+    printing.table(swept.error_table(found))
+    if between:
+        _print_where(found, between)
+    problems = [f"{plane.where}: {plane.problem}" for plane in found.planes if plane.problem]
+    notes = [*swept.assumptions(found, model), *problems]
+    if notes:
+        click.echo("\n" + "\n".join(f"- {note}" for note in notes))
+
+
+def _print_where(found: Sweep, between: tuple[float, float]) -> None:
+    from gpubench.report import subgroups
+    from gpubench.roofline.subgroups import explain
+
+    why = explain(found, between)
+    click.echo("\n" + subgroups.introduced(why, found.values.size, between))
+    if why.rules:
+        click.echo()
+        printing.table(subgroups.table(why))
+        click.echo("\n" + subgroups.concluded(why))

@@ -237,11 +237,16 @@ def _written(
         found.append(f"sequences of {length} tokens, steps of {training.BATCH_TOKENS:g} tokens")
     length = values.get("input_tokens", 0) + values.get("output_tokens", 0)
     if model is not None and 0 < model.context < length:
-        found.append(
-            f"{model.name} is published for {model.context} tokens, and prompt and answer take "
-            f"{length}: taken to run on"
-        )
+        found.append(beyond_context(model, f"take {length}"))
     return tuple(found)
+
+
+def beyond_context(model: LanguageModel, takes: str) -> str:
+    """What is said where requests exceed a model; `takes` ends "prompt and answer"."""
+    return (
+        f"{model.name} is published for {model.context} tokens, and prompt and answer {takes}: "
+        f"taken to run on"
+    )
 
 
 _SHOWN_IN = {"network": "B/s", "port_rate": "B/s", "message": "B", "tokens": "token"}

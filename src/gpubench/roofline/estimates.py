@@ -129,10 +129,7 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
     mid = calibration.load().mid
     above, below = evaluate(case, subject, mid), evaluate(case, baseline, mid)
     value = above.value / below.value
-    if subject == baseline:
-        spread, error = (0.0, 0.0), "exact: a part over itself"
-    else:
-        spread, error = _spread_of_two(case, subject, baseline, evaluate, value)
+    spread, error = _spread_of_two(case, subject, baseline, evaluate, value)
     binding = above.binding
     if below.binding != binding:
         binding = f"{above.binding} on {subject.name}, {below.binding} on {baseline.name}"
@@ -188,7 +185,7 @@ def _spread_of_two(
     if known:
         spread, words = (known.log_error, known.log_error), known.words
         alone = known.foreign
-        if case.quantity == "energy_per_token":
+        if case.quantity == "energy_per_token" and subject != baseline:
             spread = _wider(spread, (_POWER_DIFFERENCE, _POWER_DIFFERENCE))
             words += "; power shares of the parts may differ by 5 %"
     else:

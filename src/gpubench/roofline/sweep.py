@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gpubench.errors import CannotEstimate, GpubenchError
 from gpubench.model import Accelerator, Engine, LanguageModel
-from gpubench.roofline import calibration, capacity, llm, splits
+from gpubench.roofline import calibration, capacity, llm, splits, validated
 from gpubench.roofline.calibration import Parameters
+from gpubench.roofline.conditions import Case
 
 if TYPE_CHECKING:
     import numpy
@@ -55,17 +56,30 @@ class Axes:
 
 
 @dataclass(frozen=True)
+class Error:
+    """How far uplifts of one kind are off, in words and as the natural logarithm of high / middle.
+
+    Without `log` no published pairs tell.
+    """
+
+    words: str
+    log: float | None = None
+
+
+@dataclass(frozen=True)
 class Plane:
     """All batches and lengths at one precision and split.
 
     `uplift` has the shape (batches, inputs, outputs); it is NaN where one of the parts does not
-    hold that many sequences. `problem` says why a plane is empty.
+    hold that many sequences. `errors` holds one for each batch; lengths make no difference.
+    `problem` says why a plane is empty.
     """
 
     precision: str
     tensor: int
     pipeline: int
     uplift: numpy.ndarray[Any, Any] | None = None
+    errors: tuple[Error, ...] = ()
     problem: str = ""
 
     @property
@@ -73,6 +87,18 @@ class Plane:
         """ "fp8, 8 devices", or "fp8, 8 devices in 2 stages"."""
         split = splits.words(self.tensor * self.pipeline, self.pipeline)
         return f"{self.precision}, {split}"
+
+    @property
+    def factor(self) -> numpy.ndarray[Any, Any]:
+        """The interval's high end over its middle, and that over its low one; NaN if not known.
+
+        As `uplift` it has three axes, with one value for all lengths.
+        """
+        import numpy as np
+
+        logs = np.array([error.log for error in self.errors], dtype=float)
+        factors: numpy.ndarray[Any, Any] = np.exp(logs)[:, None, None]
+        return factors
 
 
 @dataclass(frozen=True)
@@ -94,6 +120,14 @@ class Sweep:
             self._flat.append(flat[~np.isnan(flat)])
         found: numpy.ndarray[Any, Any] = self._flat[0]
         return found
+
+    def longer(self, tokens: int) -> int:
+        """How many uplifts are of requests whose prompt and answer together exceed so many."""
+        import numpy as np
+
+        beyond = np.add.outer(self.axes.inputs, self.axes.outputs) > tokens
+        full = [plane.uplift for plane in self.planes if plane.uplift is not None]
+        return sum(int((~np.isnan(uplift) & beyond).sum()) for uplift in full)
 
 
 def sweep(
@@ -150,9 +184,31 @@ def _filled(
                 for part in (subject, baseline)
             )
             uplift[piece] = above / below
+        errors = _errors(empty, subject, baseline, model, axes)
     except GpubenchError as error:
         return replace(empty, problem=str(error))
-    return replace(empty, uplift=uplift.reshape(shape))
+    return replace(empty, uplift=uplift.reshape(shape), errors=errors)
+
+
+def _errors(
+    plane: Plane, subject: Accelerator, baseline: Accelerator, model: LanguageModel, axes: Axes
+) -> tuple[Error, ...]:
+    """What `estimates` takes for each batch, as far as published pairs alone tell."""
+    split = {"gpus": plane.tensor * plane.pipeline, "pipeline": plane.pipeline}
+
+    def error(batch: int | str) -> Error:
+        case = Case(
+            "inference_throughput", {"precision": plane.precision, "batch": batch, **split}, model
+        )
+        known = validated.ratio(case, subject, baseline)
+        if known is None:
+            return Error("no published pair has stages, or more than eight devices")
+        # The ranges of a foreign part differ from combination to combination.
+        return Error(known.words, None if known.foreign else known.log_error)
+
+    # Stated batches are of one kind, whatever their number.
+    kinds = {best: error("max" if best else 1) for best in (True, False)}
+    return tuple(kinds[batch == MAX] for batch in axes.batches)
 
 
 def _pieces(size: int) -> Iterator[slice]:

@@ -73,6 +73,8 @@ def absolute(case: Case, part: Accelerator) -> Known | None:
 
 def ratio(case: Case, subject: Accelerator, baseline: Accelerator) -> Known | None:
     """The validated error of a ratio: of parts with equal compute, or of different ones."""
+    if subject == baseline:
+        return Known(0.0, "exact: a part over itself")
     kinds = [_kind(case, part) for part in (subject, baseline)]
     if None in kinds:
         return None

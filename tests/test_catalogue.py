@@ -56,7 +56,7 @@ def test_separators_do_not_turn_a_group_into_what_a_driver_calls_one_of_its_part
     assert known.accelerator("NVIDIA H200").id == "nvidia-h200-sxm"
     with pytest.raises(UnknownName, match="several variants"):
         known.accelerator("nvidia-h200")
-    with pytest.raises(UnknownName):
+    with pytest.raises(UnknownName, match="'nvidia_h200' names several variants"):
         known.accelerator("nvidia_h200")
 
 

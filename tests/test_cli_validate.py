@@ -161,6 +161,16 @@ def test_a_row_that_cannot_be_predicted_says_why(
     assert why in reason(run, table({**ROW, **change}))
 
 
+def test_a_row_beyond_a_node_gets_the_widest_interval(run: Run, table: Table) -> None:
+    (inside,) = predictions(run, table({**ROW, "tp": "8", "num_gpus": "8"}))
+    (beyond,) = predictions(run, table({**ROW, "tp": "16", "num_gpus": "16"}))
+    assert _width(beyond) > 1.2 * _width(inside)
+
+
+def _width(row: dict[str, str]) -> float:
+    return float(row["predicted_high"]) / float(row["predicted_low"])
+
+
 def test_a_missing_column_is_said_of_every_row(run: Run, table: Table) -> None:
     path = table(ROW, OTHER, columns=[name for name in COLUMNS if name != "tp"])
     assert {row["skipped_reason"] for row in predictions(run, path)} == {

@@ -17,6 +17,7 @@ LLAMA = CATALOGUE.model("llama-2-70b")
 GPT3 = CATALOGUE.model("gpt-3-175b")
 H200 = CATALOGUE.accelerator("nvidia-h200-sxm")
 H100 = CATALOGUE.accelerator("nvidia-h100-sxm5")
+ALONE = capacity.Stage(1.0, first=True, last=True)
 
 
 def test_llama_2_70b_keeps_327_680_bytes_a_token_in_fp16() -> None:
@@ -133,8 +134,8 @@ def test_a_larger_vocabulary_leaves_less_room_on_every_device() -> None:
 def test_every_device_holds_the_whole_embedding() -> None:
     whole = capacity.weight_bytes(LLAMA, "fp8")
     table = 2 * 32000 * 8192  # looked up in 16 bits
-    assert capacity.shard_bytes(LLAMA, "fp8", 1) == whole
-    assert 8 * capacity.shard_bytes(LLAMA, "fp8", 8) == pytest.approx(whole + 7 * table)
+    assert capacity.stage_bytes(LLAMA, "fp8", 1, ALONE) == whole
+    assert 8 * capacity.stage_bytes(LLAMA, "fp8", 8, ALONE) == pytest.approx(whole + 7 * table)
 
 
 def test_an_engine_built_for_more_leaves_less_room() -> None:

@@ -85,6 +85,20 @@ def test_direct_links_serve_a_group_by_its_size() -> None:
     assert ceilings.group_share(H100, 2) == 1
 
 
+def test_too_few_direct_links_for_a_node_are_not_shared_out() -> None:
+    mi300x = PARTS["amd-mi300x"]
+    three = Figure(Quantity(3.0, ""), "s", "A")
+    bridged = replace(mi300x, figures={**mi300x.figures, "interconnect_links": three})
+    assert ceilings.group_share(bridged, 8) == 1
+
+
+def test_weights_are_widened_to_bf16_where_nothing_else_is() -> None:
+    gaudi = PARTS["intel-gaudi3"]
+    assert ceilings.compute_precision(gaudi, "int4") == "bf16"
+    with pytest.raises(MissingFigure, match="no published peak fp16; use bf16 or fp8"):
+        ceilings.compute_precision(gaudi, "fp16")
+
+
 def test_a_neighbour_is_as_near_as_the_slower_of_pair_and_group() -> None:
     mi300x, bridged = PARTS["amd-mi300x"], PARTS["nvidia-a100-80gb-pcie"]
     one_link = 896e9 / 2 / 7 * MID.link_efficiency

@@ -89,8 +89,8 @@ class Catalogue:
         plain = name.rpartition("/")[2]
         for spelling in (name, plain, _TUNED.sub("", plain)):
             found = _looked_up(self._model_names, spelling)
-            if found is not None:
-                return self.models[found]
+            if len(found) == 1:
+                return self.models[found.pop()]
         raise UnknownName("model", name, self.models, "gpubench list models", near=plain)
 
     def with_model(self, path: Path) -> tuple[LanguageModel, Catalogue]:
@@ -185,7 +185,9 @@ class Catalogue:
 
     def _part_or_group(self, name: str) -> str:
         """The id of the accelerator or group that has this name; empty when none has."""
-        return _looked_up(self._part_names, name) or ""
+        meant = _looked_up(self._part_names, name)
+        groups = meant & self.groups.keys()
+        return next(iter(groups or meant)) if len(groups or meant) == 1 else ""
 
     @cached_property
     def _part_names(self) -> dict[str, str]:
@@ -223,17 +225,16 @@ def _folded(name: str) -> str:
     return " ".join(name.lower().split())
 
 
-def _looked_up(index: Mapping[str, str], name: str) -> str | None:
-    """What a name means: as it is listed, or with other separators where only one is meant.
+def _looked_up(index: Mapping[str, str], name: str) -> set[str]:
+    """What a name means: the one that it is listed as, or those with other separators.
 
-    Not "nvidia-h200" for "NVIDIA H200": the one is a group, the other what a driver calls a part.
+    "nvidia_h200" means two: a group, and what a driver calls a part of it.
     """
     exact = index.get(_folded(name))
     if exact:
-        return exact
+        return {exact}
     joined = _joined(name)
-    meant = {found for spelling, found in index.items() if _joined(spelling) == joined}
-    return meant.pop() if len(meant) == 1 else None
+    return {found for spelling, found in index.items() if _joined(spelling) == joined}
 
 
 @lru_cache(maxsize=4096)

@@ -84,15 +84,6 @@ def weight_bytes(model: LanguageModel, precision: str) -> float:
     return (model.parameters - outer) * size + outer * max(size, 2.0)
 
 
-def shard_bytes(model: LanguageModel, precision: str, gpus: int) -> float:
-    """Weights on each of `gpus` tensor-parallel devices: their part, and the whole embedding.
-
-    Tables that are only looked up are not split (`use_parallel_embedding` of TensorRT-LLM is off
-    unless asked for; so are those of most engines).
-    """
-    return stage_bytes(model, precision, gpus, Stage(1.0, True, True))
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A share of the layers, and whether embedding and head are beside them."""

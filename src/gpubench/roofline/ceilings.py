@@ -16,24 +16,30 @@ from gpubench.roofline.calibration import load as load_calibration
 NODE_DEVICES = 8
 """Devices joined by scale-up links; beyond them traffic takes the network."""
 
+NETWORK_RATE = 50e9
+"""B/s of a device's port one way where nobody states it: 400 Gb/s, as in a DGX H100."""
+
 _PCIE_LANE_BYTES = {3: 16e9, 4: 32e9, 5: 64e9, 6: 128e9}
 # PCI Express doubles each generation: 8 GT/s x 16 lanes / 8 is 16 GB/s one way for the third.
 
 _NVLINK = re.compile(r"NVLink (\d+)")
 _REDUCING_NVLINK = 4
+_RACK = re.compile(r"rack of (\d+)")
 
 _DIRECT = ("infinity fabric", "hccs", "roce")
 # Links from device to device, the same number between any two of a node.
 
 _MULTIPLIED = ("peak_fp16", "peak_bf16", "peak_fp8", "peak_int8")
-_COMPUTES_AS = {"int4": ("fp16",), "fp4": ("fp4", "fp16"), "fp8": ("fp8", "fp16")}
-_COMPUTES_AS |= {"int8": ("int8", "fp16"), "fp32": ("fp32",)}
+_WIDE = ("fp16", "bf16")
+_COMPUTES_AS = {"int4": _WIDE, "fp4": ("fp4", *_WIDE), "fp8": ("fp8", *_WIDE)}
+_COMPUTES_AS |= {"int8": ("int8", *_WIDE)}
 
 
 def compute_precision(part: Accelerator, stored: str) -> str:
     """The precision in which `part` multiplies weights stored as `stored`.
 
-    Weights in a format without matrix hardware are widened to FP16; int4 always is.
+    Weights in a format without matrix hardware are widened to FP16, or BF16 where a part has no
+    other; int4 always is.
 
     Raises:
         MissingFigure: neither the peak nor the lack of that format is on record.
@@ -41,11 +47,21 @@ def compute_precision(part: Accelerator, stored: str) -> str:
     for precision in _COMPUTES_AS.get(stored, (stored,)):
         if f"peak_{precision}" in part.figures:
             return precision
-        if precision not in part.unsupported:
+        widened = stored not in _WIDE and precision in _WIDE
+        if precision not in part.unsupported and not widened:
             raise MissingFigure(f"{part.name}: no published peak {precision}; {_offer(part)}")
     raise MissingFigure(
         f"{part.name}: has no matrix hardware for {stored}, nor a wider format; {_offer(part)}"
     )
+
+
+def can_multiply(part: Accelerator, stored: str) -> bool:
+    """Whether `compute_precision` has an answer."""
+    try:
+        compute_precision(part, stored)
+    except MissingFigure:
+        return False
+    return True
 
 
 def _offer(part: Accelerator) -> str:
@@ -176,14 +192,15 @@ def pcie_peak(part: Accelerator) -> float:
 
 
 def joined_devices(part: Accelerator) -> int:
-    """Devices that share scale-up links: a bridged group, else a node of eight, else one."""
+    """Devices that share scale-up links: a bridged group, a rack, else a node of eight, or one."""
     if "interconnect_bandwidth" not in part.figures:
         return 1
     link = part.figures.get("interconnect")
     name = link.value.lower() if link and isinstance(link.value, str) else ""
     if "bridge" in name:
         return 4 if "4 way" in name else 2
-    return NODE_DEVICES
+    rack = _RACK.search(name)
+    return int(rack[1]) if rack else NODE_DEVICES
 
 
 def group_share(part: Accelerator, devices: int) -> float:
@@ -204,15 +221,29 @@ def _linked_directly(part: Accelerator) -> bool:
     """Whether every two devices of a node have links of their own."""
     link = part.figures.get("interconnect")
     name = link.value.lower() if link and isinstance(link.value, str) else ""
-    known = "interconnect_links" in part.figures
-    return known and any(direct in name for direct in _DIRECT)
+    if not any(direct in name for direct in _DIRECT):
+        return False
+    # Fewer links than a node has others join smaller groups, of which nothing is known here.
+    return part.figures.get("interconnect_links") is not None and (
+        part.value("interconnect_links") >= NODE_DEVICES - 1
+    )
 
 
 def wire_rate(part: Accelerator, devices: int, efficiency: float, with_: Parameters) -> float:
-    """B/s one device sustains towards the others of a group: by links that join it, else PCIe."""
+    """B/s one device sustains towards the others of a group, by links where these join it."""
     if devices <= joined_devices(part):
         return link_peak(part) * group_share(part, devices) * efficiency
-    return pcie_peak(part) * with_.pcie_efficiency
+    return unlinked_rate(part, devices, with_)
+
+
+def unlinked_rate(part: Accelerator, devices: int, with_: Parameters) -> float:
+    """B/s of one of `devices` that no links join: PCIe in a node, else its port of the network."""
+    if devices <= NODE_DEVICES:
+        return pcie_peak(part) * with_.pcie_efficiency
+    port = NETWORK_RATE * with_.network_efficiency
+    if "pcie_generation" not in part.figures:
+        return port
+    return min(port, pcie_peak(part) * with_.pcie_efficiency)
 
 
 def neighbour_rate(part: Accelerator, devices: int, with_: Parameters) -> float:
@@ -250,7 +281,7 @@ def all_reduce_rate(part: Accelerator, devices: int, with_: Parameters) -> float
     """B/s of message that `devices` of a node all-reduce: in a ring, or the switch if faster."""
     ring = ring_factor(devices)
     if devices > joined_devices(part):
-        return pcie_peak(part) * with_.pcie_efficiency / ring
+        return unlinked_rate(part, devices, with_) / ring
     rate = link_peak(part) * group_share(part, devices) * with_.link_efficiency / ring
     if reduces_in_switch(part):
         return max(rate, link_peak(part) * with_.switch_efficiency / switch_factor(devices))

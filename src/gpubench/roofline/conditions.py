@@ -33,7 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "micro_batch": 1,
     "recomputation": "none",
     "utilization": 0.0,
-    "network": 50e9,
+    "network": ceilings.NETWORK_RATE,
     "reduction": "ring",
     "message": 2.0**30,
     "path": "hbm",
@@ -186,7 +186,7 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
     gpus, most = 1, _MOST_TRAINING_DEVICES
     if serving:
         gpus = stages or 1
-        most = gpus * ceilings.NODE_DEVICES if gpus > 1 else _MOST_SERVING_DEVICES
+        most = stages * ceilings.NODE_DEVICES if stages else _MOST_SERVING_DEVICES
     while True:
         split = {"gpus": gpus, "pipeline": stages or _stages(case.model, gpus)}
         tried = Case(case.quantity, {**case.values, **split}, case.model)

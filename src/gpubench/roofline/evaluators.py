@@ -76,6 +76,7 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         **_split(case),
         "prefill_share": prefill.seconds / served.total.seconds,
         "iteration_s": (served.total if in_flight else decode).seconds / served.steps,
+        "busy": 1 - timed.idle / timed.seconds,
     }
     binding = machine.limit(timed)
     if limit == "memory capacity" and phase != "prefill":
@@ -117,15 +118,8 @@ def _energy(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     assert part is not None
     found = _serving(case, part, with_)
     phase, gpus = case.of("phase"), case.of("gpus")
-    joules = energy.energy_per_token(part, gpus, phase, found.value, with_, _busy(found))
+    joules = energy.energy_per_token(part, gpus, phase, found.value, with_, found.details["busy"])
     return Found(joules, found.binding, found.details)
-
-
-def _busy(found: Found) -> float:
-    """The share of the time that stages work: fewer sequences than these leave some waiting."""
-    batch, stages = found.details["batch"], found.details["pipeline"]
-    prompts = found.details["prefill_share"]
-    return float(prompts + (1 - prompts) * min(1.0, batch / stages))
 
 
 def _max_sequences(case: Case, part: Accelerator | None, with_: Parameters) -> Found:

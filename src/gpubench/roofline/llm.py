@@ -393,13 +393,15 @@ class Machine:
         """
         isl, osl = self.request.input_tokens, self.request.output_tokens
         streams, context = self.stages.streams(batch), self._mean_context()
-        chunk = self.engine.tokens * streams
+        # Chunks of one prompt follow each other through stages that few sequences leave free.
+        chunks = self.stages.streams(batch * larger(1.0, isl / self.engine.tokens))
+        chunk = self.engine.tokens * chunks
         steps = larger(osl, batch * (isl + osl) / chunk)
         decoding = batch * osl / steps
         carrying = smaller(larger(steps / osl, batch * isl / chunk), steps)
         step = self._iteration(streams, decoding, context)
         attention = self._prompt_attention(batch) * (1 / carrying)
-        riding = self._iteration(streams, decoding, context, batch / carrying, attention)
+        riding = self._iteration(chunks, decoding, context, batch / carrying, attention)
         prefill = (riding - step) * carrying
         decode = step * steps
         if queued and queued > batch:

@@ -17,13 +17,17 @@ _LEAST = 1e-300
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Seconds of some work, split by what it waited for."""
+    """Seconds of some work, split by what it waited for.
+
+    `idle` are those in which a device waits for other stages, on average over all of them.
+    """
 
     seconds: float
     compute: float = 0.0
     memory: float = 0.0
     wire: float = 0.0
     overhead: float = 0.0
+    idle: float = 0.0
 
     def __add__(self, other: Timed) -> Timed:
         return Timed(
@@ -32,6 +36,7 @@ class Timed:
             self.memory + other.memory,
             self.wire + other.wire,
             self.overhead + other.overhead,
+            self.idle + other.idle,
         )
 
     def __sub__(self, other: Timed) -> Timed:
@@ -44,6 +49,7 @@ class Timed:
             self.memory * times,
             self.wire * times,
             self.overhead * times,
+            self.idle * times,
         )
 
     @property

@@ -7,11 +7,12 @@ from dataclasses import replace
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.roofline.calibration import Parameters
-from gpubench.roofline.capacity import cache_budget, storage_bytes, weight_bytes
-from gpubench.roofline.ceilings import NODE_DEVICES
+from gpubench.roofline.capacity import cache_budget, reserve_bytes, storage_bytes, weight_bytes
+from gpubench.roofline.ceilings import NODE_DEVICES, can_multiply
 from gpubench.units import Quantity, show
 
-_COUNTS = (1, 2, 4, 8, 16, 32, 64)
+_TENSORS = (1, 2, 4, 8)
+_BEYOND = (16, 32, 64, 128)
 _NARROWER = ("fp16", "fp8", "int4")
 # What a refusal suggests, nearest first.
 
@@ -38,7 +39,7 @@ def check(model: LanguageModel, gpus: int, pipeline: int) -> None:
         near = min(works, key=lambda n: (abs(n - tensor), -n))
         use = f"{near * pipeline} devices, {near} a stage" if pipeline > 1 else f"{near}"
         more = _fewest_stages(model, gpus)
-        other = f"{more} stages" if 1 < more <= model.layers else "several copies"
+        other = f"{more} stages" if more > 1 else "several copies"
         raise CannotEstimate(
             f"the {model.heads} attention heads of {model.name} do not split over {tensor} "
             f"devices: use {use}, or deal {gpus} to {other}"
@@ -58,10 +59,12 @@ def check_fits(
         return
     weights = Quantity(weight_bytes(model, precision), "B")
     memory = Quantity(part.value("memory_capacity") * gpus, "B")
+    tensor = gpus // engine.pipeline
+    reserve = Quantity(reserve_bytes(model, engine, tensor, with_), "B")
     raise DoesNotFit(
         f"{model.name} in {precision} takes {show(weights)} of weights; {gpus} x {part.name} "
-        f"hold {show(memory)}, which leaves no room for a KV cache; "
-        f"{_what_fits(part, model, precision, gpus, engine, with_)}"
+        f"hold {show(memory)}, and each needs {show(reserve)} for buffers and sampling, which "
+        f"leaves no room for a KV cache; {_what_fits(part, model, precision, gpus, engine, with_)}"
     )
 
 
@@ -78,19 +81,22 @@ def _what_fits(
     narrower = [name for name in _NARROWER if storage_bytes(name) < size]
     found = [
         words(count, stages)
-        for count in (engine.pipeline * tensor for tensor in _COUNTS)
-        for stages in (engine.pipeline if engine.pipeline > 1 else default_stages(model, count),)
-        if count > gpus
-        and model.heads % (count // stages) == 0
-        and stages <= model.layers
-        and cache_budget(part, model, precision, count, replace(engine, pipeline=stages), with_) > 0
+        for count, stages in _larger(model, gpus, engine.pipeline)
+        if cache_budget(part, model, precision, count, replace(engine, pipeline=stages), with_) > 0
     ][:1]
     found += [
         f"{name} weights"
         for name in narrower
-        if cache_budget(part, model, name, gpus, engine, with_) > 0
+        if can_multiply(part, name) and cache_budget(part, model, name, gpus, engine, with_) > 0
     ][:1]
     return f"{' or '.join(found)} would" if found else "use a smaller model"
+
+
+def _larger(model: LanguageModel, gpus: int, pipeline: int) -> list[tuple[int, int]]:
+    """(devices, stages) beyond so many devices: as many stages, then as few as stay in nodes."""
+    same = [(pipeline * tensor, pipeline) for tensor in _TENSORS if model.heads % tensor == 0]
+    beyond = [(count, _fewest_stages(model, count)) for count in _BEYOND]
+    return sorted((count, stages) for count, stages in (*same, *beyond) if count > gpus and stages)
 
 
 def words(gpus: int, pipeline: int) -> str:
@@ -103,16 +109,33 @@ def default_stages(model: LanguageModel, gpus: int) -> int:
     """Stages of so many devices where none are stated: as few as keep each within a node.
 
     One up to eight devices; beyond them the fewest equal groups of at most eight over which the
-    attention heads split. Devices that make no such groups follow each other one by one.
+    attention heads split.
+
+    Raises:
+        CannotEstimate: they make no such groups, or more than the model has layers.
     """
-    return 1 if gpus <= NODE_DEVICES else _fewest_stages(model, gpus)
+    if gpus <= NODE_DEVICES or not model.layers:
+        return 1
+    stages = _fewest_stages(model, gpus)
+    if not stages:
+        most = max(n * model.layers for n in _TENSORS if model.heads % n == 0)
+        raise CannotEstimate(
+            f"{gpus} devices make no equal stages of at most {NODE_DEVICES} for the "
+            f"{model.heads} attention heads and {model.layers} layers of {model.name}: use a power "
+            f"of two up to {most}, or several copies"
+        )
+    return stages
 
 
 def _fewest_stages(model: LanguageModel, gpus: int) -> int:
+    """0 where there are none."""
     return next(
-        stages
-        for stages in range(1, gpus + 1)
-        if gpus % stages == 0
-        and gpus // stages <= NODE_DEVICES
-        and model.heads % (gpus // stages) == 0
+        (
+            stages
+            for stages in range(1, min(gpus, model.layers) + 1)
+            if gpus % stages == 0
+            and gpus // stages <= NODE_DEVICES
+            and model.heads % (gpus // stages) == 0
+        ),
+        0,
     )

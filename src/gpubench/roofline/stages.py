@@ -13,6 +13,8 @@ the worst case (`get_pp_indices` of vLLM spares the first stage too where it can
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gpubench.model import Accelerator, LanguageModel
 from gpubench.roofline import capacity, ceilings
 from gpubench.roofline.calibration import Parameters
@@ -60,7 +62,7 @@ class Stages:
         if self.count == 1:
             return whole
         seconds = larger(whole.seconds, streams * self._slowest(layers, head, tokens))
-        return whole * (seconds / whole.seconds)
+        return self._stretched(whole, seconds, streams)
 
     def passes(
         self, layers: Timed, head: Timed, tokens: float, count: float, longer: float = 0.0
@@ -72,7 +74,12 @@ class Stages:
         seconds = whole.seconds + (count - 1) * self._slowest(layers, head, tokens)
         # While the longest pass is elsewhere, a stage has nothing left to do.
         seconds += (1 - self.first) * longer
-        return whole * (seconds / whole.seconds)
+        return self._stretched(whole, seconds, count)
+
+    def _stretched(self, whole: Timed, seconds: float, passes: float) -> Timed:
+        """`passes` passes in so many seconds; in the rest of these the stages wait."""
+        made = whole * (seconds / whole.seconds)
+        return replace(made, idle=seconds - passes * whole.seconds / self.count)
 
     def _through(self, layers: Timed, head: Timed, tokens: float) -> Timed:
         """One pass through all stages; sampled tokens return to the first in a hop more."""

@@ -89,11 +89,16 @@ def ratio(case: Case, subject: Accelerator, baseline: Accelerator) -> Known | No
     return _known("ratio_other", kind, words, case, subject, baseline)
 
 
+def covers(gpus: int, pipeline: int) -> bool:
+    """Whether published rows were compared of such a copy: none is pipelined, or leaves a node."""
+    return pipeline == 1 and gpus <= ceilings.NODE_DEVICES
+
+
 def _kind(case: Case, part: Accelerator) -> str | None:
     if case.quantity not in (*_QUANTITIES, "time_to_first_token"):
         return None
-    if case.of("pipeline") > 1 or case.of("gpus") > ceilings.NODE_DEVICES:
-        return None  # no published row is pipelined, or leaves a node
+    if not covers(case.of("gpus"), case.of("pipeline")):
+        return None
     full = is_nearly_full(part, case.language_model, case.of("precision"), case.of("gpus"))
     return scenario(case.quantity, case.of("batch"), full)
 

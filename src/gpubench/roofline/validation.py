@@ -29,6 +29,7 @@ ENGINE = engines.FITTED
 and others may be slower by tens of percent."""
 
 PIPELINED = "pipelined"
+"""The kind of rows in stages, or beyond a node."""
 
 _QUEUED = re.compile(r"num_requests=(\d+)")
 _AT_ONCE = "prompts at once"
@@ -206,8 +207,9 @@ def _throughput(row: InferenceRow, machine: llm.Machine, queue_known: bool) -> P
 
 
 def _kind(kind: str, row: InferenceRow) -> str:
-    """Pipelined rows are a kind of their own, since none has been compared."""
-    return PIPELINED if (row.pp or 1) > 1 else kind
+    """Rows of splits that nothing was compared of are a kind of their own."""
+    stages = row.pp or 1
+    return kind if validated.covers((row.tp or 1) * stages, stages) else PIPELINED
 
 
 def _room(machine: llm.Machine) -> int:

@@ -101,6 +101,64 @@ def test_each_mistake_is_named_with_its_place_and_a_way_out(
     assert any(p.startswith(f"claims.yaml:{place}") and says in p for p in found), found
 
 
+OWN = """\
+articles:
+  my-blog:
+    title: Our H200 measured
+    author: Jane Doe
+    publisher: Example Post
+    date: 2025-11-13
+    url: https://example.org/h200
+  flyer: {title: A flyer, publisher: Acme, date: undated (late May 2025 inferred)}
+""" + GOOD.replace("000_8d8314c702c96883", "my-blog").replace(
+    ", digest: [a0-h200-bandwidth-4-8]", ""
+)
+
+
+def test_a_file_cites_articles_that_it_declares(write: Write) -> None:
+    known = catalogue.load()
+    file = claims.load(write(OWN), known)
+    (cite,) = file.claims[0].citations
+    assert (cite.article, cite.digest) == ("my-blog", ())
+    article = file.articles["my-blog"]
+    assert (article.author, article.publisher) == ("Jane Doe", "Example Post")
+    assert set(file.citable(known)) == {*known.articles, "my-blog", "flyer"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says"),
+    [
+        ("2025-11-13", "in November", "6:5", "write 2023-11-13, 2023-11, 2023-Q4 or 2023, or und"),
+        ("2025-11-13", "2025-13", "6:5", "cannot read the date '2025-13'"),
+        ("    publisher: Example Post\n", "", "3:5", "key 'publisher' is missing"),
+        ("    author:", "    auther:", "4:5", "unknown key 'auther': did you mean author"),
+        ("https://", "javascript:", "7:5", "write an address such as https://example.org"),
+        ("  my-blog:\n", "  000_8d8314c702c96883:\n", "2:3", "of this id ships with gpubench"),
+        ("  my-blog:\n", "  My Blog:\n", "2:3", "write few lower-case letters"),
+        (
+            "my-blog, place",
+            "my-blgo, place",
+            "14:10",
+            "'my-blgo': did you mean my-blog? If not",
+        ),
+        ("my-blog, place", "other, place", "14:10", "own under the top-level key"),
+        ("my-blog, place", "001_55e0ac33c0379bac, place", "14:9", "key 'digest' is missing"),
+        ("articles:\n  my-blog", "articles: []\nx:\n  my-blog", "1:1", "must be a mapping of ids"),
+    ],
+)
+def test_a_wrong_article_is_named_with_its_place_and_a_way_out(
+    write: Write, old: str, new: str, place: str, says: str
+) -> None:
+    assert old in OWN
+    found = problems(write(OWN.replace(old, new, 1)))
+    assert any(p.startswith(f"claims.yaml:{place}") and says in p for p in found), found
+
+
+def test_an_article_that_is_wrong_is_no_unknown_one_to_its_claims(write: Write) -> None:
+    (found,) = problems(write(OWN.replace("2025-11-13", "soon")))
+    assert found.startswith("claims.yaml:6:5: my-blog: 'date': cannot read the date 'soon'")
+
+
 def test_all_errors_of_a_file_come_in_one_pass_in_file_order(write: Write) -> None:
     bad = GOOD.replace("4.8 TB/s, ", "4.8 TBs, ").replace("rate: peak", "rate: peek")
     second = GOOD.removeprefix("claims:\n").replace("qualifier: exact", "qualifier: maybe")
@@ -295,6 +353,7 @@ def test_the_shipped_schema_is_fresh_and_accepts_the_shipped_claims() -> None:
     content = yaml.safe_load((ROOT / "claims.yaml").read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(shipped)
     jsonschema.validate(content, shipped)
+    jsonschema.validate(yaml.load(OWN, yaml.BaseLoader), shipped)
 
 
 def test_every_entry_of_the_digest_is_accounted_for_once() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from gpubench import units
 from gpubench.claims import source
 from gpubench.claims.formula import Range
 from gpubench.errors import ClaimsError, MissingFigure, UnitError, near_matches
-from gpubench.model import Claim, Claimed, Figure, OutOfScope
+from gpubench.model import Article, Claim, Claimed, Figure, OutOfScope
 from gpubench.units import Quantity
 
 if TYPE_CHECKING:
@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClaimsFile:
-    """The content of a claims file; `sha256` identifies its exact bytes."""
+    """The content of a claims file; `sha256` identifies its exact bytes.
+
+    `articles` holds those that it declares, by id; it may cite those of the catalogue as well.
+    """
 
     path: Path
     sha256: str
     claims: tuple[Claim, ...]
     out_of_scope: tuple[OutOfScope, ...]
+    articles: Mapping[str, Article] = field(default_factory=dict)
+
+    def citable(self, catalogue: Catalogue) -> Mapping[str, Article]:
+        """Every article that the file may cite: those of the catalogue and its own, by id."""
+        return {**catalogue.articles, **self.articles}
 
     def printed(self) -> Mapping[str, Claimed]:
         """Every entry that has a figure, by id: what arithmetic may refer to."""
@@ -75,7 +83,9 @@ def load(path: Path, catalogue: Catalogue) -> ClaimsFile:
 
     data, tree, problems = source.read(path)
     claim_entries, other_entries = shape.entries(tree, problems)
-    checker = checks.Checker(tree, catalogue, problems)
+    article_entries = shape.articles(tree, problems)
+    checker = checks.Checker(tree, catalogue, problems, article_entries)
+    articles = [checker.article(name, entry) for name, entry in article_entries.items()]
     claims = {index: checker.claim(index, entry) for index, entry in claim_entries.whole.items()}
     others = [checker.out_of_scope(index, entry) for index, entry in other_entries.whole.items()]
     for index, entry in claim_entries.broken.items():
@@ -87,6 +97,7 @@ def load(path: Path, catalogue: Catalogue) -> ClaimsFile:
         hashlib.sha256(data).hexdigest(),
         tuple(claim for claim in claims.values() if claim),
         tuple(entry for entry in others if entry),
+        {article.id: article for article in articles if article},
     )
     _check_references(found, claims, checker, catalogue, problems)
     if problems:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gpubench import dates, units, yaml_text
 from gpubench.claims import formula, schema
 from gpubench.errors import GpubenchError, UnitError, UnknownName, near_matches
-from gpubench.model import Arithmetic, Citation, Claim, Claimed, OutOfScope
+from gpubench.model import Arithmetic, Article, Citation, Claim, Claimed, OutOfScope
 from gpubench.quantities import CONDITIONS, DATE, QUANTITIES, TEXT, ConditionKind, QuantityKind
 
 if TYPE_CHECKING:
@@ -35,11 +35,28 @@ def _named(unit: str) -> str:
 class Checker:
     """The checks of one file; `problems` collects what they find."""
 
-    def __init__(self, tree: Any, catalogue: Catalogue, problems: yaml_text.Problems) -> None:
+    def __init__(
+        self,
+        tree: Any,
+        catalogue: Catalogue,
+        problems: yaml_text.Problems,
+        declared: Collection[str] = (),
+    ) -> None:
+        """`declared` are the ids of the articles that the file declares, right or wrong."""
         self.tree, self.catalogue, self.problems = tree, catalogue, problems
-        self._section, self._index, self._id = "", 0, ""
+        self.declared = declared
+        self._section, self._id = "", ""
+        self._index: int | str = 0
 
-    # -- the two kinds of entry
+    # -- the kinds of entry
+
+    def article(self, name: str, entry: schema.ArticleEntry | None) -> Article | None:
+        """The article that `entry` describes, or None when it is wrong or its id is taken."""
+        self._section, self._index, self._id = "articles", name, name
+        if name in self.catalogue.articles:
+            self._note("an article of this id ships with gpubench: choose another id")
+            return None
+        return Article(str(name), **entry.model_dump(exclude_none=True)) if entry else None
 
     def claim(self, index: int, entry: schema.ClaimEntry, whole: bool = True) -> Claim | None:
         """The claim that `entry` describes, or None when something of it is wrong.
@@ -314,11 +331,20 @@ class Checker:
             self._note(f"{told}: use {stages[0]} devices, or a multiple", where, "pipeline")
 
     def _citations(self, entries: list[schema.CitationEntry]) -> tuple[Citation, ...]:
+        known = self.catalogue.articles
         for position, entry in enumerate(entries):
-            try:
-                self.catalogue.article(entry.article)
-            except UnknownName as error:
-                self._note(str(error), "articles", position, "article")
+            if entry.article not in known and entry.article not in self.declared:
+                own = "declare an article of your own under the top-level key 'articles'"
+                unknown = str(UnknownName("article", entry.article, (*known, *self.declared), own))
+                told = f"{unknown} If not, {own}" if unknown.endswith("?") else unknown
+                self._note(told, "articles", position, "article")
+            elif entry.article in known and not entry.digest:
+                self._note(
+                    "key 'digest' is missing: name the entries of the digest that this covers, "
+                    "as every claim of an article that ships with gpubench does",
+                    "articles",
+                    position,
+                )
         return tuple(Citation(e.article, e.place, tuple(e.digest)) for e in entries)
 
     def _arithmetic(self, entry: schema.ArithmeticEntry | None) -> Arithmetic | None:

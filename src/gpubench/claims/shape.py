@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -49,6 +50,30 @@ def entries(
     )
 
 
+def articles(tree: Any, problems: yaml_text.Problems) -> dict[str, schema.ArticleEntry | None]:
+    """The articles that a file declares, by id; None for one that is not well-formed."""
+    found: dict[str, schema.ArticleEntry | None] = {}
+    content = tree.get("articles", {}) if isinstance(tree, yaml_text.Mapping) else {}
+    if not isinstance(content, dict):
+        told = "'articles' must be a mapping of ids to articles"
+        problems.add(yaml_text.locate(tree, ("articles",)), told)
+        return found
+    for name, entry in content.items():
+        problems.begin([(name, _short(name))])
+        try:
+            found[name] = schema.ArticleEntry.model_validate(entry)
+        except ValidationError as error:
+            found[name] = None
+            _note(error, entry, schema.ArticleEntry, _short(name), problems)
+        if not _ID.fullmatch(name):
+            told = f"'{_short(name)}' as id: write few lower-case letters, digits, '.', '_' and '-'"
+            problems.add(name, told, _short(name))
+    return found
+
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,119}")
+
+
 def _section(
     tree: yaml_text.Mapping,
     section: str,
@@ -73,15 +98,27 @@ def _section(
         try:
             found.whole[index] = model.model_validate(entry)
         except ValidationError as error:
-            details = error.errors(include_url=False, include_context=True)
-            for detail in details[:MOST_PROBLEMS]:
-                place = yaml_text.locate(entry, tuple(detail["loc"])) or entry
-                problems.add(place, _sentence(detail, model), label)
-            if len(details) > MOST_PROBLEMS:
-                problems.add(entry, f"and {len(details) - MOST_PROBLEMS} more like these", label)
+            details = _note(error, entry, model, label, problems)
             if isinstance(entry, yaml_text.Mapping):
                 found.broken[index] = _remainder(entry, model, details, label)
     return found
+
+
+def _note(
+    error: ValidationError,
+    entry: Any,
+    model: type[BaseModel],
+    label: str,
+    problems: yaml_text.Problems,
+) -> list[ErrorDetails]:
+    """Note what the schema finds wrong with an entry; a mistake made often is said briefly."""
+    details = error.errors(include_url=False, include_context=True)
+    for detail in details[:MOST_PROBLEMS]:
+        place = yaml_text.locate(entry, tuple(detail["loc"])) or entry
+        problems.add(place, _sentence(detail, model), label)
+    if len(details) > MOST_PROBLEMS:
+        problems.add(entry, f"and {len(details) - MOST_PROBLEMS} more like these", label)
+    return details
 
 
 def _remainder(
@@ -134,6 +171,8 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return _unknown_word(key, _short(detail["input"]))
     if kind == "string_pattern_mismatch":
         return f"'{_short(detail['input'])}' as {key}: write lower-case letters, digits and '-'"
+    if kind == "value_error":
+        return f"'{key}': {context['error']}"
     if kind == "string_too_short":
         return f"'{key}' is empty"
     if kind == "string_too_long":

@@ -368,7 +368,27 @@ def test_every_entry_of_the_digest_is_accounted_for_once() -> None:
 def test_a_missing_digest_entry_is_noticed(write: Write) -> None:
     account = claims.coverage(claims.load(write(GOOD), catalogue.load()))
     assert not account.complete
-    assert len(account.missing) == 223
+    of_the_article = claims.digest_ids(["000_8d8314c702c96883"])
+    assert set(account.missing) == of_the_article - {"a0-h200-bandwidth-4-8"}
+
+
+def test_only_what_the_cited_articles_print_is_accounted_for(write: Write) -> None:
+    known = catalogue.load()
+    assert len(claims.digest_ids(known.articles)) == 224
+    own = claims.coverage(claims.load(write(OWN), known))
+    assert own.total == 0
+    assert own.complete
+
+
+def test_what_the_digest_lacks_is_unknown_and_nothing_else(write: Write) -> None:
+    strange = "a0-h200-bandwidth-4-8, a0-no-such-entry, a1-h200-hbm3e"
+    text = GOOD.replace("a0-h200-bandwidth-4-8", strange)
+    again = GOOD.removeprefix("claims:\n").replace("h200-bandwidth\n", "again\n", 1)
+    account = claims.coverage(claims.load(write(text + again), catalogue.load()))
+    assert account.as_claims == ("a0-h200-bandwidth-4-8",)
+    assert account.unknown == ("a0-no-such-entry", "a1-h200-hbm3e")
+    assert not account.as_out_of_scope
+    assert not account.in_both
 
 
 @settings(max_examples=150, deadline=None)

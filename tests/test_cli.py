@@ -513,6 +513,10 @@ articles:
     assert review["itemReviewed"]["author"]["name"] == "Example Post"
     assert appearance["author"] == {"@type": "Person", "name": "Jane Doe"}
     assert appearance["url"] == "https://example.org/h200"
+    account = run("claims", "coverage")
+    assert account.exit_code == 0
+    told = "claims.yaml cites no article that ships with gpubench: there is nothing to account for"
+    assert account.output.strip() == told
     page = run("report", "-o", "-").stdout
     assert page.count('href="https://example.org/h200"') == 3  # of the article and its claims
     assert "000_8d8314c702c96883" not in page

@@ -193,6 +193,109 @@ def test_a_mistake_of_form_hides_no_mistake_of_meaning(write: Write) -> None:
     assert len(found) == 8
 
 
+UPLIFT = """\
+claims:
+  - id: uplift
+    category: inference-uplift
+    statement: The H200 generates 60 percent more tokens.
+    articles:
+      - {article: 000_8d8314c702c96883, place: section 1, digest: [a0-h200-bandwidth-4-8]}
+    subject: nvidia-h200-sxm
+    baseline: nvidia-h100-sxm5
+    quantity: inference_throughput
+    claimed: {value: 60 % more, qualifier: exact}
+    conditions: {model: llama-2-70b, input_tokens: 2048}
+    sweep: {gpus: [1], batch: [8]}
+"""
+BASELINE = "    baseline: nvidia-h100-sxm5\n"
+
+
+def places(found: list[str]) -> list[str]:
+    """Line and column of each problem."""
+    return [":".join(problem.split(":")[1:3]) for problem in found]
+
+
+def test_what_is_wrong_in_a_sweep_hides_nothing_else_of_it(write: Write) -> None:
+    swept = "{Gpus: [1], batch: 8k, output_tokens: [{}, 0], gpus: [0], precision: [[]]}"
+    found = problems(write(UPLIFT.replace("{gpus: [1], batch: [8]}", swept)))
+    assert places(found) == ["12:13", "12:24", "12:24", "12:51", "12:55", "12:66", "12:82"]
+    assert "'Gpus' as a name under sweep: write lower-case" in found[0]
+    assert "'batch' must be a list, not '8k'" in found[1]
+    assert "batch: '8k' is not known" in found[2]
+    assert "output_tokens: '0' is not known" in found[4]
+    assert "gpus: '0' is not known" in found[5]
+
+
+def test_what_is_wrong_in_a_citation_hides_nothing_else_of_it(write: Write) -> None:
+    cited = "[{article: [x], place: s}, {article: my-blog, plaec: s, digest: {}}, {article: mine}]"
+    found = problems(write(re.sub(r"\n +- {article: .*", f" {cited}", UPLIFT)))
+    told = [problem.partition(": uplift: ")[2] for problem in found]
+    assert [text.partition(":")[0] for text in told] == [
+        "'article' must be a text or number, not a list",
+        "key 'place' is missing",
+        "unknown article 'my-blog'",
+        "unknown key 'plaec'",
+        "'digest' must be a list, not a mapping",
+        "key 'place' is missing",
+        "unknown article 'mine'",
+    ]
+
+
+def test_a_misspelled_key_hides_no_mistake_under_it(write: Write) -> None:
+    for old, new, says in (
+        ("claimed: {value: 60 % more", "claimed: {valeu: 60 TB/s", "'60 TB/s' is in B/s"),
+        ("claimed: {value: 60 % more", "claimd: {value: 60 TB/s", "'60 TB/s' is in B/s"),
+        ("subject: nvidia-h200", "subjct: nvidia-h2000", "unknown accelerator"),
+        ("conditions: {model: ", "condition: {model: x", "unknown model 'xllama-2-70b'"),
+    ):
+        found = problems(write(UPLIFT.replace(old, new)))
+        line = UPLIFT[: UPLIFT.index(old)].count("\n") + 1
+        assert any(says in p and p.startswith(f"claims.yaml:{line}:") for p in found), found
+        assert any("did you mean" in p for p in found), found
+        assert not any("needs a subject" in p or "give either" in p for p in found), found
+    section = UPLIFT.replace("claims:", "claim:").replace("h200-sxm", "h2000")
+    assert places(problems(write(section))) == ["1:1", "7:5"]
+
+
+def test_a_mistake_elsewhere_hides_none_of_a_formula(write: Write) -> None:
+    text = (
+        UPLIFT.replace("category: inference-uplift", "category: uplift")
+        + """\
+    arithmetic:
+      formula: new / old
+      inputs: {new: [2 x, 2 GB, uplft], old: other}
+"""
+    )
+    other = UPLIFT.removeprefix("claims:\n").replace("id: uplift", "id: other")
+    found = problems(write(text + other))
+    assert places(found) == ["3:5", "15:16"]
+    assert "unknown category" in found[0]
+    assert "'uplft' is no entry with a figure" in found[1]
+    found = problems(write(text.replace(", uplft", "") + other.replace("gpus: [1]", "gpus: 1")))
+    assert places(found) == ["3:5", "14:7", "26:13"]
+    assert "the formula gives B, and inference_throughput is a plain number" in found[1]
+
+
+def test_a_figure_that_is_wrong_is_no_missing_input(write: Write) -> None:
+    formula = "    arithmetic: {formula: 1 * a, inputs: {a: other}}\n"
+    for wrong in ("60 % mroe", "60 TB/s"):
+        other = UPLIFT.removeprefix("claims:\n").replace("id: uplift", "id: other")
+        (found,) = problems(write(UPLIFT + formula + other.replace("60 % more", wrong)))
+        assert found.startswith("claims.yaml:22:15: other: ")
+
+
+@pytest.mark.parametrize("value", ["60 % more", "1.6 x", "41 % less", "160 %"])
+def test_a_comparison_with_nothing_lacks_a_baseline(write: Write, value: str) -> None:
+    text = UPLIFT.replace("60 % more", value)
+    (found,) = problems(write(text.replace(BASELINE, "")))
+    assert f"'{value}' compares and the claim has no baseline: name one, or write" in found
+    # A baseline with a mistake is one all the same.
+    for wrong in ("baselin: nvidia-h100-sxm5", "baseline: nvidia-h10", "baseline: {}"):
+        found = "".join(problems(write(text.replace(BASELINE.strip(), wrong))))
+        assert "baselin" in found or "nvidia-h10" in found
+        assert "compares" not in found
+
+
 def test_devices_that_split_into_no_stated_stages_are_a_mistake(write: Write) -> None:
     text = GOOD.replace("memory_bandwidth", "inference_throughput").replace("TB/s", "token/s")
     split = text.replace("{rate: peak}", "{gpus: 8, pipeline: 3}")

@@ -17,9 +17,7 @@ from gpubench.model import Article, Citation, Claim, Claimed, Figure, OutOfScope
 from gpubench.units import Quantity
 
 if TYPE_CHECKING:
-    from gpubench import yaml_text
     from gpubench.catalogue import Catalogue
-    from gpubench.claims.checks import Checker
 
 
 @dataclass(frozen=True)
@@ -90,20 +88,14 @@ def load(path: Path, catalogue: Catalogue) -> ClaimsFile:
     article_entries = shape.articles(tree, problems)
     checker = checks.Checker(tree, catalogue, problems, article_entries)
     articles = [checker.article(name, entry) for name, entry in article_entries.items()]
-    claims = {index: checker.claim(index, entry) for index, entry in claim_entries.whole.items()}
-    others = [checker.out_of_scope(index, entry) for index, entry in other_entries.whole.items()]
-    for index, entry in claim_entries.broken.items():
-        checker.claim(index, entry, whole=False)
-    for index, other in other_entries.broken.items():
-        checker.out_of_scope(index, other)
     found = ClaimsFile(
         path,
         hashlib.sha256(data).hexdigest(),
-        tuple(claim for claim in claims.values() if claim),
-        tuple(entry for entry in others if entry),
+        tuple(checker.claim(entry) for entry in claim_entries),
+        tuple(checker.out_of_scope(entry) for entry in other_entries),
         {article.id: article for article in articles if article},
     )
-    _check_references(found, claims, checker, catalogue, problems)
+    checker.references(partial(input_range, printed=checker.figures, catalogue=catalogue))
     if problems:
         raise ClaimsError(problems.lines())
     return found
@@ -185,22 +177,6 @@ def _shipped_cites(claims: ClaimsFile, entries: Iterable[Claim | OutOfScope]) ->
     """Where some entries of the file cite articles that it does not declare itself."""
     cites = (cite for entry in entries for cite in entry.citations)
     return [cite for cite in cites if cite.article not in claims.articles]
-
-
-def _check_references(
-    found: ClaimsFile,
-    claims: Mapping[int, Claim | None],
-    checker: Checker,
-    catalogue: Catalogue,
-    problems: yaml_text.Problems,
-) -> None:
-    """Formulas are checked last, and only when no entry they could refer to is broken."""
-    if problems:
-        return
-    resolve = partial(input_range, printed=found.printed(), catalogue=catalogue)
-    for index, claim in claims.items():
-        if claim:
-            checker.references(index, claim, resolve)
 
 
 def _data(name: str) -> Path:

@@ -7,6 +7,7 @@ is checked in `checks`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -166,6 +167,19 @@ class ClaimsDocument(_Entry):
     articles: dict[Name, ArticleEntry] = Field({}, description="articles of one's own, by id")
     claims: list[ClaimEntry]
     out_of_scope: list[OutOfScopeEntry] = []
+
+
+def owner(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
+    """The class that has the last key of a path from `model` down."""
+    nested: dict[str | int, type[BaseModel]] = {
+        "articles": CitationEntry,
+        "claimed": ClaimedEntry,
+        "printed": ClaimedEntry,
+        "arithmetic": ArithmeticEntry,
+    }
+    for step in path[:-1]:
+        model = nested.get(step, model)
+    return model
 
 
 def json_schema() -> dict[str, Any]:

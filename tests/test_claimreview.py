@@ -22,6 +22,7 @@ _NAMED = {
     "properties": {"@type": {"const": "Organization"}, "name": {"type": "string", "minLength": 1}},
     "additionalProperties": False,
 }
+_PERSON = {**_NAMED, "properties": {**_NAMED["properties"], "@type": {"const": "Person"}}}
 _DATE = {"type": "string", "pattern": r"^\d{4}(-\d{2}(-\d{2})?)?$"}
 REVIEW = {
     "type": "object",
@@ -69,6 +70,8 @@ REVIEW = {
                             "@type": {"const": "Article"},
                             "headline": {"type": "string", "minLength": 1},
                             "publisher": _NAMED,
+                            "author": _PERSON,
+                            "url": {"type": "string", "pattern": "^https?://"},
                             "datePublished": _DATE,
                             "disambiguatingDescription": {"type": "string"},
                         },

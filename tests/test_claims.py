@@ -101,6 +101,64 @@ def test_each_mistake_is_named_with_its_place_and_a_way_out(
     assert any(p.startswith(f"claims.yaml:{place}") and says in p for p in found), found
 
 
+OWN = """\
+articles:
+  my-blog:
+    title: Our H200 measured
+    author: Jane Doe
+    publisher: Example Post
+    date: 2025-11-13
+    url: https://example.org/h200
+  flyer: {title: A flyer, publisher: Acme, date: undated (late May 2025 inferred)}
+""" + GOOD.replace("000_8d8314c702c96883", "my-blog").replace(
+    ", digest: [a0-h200-bandwidth-4-8]", ""
+)
+
+
+def test_a_file_cites_articles_that_it_declares(write: Write) -> None:
+    known = catalogue.load()
+    file = claims.load(write(OWN), known)
+    (cite,) = file.claims[0].citations
+    assert (cite.article, cite.digest) == ("my-blog", ())
+    article = file.articles["my-blog"]
+    assert (article.author, article.publisher) == ("Jane Doe", "Example Post")
+    assert set(file.citable(known)) == {*known.articles, "my-blog", "flyer"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "says"),
+    [
+        ("2025-11-13", "in November", "6:5", "write 2023-11-13, 2023-11, 2023-Q4 or 2023, or und"),
+        ("2025-11-13", "2025-13", "6:5", "cannot read the date '2025-13'"),
+        ("    publisher: Example Post\n", "", "3:5", "key 'publisher' is missing"),
+        ("    author:", "    auther:", "4:5", "unknown key 'auther': did you mean author"),
+        ("https://", "javascript:", "7:5", "write an address such as https://example.org"),
+        ("  my-blog:\n", "  000_8d8314c702c96883:\n", "2:3", "of this id ships with gpubench"),
+        ("  my-blog:\n", "  My Blog:\n", "2:3", "write few lower-case letters"),
+        (
+            "my-blog, place",
+            "my-blgo, place",
+            "14:10",
+            "'my-blgo': did you mean my-blog? If not",
+        ),
+        ("my-blog, place", "other, place", "14:10", "own under the top-level key"),
+        ("my-blog, place", "001_55e0ac33c0379bac, place", "14:9", "key 'digest' is missing"),
+        ("articles:\n  my-blog", "articles: []\nx:\n  my-blog", "1:1", "must be a mapping of ids"),
+    ],
+)
+def test_a_wrong_article_is_named_with_its_place_and_a_way_out(
+    write: Write, old: str, new: str, place: str, says: str
+) -> None:
+    assert old in OWN
+    found = problems(write(OWN.replace(old, new, 1)))
+    assert any(p.startswith(f"claims.yaml:{place}") and says in p for p in found), found
+
+
+def test_an_article_that_is_wrong_is_no_unknown_one_to_its_claims(write: Write) -> None:
+    (found,) = problems(write(OWN.replace("2025-11-13", "soon")))
+    assert found.startswith("claims.yaml:6:5: my-blog: 'date': cannot read the date 'soon'")
+
+
 def test_all_errors_of_a_file_come_in_one_pass_in_file_order(write: Write) -> None:
     bad = GOOD.replace("4.8 TB/s, ", "4.8 TBs, ").replace("rate: peak", "rate: peek")
     second = GOOD.removeprefix("claims:\n").replace("qualifier: exact", "qualifier: maybe")
@@ -133,6 +191,109 @@ def test_a_mistake_of_form_hides_no_mistake_of_meaning(write: Write) -> None:
         wanted = f"claims.yaml:{place}: h200-bandwidth: "
         assert any(p.startswith(wanted) and says in p for p in found), (place, found)
     assert len(found) == 8
+
+
+UPLIFT = """\
+claims:
+  - id: uplift
+    category: inference-uplift
+    statement: The H200 generates 60 percent more tokens.
+    articles:
+      - {article: 000_8d8314c702c96883, place: section 1, digest: [a0-h200-bandwidth-4-8]}
+    subject: nvidia-h200-sxm
+    baseline: nvidia-h100-sxm5
+    quantity: inference_throughput
+    claimed: {value: 60 % more, qualifier: exact}
+    conditions: {model: llama-2-70b, input_tokens: 2048}
+    sweep: {gpus: [1], batch: [8]}
+"""
+BASELINE = "    baseline: nvidia-h100-sxm5\n"
+
+
+def places(found: list[str]) -> list[str]:
+    """Line and column of each problem."""
+    return [":".join(problem.split(":")[1:3]) for problem in found]
+
+
+def test_what_is_wrong_in_a_sweep_hides_nothing_else_of_it(write: Write) -> None:
+    swept = "{Gpus: [1], batch: 8k, output_tokens: [{}, 0], gpus: [0], precision: [[]]}"
+    found = problems(write(UPLIFT.replace("{gpus: [1], batch: [8]}", swept)))
+    assert places(found) == ["12:13", "12:24", "12:24", "12:51", "12:55", "12:66", "12:82"]
+    assert "'Gpus' as a name under sweep: write lower-case" in found[0]
+    assert "'batch' must be a list, not '8k'" in found[1]
+    assert "batch: '8k' is not known" in found[2]
+    assert "output_tokens: '0' is not known" in found[4]
+    assert "gpus: '0' is not known" in found[5]
+
+
+def test_what_is_wrong_in_a_citation_hides_nothing_else_of_it(write: Write) -> None:
+    cited = "[{article: [x], place: s}, {article: my-blog, plaec: s, digest: {}}, {article: mine}]"
+    found = problems(write(re.sub(r"\n +- {article: .*", f" {cited}", UPLIFT)))
+    told = [problem.partition(": uplift: ")[2] for problem in found]
+    assert [text.partition(":")[0] for text in told] == [
+        "'article' must be a text or number, not a list",
+        "key 'place' is missing",
+        "unknown article 'my-blog'",
+        "unknown key 'plaec'",
+        "'digest' must be a list, not a mapping",
+        "key 'place' is missing",
+        "unknown article 'mine'",
+    ]
+
+
+def test_a_misspelled_key_hides_no_mistake_under_it(write: Write) -> None:
+    for old, new, says in (
+        ("claimed: {value: 60 % more", "claimed: {valeu: 60 TB/s", "'60 TB/s' is in B/s"),
+        ("claimed: {value: 60 % more", "claimd: {value: 60 TB/s", "'60 TB/s' is in B/s"),
+        ("subject: nvidia-h200", "subjct: nvidia-h2000", "unknown accelerator"),
+        ("conditions: {model: ", "condition: {model: x", "unknown model 'xllama-2-70b'"),
+    ):
+        found = problems(write(UPLIFT.replace(old, new)))
+        line = UPLIFT[: UPLIFT.index(old)].count("\n") + 1
+        assert any(says in p and p.startswith(f"claims.yaml:{line}:") for p in found), found
+        assert any("did you mean" in p for p in found), found
+        assert not any("needs a subject" in p or "give either" in p for p in found), found
+    section = UPLIFT.replace("claims:", "claim:").replace("h200-sxm", "h2000")
+    assert places(problems(write(section))) == ["1:1", "7:5"]
+
+
+def test_a_mistake_elsewhere_hides_none_of_a_formula(write: Write) -> None:
+    text = (
+        UPLIFT.replace("category: inference-uplift", "category: uplift")
+        + """\
+    arithmetic:
+      formula: new / old
+      inputs: {new: [2 x, 2 GB, uplft], old: other}
+"""
+    )
+    other = UPLIFT.removeprefix("claims:\n").replace("id: uplift", "id: other")
+    found = problems(write(text + other))
+    assert places(found) == ["3:5", "15:16"]
+    assert "unknown category" in found[0]
+    assert "'uplft' is no entry with a figure" in found[1]
+    found = problems(write(text.replace(", uplft", "") + other.replace("gpus: [1]", "gpus: 1")))
+    assert places(found) == ["3:5", "14:7", "26:13"]
+    assert "the formula gives B, and inference_throughput is a plain number" in found[1]
+
+
+def test_a_figure_that_is_wrong_is_no_missing_input(write: Write) -> None:
+    formula = "    arithmetic: {formula: 1 * a, inputs: {a: other}}\n"
+    for wrong in ("60 % mroe", "60 TB/s"):
+        other = UPLIFT.removeprefix("claims:\n").replace("id: uplift", "id: other")
+        (found,) = problems(write(UPLIFT + formula + other.replace("60 % more", wrong)))
+        assert found.startswith("claims.yaml:22:15: other: ")
+
+
+@pytest.mark.parametrize("value", ["60 % more", "1.6 x", "41 % less", "160 %"])
+def test_a_comparison_with_nothing_lacks_a_baseline(write: Write, value: str) -> None:
+    text = UPLIFT.replace("60 % more", value)
+    (found,) = problems(write(text.replace(BASELINE, "")))
+    assert f"'{value}' compares and the claim has no baseline: name one, or write" in found
+    # A baseline with a mistake is one all the same.
+    for wrong in ("baselin: nvidia-h100-sxm5", "baseline: nvidia-h10", "baseline: {}"):
+        found = "".join(problems(write(text.replace(BASELINE.strip(), wrong))))
+        assert "baselin" in found or "nvidia-h10" in found
+        assert "compares" not in found
 
 
 def test_devices_that_split_into_no_stated_stages_are_a_mistake(write: Write) -> None:
@@ -295,6 +456,7 @@ def test_the_shipped_schema_is_fresh_and_accepts_the_shipped_claims() -> None:
     content = yaml.safe_load((ROOT / "claims.yaml").read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(shipped)
     jsonschema.validate(content, shipped)
+    jsonschema.validate(yaml.load(OWN, yaml.BaseLoader), shipped)
 
 
 def test_every_entry_of_the_digest_is_accounted_for_once() -> None:
@@ -309,7 +471,27 @@ def test_every_entry_of_the_digest_is_accounted_for_once() -> None:
 def test_a_missing_digest_entry_is_noticed(write: Write) -> None:
     account = claims.coverage(claims.load(write(GOOD), catalogue.load()))
     assert not account.complete
-    assert len(account.missing) == 223
+    of_the_article = claims.digest_ids(["000_8d8314c702c96883"])
+    assert set(account.missing) == of_the_article - {"a0-h200-bandwidth-4-8"}
+
+
+def test_only_what_the_cited_articles_print_is_accounted_for(write: Write) -> None:
+    known = catalogue.load()
+    assert len(claims.digest_ids(known.articles)) == 224
+    own = claims.coverage(claims.load(write(OWN), known))
+    assert own.total == 0
+    assert own.complete
+
+
+def test_what_the_digest_lacks_is_unknown_and_nothing_else(write: Write) -> None:
+    strange = "a0-h200-bandwidth-4-8, a0-no-such-entry, a1-h200-hbm3e"
+    text = GOOD.replace("a0-h200-bandwidth-4-8", strange)
+    again = GOOD.removeprefix("claims:\n").replace("h200-bandwidth\n", "again\n", 1)
+    account = claims.coverage(claims.load(write(text + again), catalogue.load()))
+    assert account.as_claims == ("a0-h200-bandwidth-4-8",)
+    assert account.unknown == ("a0-no-such-entry", "a1-h200-hbm3e")
+    assert not account.as_out_of_scope
+    assert not account.in_both
 
 
 @settings(max_examples=150, deadline=None)

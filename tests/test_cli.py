@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -510,6 +511,38 @@ def test_coverage_fails_while_an_entry_of_the_digest_is_missing(run: Run) -> Non
 
 def test_lint_counts_what_a_good_file_holds(run: Run) -> None:
     assert "2 claims and 1 statement out" in run("claims", "lint").stdout
+
+
+def test_an_article_of_ones_own_stands_wherever_a_shipped_one_would(run: Run) -> None:
+    text = CLAIM.replace("000_8d8314c702c96883", "my-blog")
+    own = """\
+articles:
+  my-blog:
+    title: Our H200 measured
+    author: Jane Doe
+    publisher: Example Post
+    date: 2025-11-13
+    url: https://example.org/h200
+"""
+    Path("claims.yaml").write_text(own + re.sub(", digest: .*]}", "}", text), "utf-8")
+    told = "“[Our H200 measured](https://example.org/h200)” (Jane Doe, Example Post; 2025-11-13)"
+    for entry in ("h200-bandwidth", "h200-first"):
+        assert f"Printed in {told}, section 1" in run("show", entry).stdout
+    assert told in run("report", "--format", "md").stdout
+    assert "Jane Doe" in run("show", "my-blog").stdout
+    assert "Example Post" in run("list", "articles").stdout
+    (review, _) = json.loads(run("report", "--format", "claimreview").stdout)["@graph"]
+    (appearance,) = review["itemReviewed"]["appearance"]
+    assert review["itemReviewed"]["author"]["name"] == "Example Post"
+    assert appearance["author"] == {"@type": "Person", "name": "Jane Doe"}
+    assert appearance["url"] == "https://example.org/h200"
+    account = run("claims", "coverage")
+    assert account.exit_code == 0
+    told = "claims.yaml cites no article that ships with gpubench: there is nothing to account for"
+    assert account.output.strip() == told
+    page = run("report", "-o", "-").stdout
+    assert page.count('href="https://example.org/h200"') == 3  # of the article and its claims
+    assert "000_8d8314c702c96883" not in page
 
 
 def test_the_doctor_leaves_no_trace_and_names_what_is_broken(run: Run) -> None:

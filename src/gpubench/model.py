@@ -201,13 +201,15 @@ class ExportRule:
 
 @dataclass(frozen=True)
 class Article:
-    """A press article under test."""
+    """A press article under test: one of those that ship, or one that a claims file declares."""
 
     id: str
     title: str
     publisher: str
     date: str
     remark: str = ""
+    author: str = ""
+    url: str = ""
 
 
 # --------------------------------------------------------------------------- work and estimates

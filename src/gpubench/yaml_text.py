@@ -47,6 +47,12 @@ class Mapping(dict[str, Any]):
             self._places = {key: key for key in self}  # type: ignore[misc]
         return self._places[key]
 
+    def put(self, key: str, value: Any, place: Any) -> None:
+        """Set what stands under `key`, as if the key stood where `place` does."""
+        self[_at(place.line, place.column, key)] = value
+        if hasattr(self, "_places"):
+            del self._places
+
 
 class Sequence(list[Any]):
     """A list that knows where it begins."""
@@ -238,8 +244,8 @@ def _mapping(start: Any, events: Iterator[Any], problems: Problems, depth: int) 
     return content  # type: ignore[no-any-return]
 
 
-def _at(line: int, column: int) -> Text:
-    place = Text()
+def _at(line: int, column: int, text: str = "") -> Text:
+    place = Text(text)
     place.line, place.column = line, column
     return place
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,23 +13,29 @@ from gpubench import units
 from gpubench.claims import source
 from gpubench.claims.formula import Range
 from gpubench.errors import ClaimsError, MissingFigure, UnitError, near_matches
-from gpubench.model import Claim, Claimed, Figure, OutOfScope
+from gpubench.model import Article, Citation, Claim, Claimed, Figure, OutOfScope
 from gpubench.units import Quantity
 
 if TYPE_CHECKING:
-    from gpubench import yaml_text
     from gpubench.catalogue import Catalogue
-    from gpubench.claims.checks import Checker
 
 
 @dataclass(frozen=True)
 class ClaimsFile:
-    """The content of a claims file; `sha256` identifies its exact bytes."""
+    """The content of a claims file; `sha256` identifies its exact bytes.
+
+    `articles` holds those that it declares, by id; it may cite those of the catalogue as well.
+    """
 
     path: Path
     sha256: str
     claims: tuple[Claim, ...]
     out_of_scope: tuple[OutOfScope, ...]
+    articles: Mapping[str, Article] = field(default_factory=dict)
+
+    def citable(self, catalogue: Catalogue) -> Mapping[str, Article]:
+        """Every article that the file may cite: those of the catalogue and its own, by id."""
+        return {**catalogue.articles, **self.articles}
 
     def printed(self) -> Mapping[str, Claimed]:
         """Every entry that has a figure, by id: what arithmetic may refer to."""
@@ -40,7 +46,11 @@ class ClaimsFile:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The account of the digest: which entries are claims, out of scope, or missing."""
+    """The account of the digest of the shipped articles that a file cites.
+
+    Which of its `total` entries are claims, out of scope, or missing; `unknown` holds what the
+    file names and the digest of these articles lacks.
+    """
 
     total: int
     as_claims: tuple[str, ...]
@@ -75,20 +85,17 @@ def load(path: Path, catalogue: Catalogue) -> ClaimsFile:
 
     data, tree, problems = source.read(path)
     claim_entries, other_entries = shape.entries(tree, problems)
-    checker = checks.Checker(tree, catalogue, problems)
-    claims = {index: checker.claim(index, entry) for index, entry in claim_entries.whole.items()}
-    others = [checker.out_of_scope(index, entry) for index, entry in other_entries.whole.items()]
-    for index, entry in claim_entries.broken.items():
-        checker.claim(index, entry, whole=False)
-    for index, other in other_entries.broken.items():
-        checker.out_of_scope(index, other)
+    article_entries = shape.articles(tree, problems)
+    checker = checks.Checker(tree, catalogue, problems, article_entries)
+    articles = [checker.article(name, entry) for name, entry in article_entries.items()]
     found = ClaimsFile(
         path,
         hashlib.sha256(data).hexdigest(),
-        tuple(claim for claim in claims.values() if claim),
-        tuple(entry for entry in others if entry),
+        tuple(checker.claim(entry) for entry in claim_entries),
+        tuple(checker.out_of_scope(entry) for entry in other_entries),
+        {article.id: article for article in articles if article},
     )
-    _check_references(found, claims, checker, catalogue, problems)
+    checker.references(partial(input_range, printed=checker.figures, catalogue=catalogue))
     if problems:
         raise ClaimsError(problems.lines())
     return found
@@ -141,42 +148,35 @@ def printed_range(claimed: Claimed) -> Range:
     return Range(Quantity(ends[0], unit), Quantity(sum(ends) / 2, unit), Quantity(ends[1], unit))
 
 
-def digest_ids() -> frozenset[str]:
-    """The ids of every entry of the digest: one for each figure or statement of the articles."""
-    return frozenset(_data("digest.txt").read_text("utf-8").split())
+def digest_ids(articles: Iterable[str]) -> frozenset[str]:
+    """The digest of some shipped articles: an id for each figure or statement in them.
+
+    Those of the article 003_… begin with `a3-`.
+    """
+    prefixes = {f"a{int(article.partition('_')[0])}" for article in articles}
+    listed = _data("digest.txt").read_text("utf-8").split()
+    return frozenset(entry for entry in listed if entry.partition("-")[0] in prefixes)
 
 
 def coverage(claims: ClaimsFile) -> Coverage:
-    """Which entries of the digest the file accounts for, and how."""
-    named = {
-        "claims": [d for c in claims.claims for cite in c.citations for d in cite.digest],
-        "others": [d for c in claims.out_of_scope for cite in c.citations for d in cite.digest],
-    }
-    as_claims, as_others, all_ids = set(named["claims"]), set(named["others"]), digest_ids()
+    """Which entries of the digest the file accounts for, and how; articles of its own have none."""
+    cites = [_shipped_cites(claims, entries) for entries in (claims.claims, claims.out_of_scope)]
+    listed = digest_ids(cite.article for part in cites for cite in part)
+    as_claims, as_others = ({name for cite in part for name in cite.digest} for part in cites)
     return Coverage(
-        total=len(all_ids),
-        as_claims=tuple(sorted(as_claims)),
-        as_out_of_scope=tuple(sorted(as_others)),
-        in_both=tuple(sorted(as_claims & as_others)),
-        missing=tuple(sorted(all_ids - as_claims - as_others)),
-        unknown=tuple(sorted((as_claims | as_others) - all_ids)),
+        total=len(listed),
+        as_claims=tuple(sorted(as_claims & listed)),
+        as_out_of_scope=tuple(sorted(as_others & listed)),
+        in_both=tuple(sorted(as_claims & as_others & listed)),
+        missing=tuple(sorted(listed - as_claims - as_others)),
+        unknown=tuple(sorted((as_claims | as_others) - listed)),
     )
 
 
-def _check_references(
-    found: ClaimsFile,
-    claims: Mapping[int, Claim | None],
-    checker: Checker,
-    catalogue: Catalogue,
-    problems: yaml_text.Problems,
-) -> None:
-    """Formulas are checked last, and only when no entry they could refer to is broken."""
-    if problems:
-        return
-    resolve = partial(input_range, printed=found.printed(), catalogue=catalogue)
-    for index, claim in claims.items():
-        if claim:
-            checker.references(index, claim, resolve)
+def _shipped_cites(claims: ClaimsFile, entries: Iterable[Claim | OutOfScope]) -> list[Citation]:
+    """Where some entries of the file cite articles that it does not declare itself."""
+    cites = (cite for entry in entries for cite in entry.citations)
+    return [cite for cite in cites if cite.article not in claims.articles]
 
 
 def _data(name: str) -> Path:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpubench import dates, units, yaml_text
-from gpubench.claims import formula, schema
+from gpubench.claims import formula, schema, shape
 from gpubench.errors import GpubenchError, UnitError, UnknownName, near_matches
-from gpubench.model import Arithmetic, Citation, Claim, Claimed, OutOfScope
+from gpubench.model import Arithmetic, Article, Citation, Claim, Claimed, OutOfScope
 from gpubench.quantities import CONDITIONS, DATE, QUANTITIES, TEXT, ConditionKind, QuantityKind
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue
+
+_Entry = TypeVar("_Entry", schema.ClaimEntry, schema.OutOfScopeEntry)
 
 # More combinations than this are a study of its own, not the open ends of one sentence.
 MAX_COMBINATIONS = 200
@@ -35,41 +37,46 @@ def _named(unit: str) -> str:
 class Checker:
     """The checks of one file; `problems` collects what they find."""
 
-    def __init__(self, tree: Any, catalogue: Catalogue, problems: yaml_text.Problems) -> None:
+    def __init__(
+        self,
+        tree: Any,
+        catalogue: Catalogue,
+        problems: yaml_text.Problems,
+        declared: Collection[str] = (),
+    ) -> None:
+        """`declared` are the ids of the articles that the file declares, right or wrong."""
         self.tree, self.catalogue, self.problems = tree, catalogue, problems
-        self._section, self._index, self._id = "", 0, ""
+        self.declared = declared
+        self.figures: dict[str, Claimed] = {}
+        self._unread: set[str] = set()
+        self._formulas: list[tuple[shape.Shaped[schema.ClaimEntry], str]] = []
+        self._section, self._id = "", ""
+        self._index: int | str = 0
+        self._gaps: frozenset[str] = frozenset()
 
-    # -- the two kinds of entry
+    # -- the kinds of entry
 
-    def claim(self, index: int, entry: schema.ClaimEntry, whole: bool = True) -> Claim | None:
-        """The claim that `entry` describes, or None when something of it is wrong.
+    def article(self, name: str, entry: schema.ArticleEntry | None) -> Article | None:
+        """The article that `entry` describes, if it is well-formed."""
+        self._section, self._index, self._id = "articles", name, name
+        if name in self.catalogue.articles:
+            self._note("an article of this id ships with gpubench: choose another id")
+        return Article(str(name), **entry.model_dump(exclude_none=True)) if entry else None
 
-        What is not `whole` has gaps; it is only looked through for more that is wrong.
-        """
-        self._section, self._index, self._id = "claims", index, entry.id
-        before = len(self.problems)
+    def claim(self, shaped: shape.Shaped[schema.ClaimEntry]) -> Claim:
+        """The claim that an entry describes; of use only if no problem was found."""
+        entry = self._begin("claims", shaped)
         kinds = self._quantities(entry.quantity)
         subjects = self._parts("subject", entry.subject, kinds)
         baselines = self._parts("baseline", entry.baseline, kinds)
-        if whole:
-            self._subject_needed(kinds, entry)
-        claimed = Claimed("exact")
-        if entry.claimed:
-            claimed = self._claimed(entry.claimed, "claimed", self._unit(kinds, bool(baselines)))
-        conditions = {
-            name: self._condition(("conditions", name), name, text, kinds)
-            for name, text in entry.conditions.items()
-        }
-        sweep = {
-            name: tuple(
-                self._condition(("sweep", name, i), name, text, kinds)
-                for i, text in enumerate(texts)
-            )
-            for name, texts in entry.sweep.items()
-        }
-        self._sweep_size(entry, sweep)
-        self._stages(conditions, sweep)
-        claim = Claim(
+        self._completeness(kinds, entry)
+        unit = self._unit(kinds, not self._lacks("baseline", entry.baseline))
+        claimed = self._figure(entry.claimed, "claimed", unit)
+        conditions, sweep = self._conditions(entry, kinds)
+        arithmetic = self._arithmetic(entry.arithmetic)
+        if arithmetic:
+            self._formulas.append((shaped, unit))
+        return Claim(
             id=entry.id,
             category=entry.category,
             statement=entry.statement,
@@ -80,62 +87,72 @@ class Checker:
             baselines=baselines,
             conditions=conditions,
             sweep=sweep,
-            arithmetic=self._arithmetic(entry.arithmetic),
+            arithmetic=arithmetic,
             reading=entry.reading or "",
             line=getattr(self._place(), "line", 0),
         )
-        return claim if whole and len(self.problems) == before else None
 
-    def out_of_scope(self, index: int, entry: schema.OutOfScopeEntry) -> OutOfScope | None:
-        """The entry that no computation settles, or None when something of it is wrong."""
-        self._section, self._index, self._id = "out_of_scope", index, entry.id
-        before = len(self.problems)
-        printed = self._claimed(entry.printed, "printed", None) if entry.printed else None
-        found = OutOfScope(
+    def out_of_scope(self, shaped: shape.Shaped[schema.OutOfScopeEntry]) -> OutOfScope:
+        """The entry that no computation settles; of use only if no problem was found."""
+        entry = self._begin("out_of_scope", shaped)
+        stated = not self._lacks("printed", entry.printed)
+        return OutOfScope(
             id=entry.id,
             statement=entry.statement,
             citations=self._citations(entry.articles),
             reason=entry.reason,
             category=entry.category,
-            printed=printed,
+            printed=self._figure(entry.printed, "printed", None) if stated else None,
             line=getattr(self._place(), "line", 0),
         )
-        return found if len(self.problems) == before else None
 
-    def references(self, index: int, claim: Claim, inputs: Callable[[str], formula.Range]) -> None:
-        """Check that the inputs of a claim's formula exist and give the claim's unit."""
-        self._section, self._index, self._id = "claims", index, claim.id
-        if claim.arithmetic is None:
-            return
-        before = len(self.problems)
-        found: dict[str, list[formula.Range]] = {}
-        for name, alternatives in claim.arithmetic.inputs.items():
-            for text in alternatives:
-                if text == claim.id:
+    def references(self, inputs: Callable[[str], formula.Range]) -> None:
+        """Check that the inputs of every formula exist and give the unit of its claim.
+
+        An input that names an entry whose own figure is wrong is left for when that is right.
+        """
+        for shaped, unit in self._formulas:
+            entry = self._begin("claims", shaped)
+            assert entry.arithmetic is not None
+            before = len(self.problems)
+            found = {
+                name: self._alternatives(name, texts, inputs)
+                for name, texts in entry.arithmetic.inputs.items()
+            }
+            if len(self.problems) == before:
+                self._formula(entry, unit, found)
+
+    def _alternatives(
+        self, name: str, texts: Iterable[str], inputs: Callable[[str], formula.Range]
+    ) -> list[formula.Range]:
+        """What an input may stand for, as far as that can be read."""
+        found = []
+        for text in texts:
+            try:
+                if text == self._id:
                     own = f"'{text}' is the figure to be checked: compute it from others"
                     self._note(own, "arithmetic", "inputs", name)
-                try:
-                    found.setdefault(name, []).append(inputs(text))
-                except GpubenchError as error:
-                    self._note(str(error), "arithmetic", "inputs", name)
-        if len(self.problems) == before:
-            self._formula(claim, claim.arithmetic.formula, found)
+                elif text not in self._unread:
+                    found.append(inputs(text))
+            except GpubenchError as error:
+                self._note(str(error), "arithmetic", "inputs", name)
+        return found
 
     def _formula(
-        self, claim: Claim, text: str, inputs: Mapping[str, Sequence[formula.Range]]
+        self, entry: schema.ClaimEntry, wanted: str, inputs: Mapping[str, Sequence[formula.Range]]
     ) -> None:
         """Compute with every combination of alternatives, so that none fails when it is judged."""
-        kind = QUANTITIES[claim.quantities[0]]
-        wanted = "1" if claim.baselines and not kind.comparative else kind.unit
+        assert entry.arithmetic is not None
+        text = entry.arithmetic.formula
         for chosen in itertools.product(*inputs.values()):
             try:
                 unit = formula.evaluate(text, dict(zip(inputs, chosen, strict=True))).mid.unit
             except UnitError as error:
                 self._note(str(error), "arithmetic", "formula")
                 return
-            if unit != wanted:
+            if wanted and unit != wanted:
                 gives = _named(unit).removeprefix("in ")
-                says = f"the formula gives {gives}, and {kind.name} is {_named(wanted)}"
+                says = f"the formula gives {gives}, and {entry.quantity[0]} is {_named(wanted)}"
                 self._note(says, "arithmetic", "formula")
                 return
 
@@ -168,32 +185,44 @@ class Checker:
                 self._note(str(error), key)
         return tuple(dict.fromkeys(found))
 
-    def _subject_needed(
-        self,
-        kinds: Sequence[QuantityKind],
-        entry: schema.ClaimEntry,
-    ) -> None:
+    def _completeness(self, kinds: Sequence[QuantityKind], entry: schema.ClaimEntry) -> None:
+        """What the quantity needs besides itself."""
         if not kinds:
             return
-        if kinds[0].subject != "none" and not entry.subject:
-            self._note(f"{kinds[0].name} needs a subject: name the {kinds[0].subject}", "quantity")
-        if kinds[0].comparative and not entry.baseline:
-            self._note(f"{kinds[0].name} compares: name a baseline", "quantity")
-        if kinds[0].via == "article" and not entry.arithmetic:
+        kind, unpaired = kinds[0], self._lacks("baseline", entry.baseline)
+        if kind.subject != "none" and self._lacks("subject", entry.subject):
+            self._note(f"{kind.name} needs a subject: name the {kind.subject}", "quantity")
+        if kind.comparative and unpaired:
+            self._note(f"{kind.name} compares: name a baseline", "quantity")
+        if kind.via == "article" and self._lacks("arithmetic", entry.arithmetic):
             self._note(
-                f"{kinds[0].name} can only be checked by arithmetic: give a formula over figures "
+                f"{kind.name} can only be checked by arithmetic: give a formula over figures "
                 "of the articles, or list the entry under out_of_scope",
                 "quantity",
             )
-        if len({kind.unit for kind in kinds}) > 1 and not entry.baseline:
+        if len({kind.unit for kind in kinds}) > 1 and unpaired:
             self._note("several quantities of different units need a baseline", "quantity")
         if entry.baseline and any(kind.unit in (TEXT, DATE) for kind in kinds):
-            self._note(f"{kinds[0].name} is no number and cannot be a ratio", "baseline")
+            self._note(f"{kind.name} is no number and cannot be a ratio", "baseline")
+
+    def _lacks(self, key: str, value: object) -> bool:
+        """Whether the entry says nothing under a key. What cannot be read is not lacking."""
+        return value is None and key not in self._gaps
 
     def _unit(self, kinds: Sequence[QuantityKind], compared: bool) -> str:
         if not kinds:
             return ""
         return "1" if compared and not kinds[0].comparative else kinds[0].unit
+
+    def _figure(self, entry: schema.ClaimedEntry | None, key: str, unit: str | None) -> Claimed:
+        """What was printed; kept for formulas, which pass over what is wrong by itself."""
+        before = len(self.problems)
+        claimed = self._claimed(entry, key, unit) if entry else Claimed("exact")
+        if claimed.low and len(self.problems) == before:
+            self.figures[self._id] = claimed
+        elif not claimed.text:
+            self._unread.add(self._id)
+        return claimed
 
     def _claimed(self, entry: schema.ClaimedEntry, key: str, unit: str | None) -> Claimed:
         ends = (entry.low, entry.high)
@@ -246,10 +275,35 @@ class Checker:
             )
         if unit and printed.value.unit != unit:
             expected = units.example(unit)
-            self._note(f"'{text}' is {_named(printed.value.unit)}: write it as {expected}", *path)
+            says = f"'{text}' is {_named(printed.value.unit)}: write it as {expected}"
+            if printed.change or printed.unit in ("x", "%"):
+                says = (
+                    f"'{text}' compares and the claim has no baseline: name one, or write a figure "
+                    f"such as {expected}"
+                )
+            self._note(says, *path)
         if printed.change == "less" and printed.value.value >= 1:
             self._note(f"'{text}' leaves nothing: a reduction is below 100 %", *path)
         return printed
+
+    def _conditions(
+        self, entry: schema.ClaimEntry, kinds: Sequence[QuantityKind]
+    ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
+        """What the article states, and what it leaves open."""
+        conditions = {
+            name: self._condition(("conditions", name), name, text, kinds)
+            for name, text in entry.conditions.items()
+        }
+        sweep = {
+            name: tuple(
+                self._condition(("sweep", name, i), name, text, kinds)
+                for i, text in enumerate(texts)
+            )
+            for name, texts in entry.sweep.items()
+        }
+        self._sweep_size(entry, sweep)
+        self._stages(conditions, sweep)
+        return conditions, sweep
 
     def _condition(
         self, path: tuple[str | int, ...], name: str, text: str, kinds: Sequence[QuantityKind]
@@ -314,16 +368,27 @@ class Checker:
             self._note(f"{told}: use {stages[0]} devices, or a multiple", where, "pipeline")
 
     def _citations(self, entries: list[schema.CitationEntry]) -> tuple[Citation, ...]:
+        known = self.catalogue.articles
         for position, entry in enumerate(entries):
-            try:
-                self.catalogue.article(entry.article)
-            except UnknownName as error:
-                self._note(str(error), "articles", position, "article")
+            if entry.article not in known and entry.article not in self.declared:
+                own = "declare an article of your own under the top-level key 'articles'"
+                unknown = str(UnknownName("article", entry.article, (*known, *self.declared), own))
+                told = f"{unknown} If not, {own}" if unknown.endswith("?") else unknown
+                self._note(told, "articles", position, "article")
+            elif entry.article in known and not entry.digest:
+                self._note(
+                    "key 'digest' is missing: name the entries of the digest that this covers, "
+                    "as every claim of an article that ships with gpubench does",
+                    "articles",
+                    position,
+                )
         return tuple(Citation(e.article, e.place, tuple(e.digest)) for e in entries)
 
     def _arithmetic(self, entry: schema.ArithmeticEntry | None) -> Arithmetic | None:
+        """The formula, if it can be computed with the inputs that it names."""
         if entry is None:
             return None
+        before = len(self.problems)
         try:
             used = formula.names(entry.formula)
         except UnitError as error:
@@ -340,9 +405,17 @@ class Checker:
             self._note(
                 f"the inputs have {size} combinations, more than {MAX_COMBINATIONS}", "arithmetic"
             )
+        if len(self.problems) > before:
+            return None
         return Arithmetic(entry.formula, {k: tuple(v) for k, v in entry.inputs.items()})
 
     # -- places
+
+    def _begin(self, section: str, shaped: shape.Shaped[_Entry]) -> _Entry:
+        """Turn to an entry: what is noted from now on belongs to it."""
+        self._section, self._index, self._id = section, shaped.index, shaped.entry.id
+        self._gaps = shaped.gaps
+        return shaped.entry
 
     def _place(self, *path: str | int) -> Any:
         return yaml_text.locate(self.tree, (self._section, self._index, *path))

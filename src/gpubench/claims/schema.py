@@ -6,9 +6,14 @@ is checked in `checks`.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from gpubench import dates
+from gpubench.errors import UnitError
 
 Category = Literal[
     "datasheet-spec",
@@ -57,6 +62,35 @@ OneOrMore = Annotated[
 Symbol = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 
 
+def _published(text: str) -> str:
+    """The date of an article, which may have none: undated (late May 2025 inferred)."""
+    if not re.fullmatch(r"undated( \(.+\))?", text):
+        try:
+            dates.span(text)
+        except UnitError as error:
+            raise ValueError(f"{error}, or undated") from None
+    return text
+
+
+_ADDRESS = r"^https?://[^\s<>\"'`|\\]+$"
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(_ADDRESS, text):
+        said = f"not '{text[:80]}'"
+        raise ValueError(f"write an address such as https://example.org/article, {said}")
+    return text
+
+
+Published = Annotated[Scalar, AfterValidator(_published)]
+Address = Annotated[
+    str,
+    Field(max_length=2000),
+    AfterValidator(_address),
+    WithJsonSchema({"type": "string", "pattern": _ADDRESS, "maxLength": 2000}),
+]
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,9 +98,9 @@ class _Entry(BaseModel):
 class CitationEntry(_Entry):
     """Where an article says it."""
 
-    article: Scalar = Field(description="file name of the article")
+    article: Scalar = Field(description="id of an article, shipped or declared under articles")
     place: Sentence = Field(description="section and paragraph, or sentence")
-    digest: list[Name] = Field(description="digest entries this covers", min_length=1)
+    digest: list[Name] = Field([], description="digest entries this covers, of a shipped article")
 
 
 class ClaimedEntry(_Entry):
@@ -116,11 +150,36 @@ class OutOfScopeEntry(_Entry):
     printed: ClaimedEntry | None = None
 
 
+class ArticleEntry(_Entry):
+    """An article that does not ship with gpubench."""
+
+    title: Sentence
+    publisher: Sentence
+    date: Published = Field(description="2025-11-13, 2025-11, 2025-Q4, 2025, or undated")
+    author: Sentence | None = Field(None, description="who wrote it, where it says so")
+    url: Address | None = Field(None, description="where it can be read")
+    remark: Sentence | None = Field(None, description="what a reader should know about this copy")
+
+
 class ClaimsDocument(_Entry):
     """The claims of press articles about GPU performance."""
 
+    articles: dict[Name, ArticleEntry] = Field({}, description="articles of one's own, by id")
     claims: list[ClaimEntry]
     out_of_scope: list[OutOfScopeEntry] = []
+
+
+def owner(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
+    """The class that has the last key of a path from `model` down."""
+    nested: dict[str | int, type[BaseModel]] = {
+        "articles": CitationEntry,
+        "claimed": ClaimedEntry,
+        "printed": ClaimedEntry,
+        "arithmetic": ArithmeticEntry,
+    }
+    for step in path[:-1]:
+        model = nested.get(step, model)
+    return model
 
 
 def json_schema() -> dict[str, Any]:

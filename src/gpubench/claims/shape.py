@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -10,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from gpubench import yaml_text
 from gpubench.claims import schema
+from gpubench.claims.remainder import remainder, respell
 from gpubench.errors import near_matches
 
 _Entry = TypeVar("_Entry", schema.ClaimEntry, schema.OutOfScopeEntry)
@@ -20,26 +22,27 @@ MOST_PROBLEMS = 20
 
 @dataclass(frozen=True)
 class Shaped(Generic[_Entry]):
-    """Entries by their position in a section of the file.
+    """An entry with its position in its section.
 
-    `broken` holds what is well-formed of the others: enough to look for more that is wrong.
+    `gaps` names the keys of which nothing could be read: the entry holds nothing under them.
     """
 
-    whole: dict[int, _Entry] = field(default_factory=dict)
-    broken: dict[int, _Entry] = field(default_factory=dict)
+    index: int
+    entry: _Entry
+    gaps: frozenset[str] = frozenset()
 
 
 def entries(
     tree: Any, problems: yaml_text.Problems
-) -> tuple[Shaped[schema.ClaimEntry], Shaped[schema.OutOfScopeEntry]]:
-    """The entries of a file; whatever is not well-formed becomes a problem."""
+) -> tuple[list[Shaped[schema.ClaimEntry]], list[Shaped[schema.OutOfScopeEntry]]]:
+    """The entries of a file; whatever is not well-formed becomes a problem and leaves the tree."""
     if not isinstance(tree, yaml_text.Mapping):
         problems.add(tree, "the file must begin with 'claims:' and a list of claims")
-        return Shaped(), Shaped()
+        return [], []
     problems.begin((key, "") for key in tree)
-    for key in tree:
-        if key not in schema.ClaimsDocument.model_fields:
-            problems.add(key, _unknown_key(key, schema.ClaimsDocument))
+    for key in [key for key in tree if key not in schema.ClaimsDocument.model_fields]:
+        problems.add(key, _unknown_key(key, schema.ClaimsDocument))
+        respell(tree, key, schema.ClaimsDocument)
     if "claims" not in tree:
         problems.add(tree, "key 'claims' is missing: give a list of claims")
     seen: dict[str, int] = {}
@@ -49,14 +52,38 @@ def entries(
     )
 
 
+def articles(tree: Any, problems: yaml_text.Problems) -> dict[str, schema.ArticleEntry | None]:
+    """The articles that a file declares, by id; None for one that is not well-formed."""
+    found: dict[str, schema.ArticleEntry | None] = {}
+    content = tree.get("articles", {}) if isinstance(tree, yaml_text.Mapping) else {}
+    if not isinstance(content, dict):
+        told = "'articles' must be a mapping of ids to articles"
+        problems.add(yaml_text.locate(tree, ("articles",)), told)
+        return found
+    for name, entry in content.items():
+        problems.begin([(name, _short(name))])
+        try:
+            found[name] = schema.ArticleEntry.model_validate(entry)
+        except ValidationError as error:
+            found[name] = None
+            _note(error, entry, schema.ArticleEntry, _short(name), problems)
+        if not _ID.fullmatch(name):
+            told = f"'{_short(name)}' as id: write few lower-case letters, digits, '.', '_' and '-'"
+            problems.add(name, told, _short(name))
+    return found
+
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,119}")
+
+
 def _section(
     tree: yaml_text.Mapping,
     section: str,
     model: type[_Entry],
     seen: dict[str, int],
     problems: yaml_text.Problems,
-) -> Shaped[_Entry]:
-    found = Shaped[_Entry]()
+) -> list[Shaped[_Entry]]:
+    found: list[Shaped[_Entry]] = []
     content = tree.get(section, yaml_text.Sequence())
     if not isinstance(content, yaml_text.Sequence):
         problems.add(yaml_text.locate(tree, (section,)), f"'{section}' must be a list of entries")
@@ -71,52 +98,29 @@ def _section(
                 problems.add(name, f"the id stands in line {seen[name]} already", label)
             seen.setdefault(str(name), name.line)
         try:
-            found.whole[index] = model.model_validate(entry)
+            found.append(Shaped(index, model.model_validate(entry)))
         except ValidationError as error:
-            details = error.errors(include_url=False, include_context=True)
-            for detail in details[:MOST_PROBLEMS]:
-                place = yaml_text.locate(entry, tuple(detail["loc"])) or entry
-                problems.add(place, _sentence(detail, model), label)
-            if len(details) > MOST_PROBLEMS:
-                problems.add(entry, f"and {len(details) - MOST_PROBLEMS} more like these", label)
+            details = _note(error, entry, model, label, problems)
             if isinstance(entry, yaml_text.Mapping):
-                found.broken[index] = _remainder(entry, model, details, label)
+                found.append(Shaped(index, *remainder(entry, model, details, label)))
     return found
 
 
-def _remainder(
-    entry: yaml_text.Mapping, model: type[_Entry], details: list[ErrorDetails], label: str
-) -> _Entry:
-    """What is well-formed of an entry; what is wrong or missing reads as if it were empty."""
-    wrong = {str(detail["loc"][0]) for detail in details if detail["loc"]}
-    values = {
-        name: entry[name] for name in model.model_fields if name in entry and name not in wrong
-    }
-    if {detail["loc"] for detail in details if detail["loc"][:1] == ("claimed",)} == {_QUALIFIER}:
-        kind = "range" if "low" in entry["claimed"] else "exact"
-        values["claimed"] = {**entry["claimed"], "qualifier": kind}
-    if "baseline" in wrong:  # decides what unit is claimed
-        values.pop("claimed", None)
-    needed = {name: value for name, value in _STAND_INS.items() if name in model.model_fields}
-    found = model.model_validate({**needed, **values})
-    gaps: dict[str, Any] = {
-        name: None if name == "claimed" else [] for name in _GAPS if name not in values
-    }
-    return found.model_copy(update={**gaps, "id": label})
-
-
-_QUALIFIER = ("claimed", "qualifier")
-_GAPS = ("articles", "quantity", "claimed")
-_STAND_INS = {
-    "id": "x",
-    "category": "market",
-    "statement": "x",
-    "reason": "x",
-    "articles": [{"article": "x", "place": "x", "digest": ["x"]}],
-    "quantity": "x",
-    "claimed": {"value": "x", "qualifier": "exact"},
-}
-"""What the schema accepts where an entry has nothing of use."""
+def _note(
+    error: ValidationError,
+    entry: Any,
+    model: type[BaseModel],
+    label: str,
+    problems: yaml_text.Problems,
+) -> list[ErrorDetails]:
+    """Note what the schema finds wrong with an entry; a mistake made often is said briefly."""
+    details = error.errors(include_url=False, include_context=True)
+    for detail in details[:MOST_PROBLEMS]:
+        place = yaml_text.locate(entry, tuple(detail["loc"]))
+        problems.add(place, _sentence(detail, model), label)
+    if len(details) > MOST_PROBLEMS:
+        problems.add(entry, f"and {len(details) - MOST_PROBLEMS} more like these", label)
+    return details
 
 
 def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -125,15 +129,20 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
     key = str(path[-1]) if path else "entry"
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(key, _owner(model, path))
+        return _unknown_key(key, schema.owner(model, path))
     if kind == "missing":
         return f"key '{key}' is missing"
     if kind == "literal_error":
         if not isinstance(detail["input"], str):
             return f"'{key}' must be a text, not {_described(detail['input'])}"
         return _unknown_word(key, _short(detail["input"]))
+    if detail["loc"][-1] == "[key]":
+        told = f"'{_short(detail['input'])}' as a name under {path[-3]}"
+        return f"{told}: write lower-case letters, digits and '_'"
     if kind == "string_pattern_mismatch":
         return f"'{_short(detail['input'])}' as {key}: write lower-case letters, digits and '-'"
+    if kind == "value_error":
+        return f"'{key}': {context['error']}"
     if kind == "string_too_short":
         return f"'{key}' is empty"
     if kind == "string_too_long":
@@ -168,19 +177,6 @@ def _short(text: str) -> str:
     """A text that may be of any length, on one line and cut to what a message can hold."""
     flat = " ".join(text.split())
     return flat if len(flat) <= 80 else f"{flat[:79]}…"
-
-
-def _owner(model: type[BaseModel], path: list[str]) -> type[BaseModel]:
-    """The schema class that owns the last key of `path`."""
-    nested: dict[str, type[BaseModel]] = {
-        "articles": schema.CitationEntry,
-        "claimed": schema.ClaimedEntry,
-        "printed": schema.ClaimedEntry,
-        "arithmetic": schema.ArithmeticEntry,
-    }
-    for step in path[:-1]:
-        model = nested.get(step, model)
-    return model
 
 
 def _unknown_key(key: str, model: type[BaseModel]) -> str:

@@ -35,6 +35,6 @@ def command(
     devices = ", ".join(f"{record.device} (record {record.id})" for record in measured)
     made = Made(records.now(), environment["gpubench"], devices or judging.NO_DEVICE)
     judged = judgement.judge_all(file, known, only, measured)
-    findings = Findings(made, judged, known.articles, known, measured)
+    findings = Findings(made, judged, file.citable(known), known, measured)
     judging.show(findings, environment, json_target)
     judging.exit_if_failed(ctx, findings, fail_on)

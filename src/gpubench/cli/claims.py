@@ -9,6 +9,7 @@ import click
 from gpubench.cli import options, printing
 
 INCOMPLETE = 2
+_NOTHING = "there is nothing to account for"
 
 
 @click.group("claims")
@@ -42,11 +43,19 @@ def schema() -> None:
 @options.claims_file
 @click.pass_context
 def coverage(ctx: click.Context, claims_path: Path | None) -> None:
-    """Account for every entry of the articles' digest; fail when one is missing or named twice."""
+    """Account for the digest of the shipped articles that the file cites.
+
+    Fails when an entry is missing, named twice or unknown.
+    """
     from gpubench import catalogue, claims
+    from gpubench.invisible import shown
     from gpubench.report.table import Table
 
-    account = claims.coverage(claims.load(claims_path or claims.default_path(), catalogue.load()))
+    file = claims.load(claims_path or claims.default_path(), catalogue.load())
+    account = claims.coverage(file)
+    if not account.total:
+        click.echo(shown(f"{file.path} cites no article that ships with gpubench: {_NOTHING}"))
+        return
     rows = {
         "entries of the digest": account.total,
         "covered by claims": len(account.as_claims),
@@ -61,7 +70,7 @@ def coverage(ctx: click.Context, claims_path: Path | None) -> None:
     for label, ids in (
         ("is missing: cover it by a claim or list it under out_of_scope", account.missing),
         ("stands both in a claim and under out_of_scope: keep one", account.in_both),
-        ("is no entry of the digest", account.unknown),
+        ("is no entry of the digest of an article that the file cites", account.unknown),
     ):
         for name in ids:
             printing.aside(f"Error: {name} {label}")

@@ -63,12 +63,14 @@ def _rules(**_: Any) -> Table:
     return Table(("id", "announced", "citation", "effect"), rows)
 
 
-def _articles(**_: Any) -> Table:
-    from gpubench import catalogue
+def _articles(claims_path: Path | None, **_: Any) -> Table:
+    from gpubench import catalogue, claims
 
+    known = catalogue.load()
+    file = claims.load(claims_path or claims.default_path(), known)
     rows = [
         [article.id, article.publisher, article.date, article.title]
-        for article in catalogue.load().articles.values()
+        for article in file.citable(known).values()
     ]
     return Table(("id", "publisher", "date", "title"), rows)
 
@@ -163,7 +165,7 @@ def command(kind: str, claims_path: Path | None, results: Path) -> None:
     """List what gpubench knows.
 
     KIND is accelerators, models, quantities, conditions, benchmarks, claims, records, rules or
-    articles. --claims matters to claims, --results to records.
+    articles. --claims matters to claims and articles, --results to records.
     """
     found = KINDS[kind](claims_path=claims_path, results=results)
     printing.table(found, empty=f"There are no {kind} yet.")

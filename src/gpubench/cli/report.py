@@ -117,7 +117,7 @@ def _found(
         measured, listed = index.latest(results), ()
     made = Made(records.now(), records.environment()["gpubench"], judging.devices(measured))
     judged = judgement.judge_all(file, known, only, measured)
-    return Findings(made, judged, known.articles, known, measured, listed)
+    return Findings(made, judged, file.citable(known), known, measured, listed)
 
 
 def _paths(names: Iterable[str], results: Path) -> Iterator[Path]:

@@ -141,7 +141,8 @@ def command(
     measured = tuple(host for host in result.hosts if host.measurements or host.failures)
     on = record.device if record.device != "none" else judging.NO_DEVICE
     made = Made(record.created, record.environment["gpubench"], on)
-    findings = Findings(made, result.judgement, known.articles, known, measured)
+    articles = result.judgement.claims_file.citable(known)
+    findings = Findings(made, result.judgement, articles, known, measured)
     report_path = result.record_path.with_suffix(".md")
     records.write_text(report_path, markdown.render(findings))
     judging.show(findings, record.environment, json_target, tables=True)

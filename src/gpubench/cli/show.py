@@ -67,6 +67,7 @@ def _all_names(known: Catalogue, file: ClaimsFile) -> Iterator[str]:
     yield from (*known.groups, *known.rules, *known.articles)
     yield from (claim.id for claim in file.claims)
     yield from (entry.id for entry in file.out_of_scope)
+    yield from file.articles
 
 
 # --------------------------------------------------------------------------- the catalogue
@@ -171,7 +172,8 @@ def _bound(name: str, value: float) -> str:
 
 def _article(article: Article) -> None:
     _heading(article.title, article.id)
-    _facts({"publisher": article.publisher, "date": article.date, "remark": article.remark})
+    keys = ("author", "publisher", "date", "url", "remark")
+    _facts({key: getattr(article, key) for key in keys})
 
 
 # --------------------------------------------------------------------------- records and claims
@@ -215,10 +217,12 @@ def _entry(name: str, file: ClaimsFile, known: Catalogue, results: Path) -> bool
     others = {entry.id: entry for entry in file.out_of_scope}
     if name in claims:
         verdict = judgement.judge_all(file, known, [name], index.latest(results)).verdicts[0]
-        click.echo(markdown.claim_section(verdict, claims[name], known.articles))
+        click.echo(markdown.claim_section(verdict, claims[name], file.citable(known)))
     elif name in others:
-        click.echo(markdown.aside_section(others[name], known.articles))
-    return name in claims or name in others
+        click.echo(markdown.aside_section(others[name], file.citable(known)))
+    elif name in file.articles:
+        _article(file.articles[name])
+    return name in claims or name in others or name in file.articles
 
 
 # --------------------------------------------------------------------------- pieces

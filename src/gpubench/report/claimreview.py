@@ -123,6 +123,8 @@ def _appearance(article: Article) -> dict[str, Any]:
         "@type": "Article",
         "headline": article.title,
         "publisher": {"@type": "Organization", "name": article.publisher},
+        **({"author": {"@type": "Person", "name": article.author}} if article.author else {}),
+        **({"url": article.url} if article.url else {}),
         **({"datePublished": date} if date else {}),
         **({"disambiguatingDescription": article.date} if date != article.date else {}),
     }

@@ -233,7 +233,8 @@ def _article_line(articles: Mapping[str, Article], article_id: str) -> str:
     article = articles.get(article_id)
     if article is None:
         return escape(article_id)
-    return f"“{escape(article.title)}” ({escape(article.publisher)}; {escape(article.date)})"
+    title = link(article.title, article.url)
+    return f"“{title}” ({escape(wording.publisher(article))}; {escape(article.date)})"
 
 
 def _article_name(articles: Mapping[str, Article], article_id: str) -> str:

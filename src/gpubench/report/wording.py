@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpubench import units
-from gpubench.model import Claim, Claimed, Evidence, OutOfScope, Verdict
+from gpubench.model import Article, Claim, Claimed, Evidence, OutOfScope, Verdict
 from gpubench.reasons import condition, describe_accepted, describe_found
 from gpubench.stats import MedianInterval
 
@@ -26,6 +26,11 @@ _QUALIFIERS = {
 def counted(number: int, noun: str) -> str:
     """ "1 claim", "2 claims"."""
     return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def publisher(article: Article) -> str:
+    """Who published an article, after who wrote it: "Jane Doe, Example Post"."""
+    return ", ".join(name for name in (article.author, article.publisher) if name)
 
 
 def verdict(found: Verdict) -> str:

@@ -13,7 +13,7 @@ from gpubench.reasons import condition
 from gpubench.report import claimreview, wording
 from gpubench.report.charts import interval
 from gpubench.report.findings import Findings
-from gpubench.report.html.language import Language, safe
+from gpubench.report.html.language import Language, linked, safe
 from gpubench.report.lines import MOST_REASONS, Told, chosen, numbered, pieces, unfound
 
 _READ_BY = "by "
@@ -117,9 +117,11 @@ class Cards:
         )
 
     def article_line(self, article: Article) -> Markup:
-        """Title, publisher and date."""
-        told = self.language.page("published-by", publisher=article.publisher, date=article.date)
-        return Markup("“<bdi>{}</bdi>” ({})").format(safe(article.title), told)
+        """Title, with its address where there is one, publisher and date."""
+        by = wording.publisher(article)
+        told = self.language.page("published-by", publisher=by, date=article.date)
+        title = linked(article.title, article.url)
+        return Markup("“<bdi>{}</bdi>” ({})").format(title, told)
 
     # ----------------------------------------------------------------------- the claim
 
@@ -218,9 +220,7 @@ class Cards:
                 continue
             name = piece.text or piece.address
             parts.append(
-                Markup('<a href="{}" rel="noreferrer nofollow">{}</a>{}').format(
-                    _shown(piece.address), safe(name), self._when(piece.address)
-                )
+                Markup("{}{}").format(linked(name, piece.address), self._when(piece.address))
             )
         joined = Markup("").join(parts)
         return Markup('<span lang="en">{}</span>').format(joined) if joined else joined

@@ -267,6 +267,14 @@ def safe(value: object) -> Markup:
     return value if isinstance(value, Markup) else escape(shown(str(value)))
 
 
+def linked(text: str, address: str) -> Markup:
+    """Text as a link; the text alone where the address is not one of the web."""
+    if not address.startswith(("https://", "http://")):
+        return safe(text)
+    link = Markup('<a href="{}" rel="noreferrer nofollow">{}</a>')
+    return link.format(shown(address), safe(text))
+
+
 def _word(group: str, word: str, otherwise: str | None = None) -> str:
     return str(_catalogue()[group].get(word, word if otherwise is None else otherwise))
 

@@ -15,7 +15,7 @@ from gpubench.report.charts.shares import Share
 from gpubench.report.findings import Findings
 from gpubench.report.html.claims import Card, Cards
 from gpubench.report.html.figures import Figure, Figures, Roofline
-from gpubench.report.html.language import Language, language, safe
+from gpubench.report.html.language import Language, language, linked, safe
 from gpubench.report.table import Table
 from gpubench.units import Quantity, show
 
@@ -35,6 +35,16 @@ class Section:
     told: Sequence[Card]
     also: Sequence[Card]
     counts: Mapping[str, int]
+
+    @property
+    def title(self) -> Markup:
+        """The article's title, as a link where it has an address."""
+        return linked(self.article.title, self.article.url)
+
+    @property
+    def publisher(self) -> str:
+        """Who wrote and published the article."""
+        return wording.publisher(self.article)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ UNITS = {"memory_bandwidth": "B/s", "interconnect_bandwidth": "B/s", "board_powe
 UNITS |= {"memory_capacity": "B", "boost_clock": "1/s", "pcie_generation": "1"}
 OVERHEADS = (
     *("layer_overhead_s", "step_overhead_s", "sequence_overhead_s", "vocabulary_overhead_s"),
-    *("serving_sync_s", "link_latency_s"),
+    *("serving_sync_s", "link_latency_s", "network_latency_s"),
 )
 
 
@@ -165,7 +165,9 @@ def test_twice_of_every_rate_and_half_of_every_overhead_is_exactly_twice_as_fast
     twice = scaled(part, RATES, 2.0)
     generation = number("pcie_generation", part.value("pcie_generation") + 1)
     twice = replace(twice, figures={**twice.figures, "pcie_generation": generation})
-    quicker = replace(MID, **{name: getattr(MID, name) / 2 for name in OVERHEADS})
+    halves = {name: getattr(MID, name) / 2 for name in OVERHEADS}
+    # The network between nodes is no figure of a part.
+    quicker = replace(MID, **halves, network_efficiency=2 * MID.network_efficiency)
     same = rate(part, gpus, asked, MID, engine)
     assert rate(twice, gpus, asked, quicker, engine) == pytest.approx(2 * same, rel=1e-9)
 

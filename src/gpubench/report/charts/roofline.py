@@ -59,6 +59,13 @@ class Roof:
     estimated: Sequence[Point] = ()
     measured: Sequence[Point] = field(default=())
 
+    @property
+    def levels(self) -> dict[str, float]:
+        """The peaks that are drawn: BF16 only where FP16 has none."""
+        return {
+            n: peak for n, peak in self.peaks.items() if n != "bf16" or "fp16" not in self.peaks
+        }
+
     def ridge(self, precision: str) -> float:
         """FLOP a byte at which memory and the units of a precision limit alike."""
         return self.peaks[precision] / self.memory
@@ -80,12 +87,9 @@ def roofs(catalogue: Catalogue, records: Iterable[RunRecord] = ()) -> dict[str, 
 
 
 def _peaks(part: Accelerator) -> dict[str, float]:
-    known = {
+    return {
         name: part.value(f"peak_{name}") for name in PRECISIONS if f"peak_{name}" in part.figures
     }
-    if "fp16" in known:
-        known.pop("bf16", None)
-    return known
 
 
 def _estimated(part: Accelerator) -> tuple[Point, ...]:
@@ -178,7 +182,7 @@ def _grid(axes: tuple[str, str]) -> list[str]:
 def _group(roof: Roof, place: str) -> str:
     """One accelerator: both shapes of label stand in it, and the page shows that of its place."""
     lines = [_memory(roof)]
-    for precision, peak in roof.peaks.items():
+    for precision, peak in roof.levels.items():
         y, start = _Y(peak), max(roof.ridge(precision), _INTENSITY[0])
         lines.append(path([(_X(start), y), (_X.last, y)], class_="roof"))
         label = f"{precision.upper()} {show(Quantity(peak, 'FLOP/s'))}"

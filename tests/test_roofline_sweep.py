@@ -233,7 +233,7 @@ def test_the_share_inside_an_interval_is_that_of_the_combinations(run: Run) -> N
     assert result.exit_code == 0, result.output
     (whole, *_) = json.loads(result.stdout)["groups"]
     rows = written()
-    assert len(rows) == 4 * 7 * 7
+    assert len(rows) == 4 * 5 * 5  # lengths up to half of Llama 2's 4,096
     values = [float(row["uplift"]) for row in rows if row["uplift"]]
     assert whole["count"] == len(values)
     inside = sum(1.6 <= value <= 1.9 for value in values) / len(values)
@@ -329,13 +329,15 @@ def test_the_table_has_a_line_for_every_value(run: Run) -> None:
 
 def test_an_interval_is_explained_by_conditions_on_several_axes(run: Run) -> None:
     text = run("--between", "1.6:1.9").stdout
-    assert "all with batch max; osl from 256 to 8,192 (294 combinations). On top of that:" in text
-    assert "| 26%             | 7            | 100%   | precision fp16; tp 8; osl 8,192 |" in text
+    common = "all with tp 1 or 2; batch max; osl from 256 to 512 (30 combinations). On top of that:"
+    assert common in text
+    assert (
+        "| 50%             | 3            | 100%   | precision fp16; isl from 512 to 2,048;" in text
+    )
     where = json.loads(run("--between", "1.6:1.9", "--json").stdout)["where"]
     assert where["common"]["conditions"]["batch"] == ["max"]
-    assert {"precision": ["fp16"], "tp": [8], "osl": {"low": 8192, "high": 8192}} in [
-        rule["conditions"] for rule in where["rules"]
-    ]
+    lengths = {"isl": {"low": 512, "high": 2048}, "osl": {"low": 256, "high": 256}}
+    assert {"precision": ["fp16"], **lengths} in [rule["conditions"] for rule in where["rules"]]
     assert 0.9 < where["explained"] <= 1
 
 
@@ -349,8 +351,8 @@ def test_the_tutorial_shows_what_the_program_prints(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--between", "8:9"), "None of the 1,256 lies inside 8 to 9."),
-        (("--between", "1:8"), "All 1,256 lie inside 1 to 8."),
+        (("--between", "8:9"), "None of the 668 lies inside 8 to 9."),
+        (("--between", "1:8"), "All 668 lie inside 1 to 8."),
         (
             ("--tp", "2", "--between", "1.03:8"),
             "no conditions on up to three axes explain it better",

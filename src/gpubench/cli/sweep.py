@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gpubench.roofline.sweep import Sweep
 
 _MOST = 10_000_000
-_LENGTHS = "128,256,512,1024,2048,4096,8192"
+_LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192)
+_USUAL = f"{_LENGTHS[0]} to {_LENGTHS[-1]}, at most half of what the model is published for"
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})(?:/(\d{1,9}))?$")
 
 
@@ -77,17 +78,13 @@ def _between(text: str) -> tuple[float, float]:
     "--isl",
     type=_list_of(),
     metavar="LIST",
-    default=_LENGTHS,
-    show_default=True,
-    help="Tokens of a prompt.",
+    help=f"Tokens of a prompt; otherwise {_USUAL}.",
 )
 @click.option(
     "--osl",
     type=_list_of(),
     metavar="LIST",
-    default=_LENGTHS,
-    show_default=True,
-    help="Tokens of an answer.",
+    help=f"Tokens of an answer; otherwise {_USUAL}.",
 )
 @click.option(
     "--batch",
@@ -145,8 +142,8 @@ def command(
     gpu: str,
     vs: str,
     model: str,
-    isl: tuple[int, ...],
-    osl: tuple[int, ...],
+    isl: tuple[int, ...] | None,
+    osl: tuple[int, ...] | None,
     batch: tuple[int, ...],
     precision: tuple[str, ...],
     tp: tuple[int, ...],
@@ -171,7 +168,8 @@ def command(
     known = catalogue.load()
     parts = known.accelerator(gpu), known.accelerator(vs)
     found_model, _ = options.language_model(model, known)
-    axes = sweeping.Axes(batch, isl, osl, precision, tp, pp)
+    usual = _usual_lengths(found_model)
+    axes = sweeping.Axes(batch, isl or usual, osl or usual, precision, tp, pp)
     if axes.size > _MOST:
         raise CannotEstimate(
             f"{axes.size:,} combinations are more than {_MOST:,}: take fewer, or larger steps"
@@ -188,6 +186,12 @@ def command(
         printing.document(swept.document(found, parts, found_model, between))
     else:
         _print(found, parts, found_model, between)
+
+
+def _usual_lengths(model: LanguageModel) -> tuple[int, ...]:
+    """Those of `_LENGTHS` of which two, prompt and answer, do not exceed the model's context."""
+    most = model.context / 2 if model.context else float("inf")
+    return tuple(n for n in _LENGTHS if n <= most) or _LENGTHS[:1]
 
 
 # --------------------------------------------------------------------------- what comes out

@@ -410,6 +410,16 @@ def test_a_device_nobody_knows_is_said(tmp_path: Path) -> None:
     assert "'NVIDIA X1' is no accelerator of the catalogue" in result.stderr
 
 
+def test_a_file_that_is_imported_again_is_remarked(tmp_path: Path) -> None:
+    path, results = tmp_path / "theirs.txt", tmp_path / "results"
+    path.write_text(table(LARGE))
+    words = ["import", "nccl-tests", str(path), "--results", str(results)]
+    assert "already" not in CliRunner().invoke(cli.main, words).stderr
+    (first,) = records.list_records(results)
+    again = CliRunner().invoke(cli.main, words).stderr
+    assert f"The same file is record {records.read(first).id} already" in again
+
+
 def test_what_no_data_sheet_allows_is_no_evidence(tmp_path: Path) -> None:
     path, results = tmp_path / "theirs.csv", tmp_path / "results"
     path.write_text(STREAM.format(column="max_TB_per_sec", copy="9.26", triad="4.15"))

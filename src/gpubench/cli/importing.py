@@ -11,6 +11,7 @@ from gpubench.cli import options, printing
 
 if TYPE_CHECKING:
     from gpubench.model import Accelerator
+    from gpubench.records import RunRecord
 
 _TOOLS = ("nccl-tests", "nvbandwidth", "babelstream", "pytest-benchmark")
 
@@ -47,6 +48,7 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
     part = known.accelerator(accelerator) if accelerator else None
     record = importing.read(tool, path, identify, part)
     records.check_writable(results / record.accelerator)
+    before = _imported_before(record, results)
     saved = records.write(record, results)
     if as_json:
         printing.document({"record": str(saved), "measurements": records.measurements(record)})
@@ -59,4 +61,19 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
             f"'{record.device}' is no accelerator of the catalogue, so no claim can use this: "
             f"import it again with --accelerator"
         )
+    if before:
+        printing.aside(f"The same file is record {before} already; the newer one is used.")
     click.echo(f"\nRecord: {saved}")
+
+
+def _imported_before(record: RunRecord, results: Path) -> str:
+    """The id of a record in use that was made of the same file."""
+    from gpubench import index
+    from gpubench.errors import RecordError
+
+    try:
+        used = index.latest(results)
+    except RecordError:  # of some other record; `check` says so
+        return ""
+    told = record.environment["imported_sha256"]
+    return next((one.id for one in used if one.environment.get("imported_sha256") == told), "")

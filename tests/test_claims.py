@@ -134,7 +134,7 @@ def test_a_file_cites_articles_that_it_declares(write: Write) -> None:
         ("    author:", "    auther:", "4:5", "unknown key 'auther': did you mean author"),
         ("https://", "javascript:", "7:5", "write an address such as https://example.org"),
         ("  my-blog:\n", "  000_8d8314c702c96883:\n", "2:3", "of this id ships with gpubench"),
-        ("  my-blog:\n", "  My Blog:\n", "2:3", "write few lower-case letters"),
+        ("  my-blog:\n", "  My Blog:\n", "2:3", "write lower-case letters"),
         (
             "my-blog, place",
             "my-blgo, place",
@@ -303,6 +303,15 @@ def test_devices_that_split_into_no_stated_stages_are_a_mistake(write: Write) ->
     assert found.startswith("claims.yaml:10:27: h200-bandwidth: 8 devices do not split into 3")
     swept = text.replace("{rate: peak}", "{gpus: 8}") + "    sweep: {pipeline: [3, 4]}\n"
     assert claims.load(write(swept), catalogue.load()).claims
+
+
+@pytest.mark.parametrize("entry", ["null", "x", "[]", "3"])
+def test_what_is_no_mapping_is_said_of_claims_and_articles(write: Write, entry: str) -> None:
+    (found,) = problems(write(f"claims:\n  - {entry}\n"))
+    assert found.startswith("claims.yaml:2:5: ")
+    assert "'entry' must be a mapping" in found
+    (found,) = problems(write(f"articles:\n  my-blog: {entry}\n" + GOOD))
+    assert "'entry' must be a mapping" in found
 
 
 def test_a_word_of_an_unknown_quantity_is_no_second_mistake(write: Write) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def test_sliding_layers_are_those_that_transformers_lists(family: str, write: Wr
 
 def test_a_configuration_gives_what_the_catalogue_has_of_the_same_model(write: Write) -> None:
     found, listed = configs.read(write(LLAMA)), KNOWN.model("llama-3.1-70b")
-    assert found.name == "mine"
+    assert found.name == "mine (own)"
     assert (found.kv_heads, found.head_dim, found.context) == (8, 128, 131072)
     assert found.parameters == derived.parameters_from_architecture(listed)
 
@@ -169,7 +170,7 @@ def test_estimate_and_sweep_take_a_file_or_its_folder(write: Write) -> None:
         ["sweep", *asked, "--vs", "nvidia-h100-sxm5", "--model", str(path), "--batch", "1"],
     )
     assert swept.exit_code == 0, swept.output
-    assert swept.stdout.startswith("mine: ")
+    assert swept.stdout.startswith("mine (own): ")
 
 
 @pytest.mark.parametrize(
@@ -180,8 +181,21 @@ def test_estimate_and_sweep_take_a_file_or_its_folder(write: Write) -> None:
         ({**LLAMA, "model_type": "mamba"}, "layers of model_type 'mamba' are not known"),
         ({**LLAMA, "model_type": "llamma"}, "near is llama"),
         ({**LLAMA, "hidden_size": None}, "has no key 'hidden_size'"),
-        ({**LLAMA, "hidden_size": 0}, "hidden_size is 0, not a number above zero"),
+        ({**LLAMA, "hidden_size": 0}, "hidden_size is 0, not a number from 1"),
         ({**LLAMA, "num_attention_heads": "64"}, "num_attention_heads is '64'"),
+        ({**LLAMA, "num_attention_heads": 20000}, "20000 heads do not share 8192 hidden units"),
+        ({**LLAMA, "num_key_value_heads": 7}, "64 heads do not share 7 of keys and values"),
+        ({**LLAMA, "tie_word_embeddings": "false"}, "'false', neither true nor false"),
+        ({**LLAMA, "sliding_window": 8, "layer_types": []}, "layer_types lists 0 layers of 80"),
+        ({**LLAMA, "sliding_window": 8, "max_window_layers": -5}, "max_window_layers is -5"),
+        (
+            {**LLAMA, "num_experts": 8, "num_experts_per_tok": 200},
+            "num_experts_per_tok is 200, of 8 experts",
+        ),
+        (
+            {**LLAMA, "num_experts": 8, "first_k_dense_replace": 100},
+            "first_k_dense_replace is 100, not a number from 0 to 80",
+        ),
         ({**LLAMA, "num_experts": 8, "decoder_sparse_step": 2}, "in every second layer"),
         ({**LLAMA, "num_experts": 8}, "has no key 'experts_per_token'"),
         ({"text_config": {"model_type": "llama"}}, "has no key 'num_hidden_layers'"),
@@ -190,6 +204,41 @@ def test_estimate_and_sweep_take_a_file_or_its_folder(write: Write) -> None:
 def test_what_describes_no_known_model_is_refused(write: Write, content: Any, why: str) -> None:
     with pytest.raises(CatalogueError, match=why):
         configs.read(write(content))
+
+
+@pytest.mark.parametrize("family", ["gemma3_text", "gemma2", "qwen2", "qwen3", "llama"])
+def test_published_files_may_leave_out_what_their_class_assumes(family: str, write: Write) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {name: SMALL[name] for name in ("hidden_size", "num_hidden_layers")}
+    sizes |= {"num_attention_heads": 16, "num_key_value_heads": 8, "intermediate_size": 96}
+    known = {"vocab_size": 512} if family in ("qwen2", "qwen3", "llama") else {}
+    windowed = {"sliding_window": 64} if family == "qwen2" else {}
+    made = transformers.AutoConfig.for_model(family, **sizes, **known)
+    found = configs.read(write({"model_type": family, **sizes, **known, **windowed}))
+    assert found.vocabulary == made.vocab_size
+    assert found.head_dim == (getattr(made, "head_dim", None) or 64 // 16)
+    assert (found.sliding_layers > 0) is (family in ("gemma2", "gemma3_text")) or (
+        family == "gemma2"
+    )
+
+
+def test_a_model_of_ones_own_may_be_called_like_a_listed_one(tmp_path: Path) -> None:
+    path = tmp_path / "llama-3.1-70b" / "config.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({**LLAMA, "quantization_config": {"quant_method": "fp8"}}), "utf-8")
+    asked = ["--gpu", "nvidia-h200-sxm", "--isl", "128", "--osl", "128", "--tp", "8"]
+    result = CliRunner().invoke(cli.main, ["estimate", *asked, "--model", str(path.parent)])
+    assert result.exit_code == 0, result.output
+    assert "quantised as published; --precision says how" in result.stderr
+    for nowhere in ("./no/such/llama-3.1-8b", "a/b/llama-3.1-8b", "x" * 300):
+        refused = CliRunner().invoke(cli.main, ["estimate", *asked, "--model", nowhere])
+        assert (refused.exit_code, "unknown model" in refused.stderr) == (2, True)
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(CatalogueError, match="is no regular file"):
+        configs.read(tmp_path / "pipe.json")
 
 
 def test_a_path_that_leads_nowhere_is_named() -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from gpubench import catalogue
+from gpubench import catalogue, cli
 from gpubench.errors import CannotEstimate, DoesNotFit, MissingFigure, UnknownName
 from gpubench.model import Estimate
 from gpubench.quantities import QUANTITIES
@@ -283,6 +284,13 @@ def test_weights_are_bf16_where_nobody_has_published_an_fp16_peak() -> None:
     assert "precision not stated: bf16 assumed" in both.assumptions
     with pytest.raises(MissingFigure, match="no published peak fp16; use bf16 or fp8"):
         of("inference_throughput", gaudi, precision="fp16")
+
+
+def test_both_parts_of_a_comparison_have_one_precision() -> None:
+    words = ["--gpu", "nvidia-h100-sxm5", "--vs", "intel-gaudi3", "--model", "llama-3.1-8b"]
+    result = CliRunner().invoke(cli.main, ["estimate", *words, "--isl", "512", "--osl", "512"])
+    assert "- precision not stated: bf16 assumed" in result.stdout
+    assert "fp16 assumed" not in result.stdout
 
 
 def test_more_tokens_than_a_model_is_published_for_are_remarked() -> None:

@@ -412,6 +412,16 @@ def test_a_rack_and_a_network_carry_what_a_node_does_not() -> None:
         roofline.estimate("inference_throughput", part, asked, KNOWN).mid for part in (gb200, b200)
     )
     assert rack > 1.2 * node
+    wide = {**asked, "gpus": 64, "batch": 1}
+    alone = {**asked, "gpus": 8, "batch": 1}
+    whole, eighth = (
+        roofline.estimate("inference_throughput", gb200, c, KNOWN) for c in (wide, alone)
+    )
+    assert whole.mid > eighth.mid
+    assert "network" not in whole.error
+    message = {"gpus": 16, "message": 1e9}
+    found = roofline.estimate("all_reduce_time", gb200, message, KNOWN)
+    assert found.binding_limit == "links"
     port = ceilings.NETWORK_RATE * MID.network_efficiency
     assert ceilings.wire_rate(b200, 16, 0.8, MID) == pytest.approx(port)
     bus = ceilings.pcie_peak(h100) * MID.pcie_efficiency

@@ -308,6 +308,13 @@ def test_a_part_is_exactly_as_fast_as_itself(run: Run) -> None:
     assert [error["error"] for error in document["errors"]] == ["exact: a part over itself"]
 
 
+def test_the_combinations_alone_go_to_a_pipe(run: Run) -> None:
+    text = run("--isl", "128", "--osl", "128", "--batch", "1", "--csv", "-").stdout
+    assert text.startswith("precision,tp,pp,batch,isl,osl,uplift")
+    assert len(text.splitlines()) == 1 + 2 * 4
+    assert not Path("-").exists()
+
+
 def test_the_table_of_all_combinations_holds_those_that_were_refused(run: Run) -> None:
     words = ("--precision", "fp16,fp8", "--tp", "1", "--isl", "128", "--osl", "128")
     result = run(*words, "--batch", "1", "--csv", "all.csv")

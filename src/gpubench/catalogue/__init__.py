@@ -37,6 +37,7 @@ PUBLISHED_TABLE = DATA / "inference_published.csv"
 
 Noun = TypeVar("Noun")
 
+_PUBLISHED = re.compile(r"[\w-]+/[^/]+")
 _TUNED = re.compile(r"([-_ ](instruct|chat|it|hf|base))+$", re.IGNORECASE)
 # What weights were tuned for, and the form of their files.
 
@@ -86,7 +87,8 @@ class Catalogue:
         A publisher before it and what it was tuned for behind it do not change the architecture:
         "meta-llama/Llama-3.1-70B-Instruct" is found as well. Raises UnknownName.
         """
-        plain = name.rpartition("/")[2]
+        # A publisher is one word before one slash; more, or a dot, is a path.
+        plain = name.rpartition("/")[2] if _PUBLISHED.fullmatch(name) else name
         for spelling in (name, plain, _TUNED.sub("", plain)):
             found = _looked_up(self._model_names, spelling)
             if len(found) == 1:

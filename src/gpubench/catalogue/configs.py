@@ -26,16 +26,38 @@ FAMILIES = (
 _TIED = ("gemma", "gemma2", "gemma3_text")
 # Embedding and head share their weights unless the file says otherwise.
 
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "gemma": {"head_dim": 256},
+    "gemma2": {"head_dim": 256, "vocab_size": 256000, "max_position_embeddings": 8192},
+    "gemma3_text": {
+        "head_dim": 256,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "vocab_size": 262208,
+        "max_position_embeddings": 131072,
+        "sliding_window": 4096,
+    },
+    "qwen2": {"use_sliding_window": False},
+    "qwen2_moe": {"use_sliding_window": False},
+    "qwen3": {"head_dim": 128, "use_sliding_window": False},
+    "qwen3_moe": {"use_sliding_window": False},
+}
+"""What the classes of transformers 5 assume where a published file leaves it out."""
+
 _ALTERNATING = {"gemma2": 2, "gemma3_text": 6, "gpt_oss": 2}
 # One layer of so many sees everything, where the file does not list the layers.
 
 _EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts")
 _MOST_BYTES = 10 * 2**20
+_MOST = 10**8
 
 
 def is_config(name: str) -> bool:
     """Whether a name that was typed is a path: of a JSON file, or of a folder that holds one."""
-    return name.endswith(".json") or (Path(name) / "config.json").is_file()
+    try:
+        return name.endswith(".json") or (Path(name) / "config.json").is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def read(path: Path) -> LanguageModel:
@@ -53,7 +75,7 @@ def read(path: Path) -> LanguageModel:
         total = derived.parameters_from_architecture(model)
     except KeyError as error:
         raise CatalogueError(f"{file} has no key {error}: is it a model's config.json?") from None
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise CatalogueError(f"{file} holds a value that no architecture has: {error}") from None
     layers = model.layers - model.dense_layers if model.experts else 0
     idle = layers * (model.experts - model.experts_per_token) * 3 * model.hidden
@@ -62,6 +84,8 @@ def read(path: Path) -> LanguageModel:
 
 def _document(file: Path) -> Mapping[str, Any]:
     try:
+        if file.exists() and not file.is_file():
+            raise CatalogueError(f"{file} is no regular file")
         if file.stat().st_size > _MOST_BYTES:
             raise CatalogueError(f"{file} is far too large to be a model's config.json")
         config = json.loads(file.read_text("utf-8"))
@@ -81,7 +105,8 @@ def _document(file: Path) -> Mapping[str, Any]:
             f"{file}: the layers of model_type '{family}' are not known{offer}; known are "
             f"{', '.join(FAMILIES)}"
         )
-    return config
+    stated = {name: value for name, value in config.items() if value is not None}
+    return {**_DEFAULTS.get(family, {}), **stated}
 
 
 def _model(file: Path, config: Mapping[str, Any]) -> LanguageModel:
@@ -89,9 +114,11 @@ def _model(file: Path, config: Mapping[str, Any]) -> LanguageModel:
     hidden, heads = _count(config, "hidden_size"), _count(config, "num_attention_heads")
     experts = next((_count(config, name) for name in _EXPERTS if config.get(name)), 0)
     window, sliding = _sliding(config, family, layers)
+    folder = file.parent.name if file.name == "config.json" else ""
     model = LanguageModel(
         id=str(file),
-        name=file.parent.name if file.name == "config.json" and file.parent.name else file.stem,
+        # Not a name that a listed model may have.
+        name=f"{folder if folder else file.name.removesuffix('.json')} (own)",
         parameters=0.0,
         active_parameters=0.0,
         layers=layers,
@@ -105,8 +132,13 @@ def _model(file: Path, config: Mapping[str, Any]) -> LanguageModel:
         sliding_window=window,
         sliding_layers=sliding,
         context=_count(config, "max_position_embeddings", 0),
-        tied_embeddings=bool(config.get("tie_word_embeddings", family in _TIED)),
+        tied_embeddings=_yes(config, "tie_word_embeddings", family in _TIED),
+        remark="quantised as published" if config.get("quantization_config") else "",
     )
+    if not model.head_dim:
+        raise ValueError(f"{heads} heads do not share {hidden} hidden units")
+    if heads % model.kv_heads:
+        raise ValueError(f"{heads} heads do not share {model.kv_heads} of keys and values")
     if config.get("kv_lora_rank"):
         model = _latent(model, config)
     return _mixed(model, config, experts) if experts else model
@@ -119,8 +151,23 @@ def _count(config: Mapping[str, Any], key: str, otherwise: int | None = None) ->
         if otherwise is None:
             raise KeyError(key)
         return otherwise
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**9:
-        raise ValueError(f"{key} is {value!r}, not a number above zero")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _MOST:
+        raise ValueError(f"{key} is {value!r}, not a number from 1 to {_MOST - 1}")
+    return value
+
+
+def _share(config: Mapping[str, Any], key: str, most: int) -> int:
+    """A whole number up to `most`; 0 where it is not stated. Raises ValueError."""
+    value = config.get(key) or 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError(f"{key} is {value!r}, not a number from 0 to {most}")
+    return value
+
+
+def _yes(config: Mapping[str, Any], key: str, otherwise: bool) -> bool:
+    value = config.get(key, otherwise)
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} is {value!r}, neither true nor false")
     return value
 
 
@@ -130,19 +177,21 @@ def _sliding(config: Mapping[str, Any], family: str, layers: int) -> tuple[int, 
         return 0, 0
     window, listed = _count(config, "sliding_window"), config.get("layer_types")
     if isinstance(listed, list):
+        if len(listed) != layers:
+            raise ValueError(f"layer_types lists {len(listed)} layers of {layers}")
         found = sum(kind == "sliding_attention" for kind in listed)
         return (window, found) if found else (0, 0)
     if family in _ALTERNATING:
         every = _count(config, "sliding_window_pattern", _ALTERNATING[family])
         return window, layers - layers // every
-    return window, layers - min(layers, int(config.get("max_window_layers") or 0))
+    return window, layers - _share(config, "max_window_layers", layers)
 
 
 def _latent(model: LanguageModel, config: Mapping[str, Any]) -> LanguageModel:
     """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434, section 2.1)."""
     latent, rope = _count(config, "kv_lora_rank"), _count(config, "qk_rope_head_dim")
     plain, values = _count(config, "qk_nope_head_dim"), _count(config, "v_head_dim")
-    queries, rank = model.heads * (plain + rope), int(config.get("q_lora_rank") or 0)
+    queries, rank = model.heads * (plain + rope), _share(config, "q_lora_rank", _MOST)
     weights = rank * (model.hidden + queries) if rank else model.hidden * queries
     weights += model.hidden * (latent + rope) + latent * model.heads * (plain + values)
     weights += model.heads * values * model.hidden
@@ -157,21 +206,24 @@ def _latent(model: LanguageModel, config: Mapping[str, Any]) -> LanguageModel:
 
 def _mixed(model: LanguageModel, config: Mapping[str, Any], experts: int) -> LanguageModel:
     """A mixture of experts; layers without them have the dense feed-forward."""
-    if (
-        int(config.get("decoder_sparse_step") or 1) != 1
-        or int(config.get("moe_layer_freq") or 1) != 1
-    ):
+    if any((config.get(name) or 1) != 1 for name in ("decoder_sparse_step", "moe_layer_freq")):
         raise ValueError("mixtures in every second layer are not known here")
     width = _count(config, "moe_intermediate_size", model.ffn_hidden)
-    shared = int(config.get("n_shared_experts") or 0)
+    shared = _share(config, "n_shared_experts", experts)
     if config.get("shared_expert_intermediate_size"):
         shared = round(_count(config, "shared_expert_intermediate_size") / width)
-    dense = int(config.get("first_k_dense_replace") or len(config.get("mlp_only_layers") or ()))
+    alone = config.get("mlp_only_layers") or []
+    if not isinstance(alone, list):
+        raise ValueError(f"mlp_only_layers is {alone!r}, no list")
+    dense = _share(config, "first_k_dense_replace", model.layers) or len(alone)
     chosen = "num_experts_per_tok" if "num_experts_per_tok" in config else "experts_per_token"
+    used = _count(config, chosen)
+    if used > experts:
+        raise ValueError(f"{chosen} is {used}, of {experts} experts")
     return replace(
         model,
         experts=experts,
-        experts_per_token=_count(config, chosen),
+        experts_per_token=used,
         shared_experts=shared,
         expert_hidden=width,
         dense_layers=dense,

@@ -68,7 +68,7 @@ def articles(tree: Any, problems: yaml_text.Problems) -> dict[str, schema.Articl
             found[name] = None
             _note(error, entry, schema.ArticleEntry, _short(name), problems)
         if not _ID.fullmatch(name):
-            told = f"'{_short(name)}' as id: write few lower-case letters, digits, '.', '_' and '-'"
+            told = f"'{_short(name)}' as id: write lower-case letters and digits, '.', '_' and '-'"
             problems.add(name, told, _short(name))
     return found
 
@@ -136,7 +136,7 @@ def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:
         if not isinstance(detail["input"], str):
             return f"'{key}' must be a text, not {_described(detail['input'])}"
         return _unknown_word(key, _short(detail["input"]))
-    if detail["loc"][-1] == "[key]":
+    if path and path[-1] == "[key]":
         told = f"'{_short(detail['input'])}' as a name under {path[-3]}"
         return f"{told}: write lower-case letters, digits and '_'"
     if kind == "string_pattern_mismatch":

@@ -30,6 +30,9 @@ _ENERGY = "energy per token"
 _NO_ENERGY = "no energy: nobody has published the board power"
 _ALONE = "time to first token is that of one request alone, whatever the batch"
 _EQUAL = 0.05
+_SETTLED = ("precision", "kv_precision", "gpus", "pipeline")
+# What both parts of a comparison must have alike.
+
 _PRECISIONS = click.Choice(list(STORAGE_BITS))
 
 
@@ -120,7 +123,7 @@ def command(
         quantity = _QUANTITIES["throughput"]
         asked = _asked(quantity, conditions)
         uplift = roofline.estimate_ratio(quantity, part, other, asked, known)
-        conditions |= {name: uplift.details["subject"][name] for name in ("gpus", "pipeline")}
+        conditions |= {name: uplift.details["conditions"][name] for name in _SETTLED}
         versus = _comparison(part, other, uplift, conditions, known)
     found = _estimates(part, conditions, known)
     if as_json:

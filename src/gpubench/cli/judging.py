@@ -62,10 +62,17 @@ def show(
         click.echo("\nContradictions between claims:\n")
     for found in findings.judgement.contradictions:
         click.echo(f"- {found.left.id} and {found.right.id}: {found.why}")
-    if findings.measured and not tables:
+    used = [] if tables else _used(findings)
+    if used:
         click.echo("\nRecords used as evidence; gpubench show ID has what they measured:\n")
-        for record in findings.measured:
+        for record in used:
             click.echo(f"- {record.id}: {shown(rates.title(record))}")
+
+
+def _used(findings: Findings) -> list[RunRecord]:
+    """The records that some evidence comes from."""
+    told = {item.source for one in findings.judgement.verdicts for item in one.evidence}
+    return [r for r in findings.measured if any(f"record {r.id}" in source for source in told)]
 
 
 def _show_all_measured(records: Iterable[RunRecord], catalogue: Catalogue) -> None:

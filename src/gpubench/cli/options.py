@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpubench.cli import printing
 from gpubench.errors import near_matches
 from gpubench.model import OUTCOMES
 
@@ -38,7 +39,10 @@ def language_model(name: str, known: Catalogue) -> tuple[LanguageModel, Catalogu
     from gpubench.catalogue import configs
 
     if configs.is_config(name):
-        return known.with_model(Path(name))
+        model, known = known.with_model(Path(name))
+        if model.remark:
+            printing.aside(f"{name}: {model.remark}; --precision says how weights are stored here")
+        return model, known
     return known.model(name), known
 
 

@@ -129,7 +129,7 @@ def _between(text: str) -> tuple[float, float]:
     "csv_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write every combination.",
+    help="Also write every combination; '-' prints these alone.",
 )
 @click.option(
     "--heat-map",
@@ -184,7 +184,7 @@ def command(
         _draw(heat_map, found, parts, found_model, between)
     if as_json:
         printing.document(swept.document(found, parts, found_model, between))
-    else:
+    elif str(csv_path) != "-":
         _print(found, parts, found_model, between)
 
 
@@ -202,6 +202,9 @@ def _write_csv(path: Path, found: Sweep) -> None:
     from gpubench.report import swept
 
     text = "\n".join(swept.csv_lines(found)) + "\n"
+    if str(path) == "-":
+        click.echo(text, nl=False)
+        return
     records.write_text(path, text, "write to another file")
 
 
@@ -216,7 +219,9 @@ def _draw(
     from gpubench.report.charts import uplift
 
     plane = next(plane for plane in found.planes if plane.uplift is not None)
-    title = f"{model.name}: {parts[0].name} over {parts[1].name}"
+    from gpubench.invisible import shown
+
+    title = f"{shown(model.name)}: {parts[0].name} over {parts[1].name}"
     charts.write(uplift.heat_map(found, plane, title, between), path)
     if sum(plane.uplift is not None for plane in found.planes) > 1:
         printing.aside(f"The chart shows {plane.where}; name others alone.")
@@ -228,10 +233,11 @@ def _print(
     model: LanguageModel,
     between: tuple[float, float] | None,
 ) -> None:
+    from gpubench.invisible import shown
     from gpubench.report import swept
 
     click.echo(
-        f"{model.name}: estimated throughput of {parts[0].name} over {parts[1].name}, "
+        f"{shown(model.name)}: estimated throughput of {parts[0].name} over {parts[1].name}, "
         f"{found.values.size:,} of {found.axes.size:,} combinations fit on both\n"
     )
     printing.table(swept.table(found, between))

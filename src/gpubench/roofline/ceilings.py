@@ -203,6 +203,11 @@ def joined_devices(part: Accelerator) -> int:
     return int(rack[1]) if rack else NODE_DEVICES
 
 
+def node_devices(part: Accelerator) -> int:
+    """Devices that reach each other without a network: a node of eight, or a rack of more."""
+    return max(NODE_DEVICES, joined_devices(part))
+
+
 def group_share(part: Accelerator, devices: int) -> float:
     """Of a device's scale-up links, those that lead to the others of a group of `devices`.
 
@@ -236,9 +241,15 @@ def wire_rate(part: Accelerator, devices: int, efficiency: float, with_: Paramet
     return unlinked_rate(part, devices, with_)
 
 
+def can_link(part: Accelerator, devices: int) -> bool:
+    """Whether `wire_rate` is known of a group."""
+    linked = devices <= joined_devices(part) or devices > node_devices(part)
+    return linked or "pcie_generation" in part.figures
+
+
 def unlinked_rate(part: Accelerator, devices: int, with_: Parameters) -> float:
     """B/s of one of `devices` that no links join: PCIe in a node, else its port of the network."""
-    if devices <= NODE_DEVICES:
+    if devices <= node_devices(part):
         return pcie_peak(part) * with_.pcie_efficiency
     port = NETWORK_RATE * with_.network_efficiency
     if "pcie_generation" not in part.figures:

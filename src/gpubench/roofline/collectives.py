@@ -39,9 +39,10 @@ def all_reduce(
     `binding` reads "links" for the node's links and "overhead" for latency; the caller names the
     network when `network_seconds` is the larger part.
     """
-    inside = min(devices, ceilings.NODE_DEVICES)
+    joined = devices <= ceilings.node_devices(part)
+    inside = devices if joined else ceilings.NODE_DEVICES
     local = _within_node(part, inside, message, reduction, with_) if inside > 1 else Timed(0.0)
-    if devices <= ceilings.NODE_DEVICES:
+    if joined:
         return local
     beyond = network_seconds(devices, message, network, with_)
     if beyond <= local.seconds:

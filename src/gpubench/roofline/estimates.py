@@ -144,6 +144,7 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
         details={
             "subject": {"value": above.value, "binding_limit": above.binding, **above.details},
             "baseline": {"value": below.value, "binding_limit": below.binding, **below.details},
+            "conditions": dict(case.values),
         },
     )
 

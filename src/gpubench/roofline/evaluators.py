@@ -243,7 +243,7 @@ def _reduced(case: Case, part: Accelerator | None, message: float, with_: Parame
     timed = collectives.all_reduce(part, gpus, message, case.of("reduction"), network, with_)
     binding = timed.binding
     details: dict[str, Any] = {"message_bytes": message}
-    if gpus > ceilings.NODE_DEVICES:
+    if gpus > ceilings.node_devices(part):
         beyond = collectives.network_seconds(gpus, message, network, with_)
         details["network_s"] = beyond
         binding = "network" if beyond > timed.seconds / 2 else binding

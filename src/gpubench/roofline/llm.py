@@ -123,7 +123,7 @@ class Machine:
         self.join_seconds = 0.0
         if tensor > 1:
             # A group that leaves its node goes there and back over the network.
-            nodes = -(-tensor // ceilings.NODE_DEVICES)
+            nodes = -(-tensor // ceilings.node_devices(part))
             self.sync_seconds = with_.serving_sync_s + 2 * (nodes - 1) * with_.network_latency_s
             message = _ACTIVATION_BYTES * model.hidden
             self.wire_seconds = message / ceilings.all_reduce_rate(part, tensor, with_)
@@ -333,8 +333,12 @@ class Machine:
         return int(model.sliding_window + (budget - at_window) * 2.0**39 / beyond)
 
     def kept(self, fits: float) -> float:
-        """Sequences that run at once where `fits` would fit: a group keeps fewer in flight."""
-        kept = larger(1.0, fits // (1 + self.with_.group_batch_loss * (self.tensor - 1)))
+        """Sequences that run at once where `fits` would fit: a group keeps fewer in flight.
+
+        No more is lost beyond eight, the largest group that was fitted.
+        """
+        others = min(self.tensor, ceilings.NODE_DEVICES) - 1
+        kept = larger(1.0, fits // (1 + self.with_.group_batch_loss * others))
         return smaller(kept, self._limit)
 
     @property

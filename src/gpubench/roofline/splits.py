@@ -8,7 +8,7 @@ from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.capacity import cache_budget, reserve_bytes, storage_bytes, weight_bytes
-from gpubench.roofline.ceilings import NODE_DEVICES, can_multiply
+from gpubench.roofline.ceilings import NODE_DEVICES, can_link, can_multiply
 from gpubench.units import Quantity, show
 
 _TENSORS = (1, 2, 4, 8)
@@ -82,7 +82,9 @@ def _what_fits(
     found = [
         words(count, stages)
         for count, stages in _larger(model, gpus, engine.pipeline)
-        if cache_budget(part, model, precision, count, replace(engine, pipeline=stages), with_) > 0
+        if can_link(part, count)
+        and can_link(part, count // stages)
+        and cache_budget(part, model, precision, count, replace(engine, pipeline=stages), with_) > 0
     ][:1]
     found += [
         f"{name} weights"

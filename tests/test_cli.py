@@ -434,6 +434,7 @@ def test_an_estimate_is_an_interval_with_its_limit_and_assumptions(run: Run) -> 
     assert found["binding_limit"]
     assert 0 < found["prefill_share"] < 1
     assert found["batch"] > 0
+    assert 0.5 < found["device_memory_share"] < 1
     assert found["assumptions"]
     assert "vs" not in found
 

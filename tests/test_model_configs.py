@@ -196,6 +196,11 @@ def test_estimate_and_sweep_take_a_file_or_its_folder(write: Write) -> None:
             {**LLAMA, "num_experts": 8, "first_k_dense_replace": 100},
             "first_k_dense_replace is 100, not a number from 0 to 80",
         ),
+        (
+            {**LLAMA, **NARROW, "shared_expert_intermediate_size": 70},
+            "the shared expert is no whole number of experts of 32",
+        ),
+        ({**LLAMA, **NARROW, "mlp_only_layers": [0] * 81}, "is no list of some of 80 layers"),
         ({**LLAMA, "num_experts": 8, "decoder_sparse_step": 2}, "in every second layer"),
         ({**LLAMA, "num_experts": 8}, "has no key 'experts_per_token'"),
         ({"text_config": {"model_type": "llama"}}, "has no key 'num_hidden_layers'"),
@@ -217,9 +222,9 @@ def test_published_files_may_leave_out_what_their_class_assumes(family: str, wri
     found = configs.read(write({"model_type": family, **sizes, **known, **windowed}))
     assert found.vocabulary == made.vocab_size
     assert found.head_dim == (getattr(made, "head_dim", None) or 64 // 16)
-    assert (found.sliding_layers > 0) is (family in ("gemma2", "gemma3_text")) or (
-        family == "gemma2"
-    )
+    listed = getattr(made, "layer_types", None) or []
+    assert found.sliding_layers == sum(kind == "sliding_attention" for kind in listed)
+    assert bool(found.sliding_layers) is family.startswith("gemma")
 
 
 def test_a_model_of_ones_own_may_be_called_like_a_listed_one(tmp_path: Path) -> None:
@@ -230,6 +235,10 @@ def test_a_model_of_ones_own_may_be_called_like_a_listed_one(tmp_path: Path) -> 
     result = CliRunner().invoke(cli.main, ["estimate", *asked, "--model", str(path.parent)])
     assert result.exit_code == 0, result.output
     assert "quantised as published; --precision says how" in result.stderr
+    (tmp_path / "folder" / "llama-3.1-8b").mkdir(parents=True)
+    empty = str(tmp_path / "folder" / "llama-3.1-8b")
+    refused = CliRunner().invoke(cli.main, ["estimate", *asked, "--model", empty])
+    assert "config.json: No such file" in refused.stderr
     for nowhere in ("./no/such/llama-3.1-8b", "a/b/llama-3.1-8b", "x" * 300):
         refused = CliRunner().invoke(cli.main, ["estimate", *asked, "--model", nowhere])
         assert (refused.exit_code, "unknown model" in refused.stderr) == (2, True)

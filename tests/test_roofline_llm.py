@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gpubench import catalogue
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, Engine, Figure, LanguageModel
-from gpubench.roofline import calibration, capacity, llm
+from gpubench.roofline import calibration, capacity, llm, validation
 from gpubench.units import Quantity
 
 CATALOGUE = catalogue.load()
@@ -272,3 +272,29 @@ def test_decoding_pays_for_the_softmax_of_joined_queries() -> None:
 def test_a_model_whose_architecture_nobody_published_says_so() -> None:
     with pytest.raises(CannotEstimate, match="nobody has published the architecture of GPT-4"):
         llm.Machine(H200, 2, request(CATALOGUE.model("gpt-4")), MID)
+
+
+def test_memory_in_use_is_weights_buffers_and_cache() -> None:
+    machine = llm.Machine(H200, 2, request(), MID)
+    weights = LLAMA.vocabulary * LLAMA.hidden * 2  # the embedding is whole on each
+    weights += (capacity.weight_bytes(LLAMA, "fp8") - weights) / 2
+    reserve = capacity.reserve_bytes(LLAMA, Engine(), 2, MID)
+    cached = 7 * 2048 * 2 * LLAMA.kv_heads * LLAMA.head_dim * LLAMA.layers / 2
+    assert machine.device_bytes(7) == pytest.approx(weights + reserve + cached)
+
+
+@pytest.mark.parametrize("pipeline", [1, 3])
+def test_as_many_sequences_fit_as_the_share_of_free_memory_for_the_cache_holds(
+    pipeline: int,
+) -> None:
+    machine = llm.Machine(H200, 2 * pipeline, request(), MID, Engine(pipeline=pipeline))
+    usable = H200.value("memory_capacity") * MID.reported_capacity
+    fits = machine.most_sequences()
+    # All of what is free, not the engine's share of it, would hold so many more.
+    assert machine.device_bytes(fits) < usable
+    assert machine.device_bytes((fits + 1) / MID.cache_fraction) > usable
+
+
+def test_lines_are_listed_by_why_they_were_skipped() -> None:
+    told = validation.lines_by_reason([(2, "odd"), (3, ""), (4, "late"), (5, "odd")])
+    assert list(told.items()) == [("odd", (2, 5)), ("late", (4,))]

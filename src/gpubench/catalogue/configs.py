@@ -28,7 +28,12 @@ _TIED = ("gemma", "gemma2", "gemma3_text")
 
 _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "gemma": {"head_dim": 256},
-    "gemma2": {"head_dim": 256, "vocab_size": 256000, "max_position_embeddings": 8192},
+    "gemma2": {
+        "head_dim": 256,
+        "vocab_size": 256000,
+        "max_position_embeddings": 8192,
+        "sliding_window": 4096,
+    },
     "gemma3_text": {
         "head_dim": 256,
         "num_attention_heads": 8,
@@ -53,9 +58,14 @@ _MOST = 10**8
 
 
 def is_config(name: str) -> bool:
-    """Whether a name that was typed is a path: of a JSON file, or of a folder that holds one."""
+    """Whether a name that was typed is a path: of a JSON file, or of a folder.
+
+    A folder by a name without a slash is one only with a configuration in it, since it may be
+    called like a listed model by chance.
+    """
     try:
-        return name.endswith(".json") or (Path(name) / "config.json").is_file()
+        folder = "/" in name and Path(name).is_dir()
+        return folder or name.endswith(".json") or (Path(name) / "config.json").is_file()
     except (OSError, ValueError):  # a name that no file can have
         return False
 
@@ -211,10 +221,12 @@ def _mixed(model: LanguageModel, config: Mapping[str, Any], experts: int) -> Lan
     width = _count(config, "moe_intermediate_size", model.ffn_hidden)
     shared = _share(config, "n_shared_experts", experts)
     if config.get("shared_expert_intermediate_size"):
-        shared = round(_count(config, "shared_expert_intermediate_size") / width)
+        shared, left = divmod(_count(config, "shared_expert_intermediate_size"), width)
+        if left:
+            raise ValueError(f"the shared expert is no whole number of experts of {width}")
     alone = config.get("mlp_only_layers") or []
-    if not isinstance(alone, list):
-        raise ValueError(f"mlp_only_layers is {alone!r}, no list")
+    if not isinstance(alone, list) or len(alone) > model.layers:
+        raise ValueError(f"mlp_only_layers is no list of some of {model.layers} layers")
     dense = _share(config, "first_k_dense_replace", model.layers) or len(alone)
     chosen = "num_experts_per_tok" if "num_experts_per_tok" in config else "experts_per_token"
     used = _count(config, chosen)

@@ -206,6 +206,8 @@ def _part_document(part: Accelerator, found: Mapping[str, Estimate]) -> dict[str
         "tpot_ms": _interval(found["time per output token"], 1e3),
         "batch": throughput.details["batch"],
         "batch_limit": throughput.details["batch_limit"],
+        "device_memory_b": throughput.details["device_bytes"],
+        "device_memory_share": throughput.details["memory_share"],
         "binding_limit": throughput.binding_limit,
         "prefill_share": throughput.details["prefill_share"],
         "energy_j_per_token": _interval(found[_ENERGY]) if _ENERGY in found else None,
@@ -238,6 +240,7 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
     rows += [
         ["sequences at once", *(f"{t.details['batch']:,}" for t in throughputs)],
         ["limited by", *(t.details["batch_limit"] for t in throughputs)],
+        ["memory a device", *(_memory(t) for t in throughputs)],
         ["devices", *(_split(t) for t in throughputs)],
         ["bound by", *(t.binding_limit for t in throughputs)],
         # What prompts take depends on compute alone, and dilutes what memory gives.
@@ -264,6 +267,12 @@ def _errors(parts: Sequence[Accelerator], throughputs: Sequence[Estimate]) -> li
         f"Error of the throughput of {part.name}: {error}"
         for part, error in zip(parts, errors, strict=True)
     ]
+
+
+def _memory(found: Estimate) -> str:
+    """ "128 GB (85 %)", of what the fullest device reports."""
+    used = units.show(Quantity(found.details["device_bytes"], "B"))
+    return f"{used} ({100 * found.details['memory_share']:.0f} %)"
 
 
 def _split(found: Estimate) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -31,18 +31,6 @@ def document(errors: ErrorSummary) -> dict[str, float]:
     """The same for programs, with the error that nine of ten rows keep within."""
     names = ("count", "mean", "median", "bias", "q90")
     return {name: getattr(errors, name) for name in names}
-
-
-def skipped_lines(reasons: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
-    """The lines of a table by why they were skipped, from (line, reason); the most frequent first.
-
-    Lines without a reason were not.
-    """
-    found: dict[str, list[int]] = {}
-    for line, reason in reasons:
-        if reason:
-            found.setdefault(reason, []).append(line)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
 def print_skipped(skipped: Mapping[str, Sequence[int]]) -> None:

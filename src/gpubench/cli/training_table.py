@@ -60,7 +60,7 @@ def _document(path: Path, found: Checked) -> dict[str, Any]:
         "predicted": sum(row.value is not None for row in found.rows),
         "skipped": [
             {"reason": reason, "rows": len(lines), "lines": lines}
-            for reason, lines in _skipped(found).items()
+            for reason, lines in found.skipped.items()
         ],
         "absolute": {
             by: {name: model_errors.document(errors) for name, errors in groups.items()}
@@ -70,10 +70,6 @@ def _document(path: Path, found: Checked) -> dict[str, Any]:
     }
 
 
-def _skipped(found: Checked) -> dict[str, list[int]]:
-    return model_errors.skipped_lines((row.entry.line, row.skipped) for row in found.rows)
-
-
 def _print(found: Checked) -> None:
     from gpubench.invisible import shown
     from gpubench.report.table import Table
@@ -81,8 +77,8 @@ def _print(found: Checked) -> None:
     predicted = sum(row.value is not None for row in found.rows)
     click.echo(
         f"{len(found.rows):,} rows of training: {predicted:,} predicted, "
-        f"{sum(found.skipped.values()):,} skipped. Errors are of speed; above 0 the model is "
-        f"faster than what was published.\n"
+        f"{sum(map(len, found.skipped.values())):,} skipped. Errors are of speed; above 0 the "
+        f"model is faster than what was published.\n"
     )
     rows = [
         [by, shown(name), *model_errors.cells(errors)]
@@ -93,4 +89,4 @@ def _print(found: Checked) -> None:
     click.echo()
     pairs = [[name, *model_errors.cells(errors)] for name, errors in found.ratios.items()]
     printing.table(Table(("ratio", *model_errors.COLUMNS), pairs), "No two rows are a pair.")
-    model_errors.print_skipped(_skipped(found))
+    model_errors.print_skipped(found.skipped)

@@ -156,7 +156,7 @@ def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, A
         "scored": sum(row.scored is not None for row in found.rows),
         "skipped": [
             {"reason": reason, "rows": len(lines), "lines": lines}
-            for reason, lines in _skipped(found).items()
+            for reason, lines in found.skipped.items()
         ],
         "absolute": {
             by: {name: model_errors.document(errors) for name, errors in groups.items()}
@@ -193,10 +193,6 @@ def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, A
 _PAIRS = {"all": "all", "room": "room for 64 sequences", "less room": "less room"}
 
 
-def _skipped(found: Comparison) -> dict[str, list[int]]:
-    return model_errors.skipped_lines((row.entry.line, row.skipped) for row in found.rows)
-
-
 def _row(row: Compared) -> dict[str, Any]:
     assert row.scored
     published = row.scored.row
@@ -227,7 +223,7 @@ def _print(found: Comparison, left_out: LeftOutBy) -> None:
     scored = sum(row.scored is not None for row in found.rows)
     click.echo(
         f"{len(found.rows):,} rows: {found.predicted:,} predicted, {scored:,} of them with a "
-        f"published figure, {sum(found.skipped.values()):,} skipped\n"
+        f"published figure, {sum(map(len, found.skipped.values())):,} skipped\n"
     )
     by_group = [
         [group, shown(name), *model_errors.cells(errors)]
@@ -259,9 +255,8 @@ def _print(found: Comparison, left_out: LeftOutBy) -> None:
     click.echo()
     largest = [[str(value) for value in _written(_row(row))] for row in found.largest]
     printing.table(Table(_LARGEST, largest), "No row has a published figure.")
-    skipped = _skipped(found)
-    model_errors.print_skipped(skipped)
-    if any(reason.endswith(UNPREDICTED) for reason in skipped):
+    model_errors.print_skipped(found.skipped)
+    if any(reason.endswith(UNPREDICTED) for reason in found.skipped):
         click.echo(
             "\nPredicted are offline_max_throughput, fixed_batch and latency, as output_tok_s or "
             "ttft_ms, and fixed_batch as total_tok_s."

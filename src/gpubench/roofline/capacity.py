@@ -21,8 +21,7 @@ _LOGIT_BYTES = 4.0
 _SCALE_BITS = {"int4": 0.25, "fp4": 0.25}
 # One 8-bit scale for 32 values (OCP MX formats 1.0), or 16-bit scale and zero for 128 (GPTQ, AWQ).
 
-CACHE_PRECISIONS = ("fp8", "fp16", "bf16", "fp32")
-"""How engines store a cache; weights in other formats come with a 16-bit one."""
+_CACHE_PRECISIONS = ("fp8", "fp16", "bf16", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +131,11 @@ def storage_bytes(precision: str) -> float:
         ) from None
 
 
+def cache_precision(stored: str) -> str:
+    """How engines store the cache of weights stored so, where nobody says: alike, or in FP16."""
+    return stored if stored in _CACHE_PRECISIONS else "fp16"
+
+
 def cache_bytes_per_token(model: LanguageModel, kv_precision: str) -> float:
     """KV cache of one token over all layers, windows not yet applied. Raises CannotEstimate."""
     return _values_per_token(model) * model.layers * _cached_bits(kv_precision) / 8
@@ -189,12 +193,36 @@ def cache_budget(
     tensor = gpus // engine.pipeline
     usable = engine.memory_fraction * usable_memory(part, with_)
     fraction = engine.cache_fraction or with_.cache_fraction
-    rooms = []
-    for stage in stages(model, engine.pipeline):
-        free = usable - stage_bytes(model, precision, tensor, stage)
-        free -= reserve_bytes(model, engine, tensor, with_, stage.last)
-        rooms.append(tensor * fraction * free / stage.layers)
-    return min(rooms)
+    fixed = _fixed_bytes(model, precision, tensor, engine, with_)
+    return min(tensor * fraction * (usable - held) / layers for held, layers in fixed)
+
+
+def device_bytes(
+    model: LanguageModel,
+    precision: str,
+    gpus: int,
+    engine: Engine,
+    cache: float,
+    with_: Parameters,
+) -> float:
+    """Bytes in use on the fullest device, with `cache` bytes cached on all of them together."""
+    tensor = gpus // engine.pipeline
+    fixed = _fixed_bytes(model, precision, tensor, engine, with_)
+    return max(held + layers * cache / tensor for held, layers in fixed)
+
+
+def _fixed_bytes(
+    model: LanguageModel, precision: str, tensor: int, engine: Engine, with_: Parameters
+) -> list[tuple[float, float]]:
+    """What each of a stage's devices holds beside its cache, and the stage's share of layers."""
+    return [
+        (
+            stage_bytes(model, precision, tensor, stage)
+            + reserve_bytes(model, engine, tensor, with_, stage.last),
+            stage.layers,
+        )
+        for stage in stages(model, engine.pipeline)
+    ]
 
 
 def sequences_that_fit(budget: float, model: LanguageModel, context: float, kv: str) -> int:

@@ -191,12 +191,17 @@ def pcie_peak(part: Accelerator) -> float:
         raise CannotEstimate(f"{part.name}: no rate known for PCIe {generation}") from None
 
 
+def _link(part: Accelerator) -> str:
+    """What the scale-up links are called; empty where nobody says."""
+    found = part.figures.get("interconnect")
+    return found.value if found and isinstance(found.value, str) else ""
+
+
 def joined_devices(part: Accelerator) -> int:
     """Devices that share scale-up links: a bridged group, a rack, else a node of eight, or one."""
     if "interconnect_bandwidth" not in part.figures:
         return 1
-    link = part.figures.get("interconnect")
-    name = link.value.lower() if link and isinstance(link.value, str) else ""
+    name = _link(part).lower()
     if "bridge" in name:
         return 4 if "4 way" in name else 2
     rack = _RACK.search(name)
@@ -224,14 +229,11 @@ def group_share(part: Accelerator, devices: int) -> float:
 
 def _linked_directly(part: Accelerator) -> bool:
     """Whether every two devices of a node have links of their own."""
-    link = part.figures.get("interconnect")
-    name = link.value.lower() if link and isinstance(link.value, str) else ""
-    if not any(direct in name for direct in _DIRECT):
+    if "interconnect_links" not in part.figures:
         return False
     # Fewer links than a node has others join smaller groups, of which nothing is known here.
-    return part.figures.get("interconnect_links") is not None and (
-        part.value("interconnect_links") >= NODE_DEVICES - 1
-    )
+    enough = part.value("interconnect_links") >= NODE_DEVICES - 1
+    return enough and any(direct in _link(part).lower() for direct in _DIRECT)
 
 
 def wire_rate(part: Accelerator, devices: int, efficiency: float, with_: Parameters) -> float:
@@ -266,8 +268,7 @@ def neighbour_rate(part: Accelerator, devices: int, with_: Parameters) -> float:
 def reduces_in_switch(part: Accelerator) -> bool:
     """Whether switches of the node add up what devices send: NVLink 4 and later, unless bridged
     (NVLink SHARP, which NCCL takes by itself since 2.17; docs.nvidia.com/deeplearning/nccl)."""
-    link = part.figures.get("interconnect")
-    found = _NVLINK.match(link.value) if link and isinstance(link.value, str) else None
+    found = _NVLINK.match(_link(part))
     if found is None or joined_devices(part) < NODE_DEVICES:
         return False
     return int(found[1]) >= _REDUCING_NVLINK

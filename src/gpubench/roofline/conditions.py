@@ -159,8 +159,7 @@ def _defaults(
     if found.get("precision") == "fp16" and bf16 and not fp16:
         found["precision"] = "bf16"
     if "kv_precision" in names and "kv_precision" not in stated:
-        stored = {**found, **stated}["precision"]
-        found["kv_precision"] = stored if stored in capacity.CACHE_PRECISIONS else "fp16"
+        found["kv_precision"] = capacity.cache_precision({**found, **stated}["precision"])
     if "tokens" in names and "tokens" not in stated and model:
         tokens = model.training_tokens or _TOKENS_PER_PARAMETER * model.parameters
         if tokens:

@@ -70,6 +70,7 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         rate, timed = batch * served.output_tokens / decode.seconds, decode
     else:
         rate, timed = served.output_rate, served.total
+    held = machine.device_bytes(batch)
     details = {
         "batch": batch,
         "batch_limit": limit,
@@ -77,6 +78,8 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         "prefill_share": prefill.seconds / served.total.seconds,
         "iteration_s": (served.total if in_flight else decode).seconds / served.steps,
         "busy": 1 - timed.idle / timed.seconds,
+        "device_bytes": held,
+        "memory_share": held / ceilings.usable_memory(machine.part, machine.with_),
     }
     binding = machine.limit(timed)
     if limit == "memory capacity" and phase != "prefill":

@@ -307,6 +307,15 @@ class Machine:
             )
         return budget / self.cache_copies
 
+    def device_bytes(self, sequences: float) -> float:
+        """Bytes in use on the fullest device, with so many sequences of full length."""
+        request = self.request
+        each = capacity.cache_bytes(request.model, request.full_context, request.kv_precision)
+        cache = sequences * each * self.cache_copies
+        return capacity.device_bytes(
+            request.model, request.precision, self.gpus, self.engine, cache, self.with_
+        )
+
     def most_sequences(self) -> int:
         """Full-length sequences the cache holds. Raises DoesNotFit when it holds none."""
         request = self.request

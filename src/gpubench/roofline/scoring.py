@@ -8,7 +8,6 @@ shipped table covers gets its own ranges of memory and compute on top.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gpubench.catalogue import inference
 from gpubench.roofline import calibration, validated, validation
-from gpubench.roofline.validation import ErrorSummary, Prediction, summary
+from gpubench.roofline.validation import ErrorSummary, Prediction, lines_by_reason, summary
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue, InferenceRow, PublishedTable
@@ -76,7 +75,7 @@ class Comparison:
     """What came of a whole table."""
 
     rows: tuple[Compared, ...]
-    skipped: Mapping[str, int]
+    skipped: Mapping[str, tuple[int, ...]]
     absolute: Mapping[str, Mapping[str, ErrorSummary]]
     pairs: tuple[PairErrors, ...]
     coverage: Mapping[str, tuple[int, int]]
@@ -95,7 +94,7 @@ def compare(table: PublishedTable, catalogue: Catalogue) -> Comparison:
     inside = [row for row in rows if row.scored]
     return Comparison(
         rows=rows,
-        skipped=dict(Counter(row.skipped for row in rows if row.skipped).most_common()),
+        skipped=lines_by_reason((row.entry.line, row.skipped) for row in rows),
         absolute=absolute(scored),
         pairs=tuple(pair_errors(scored)),
         coverage=_coverage(inside),

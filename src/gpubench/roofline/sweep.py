@@ -170,7 +170,7 @@ def _filled(
 
     precision, engines = empty.precision, llm.usual(empty.pipeline)
     devices = empty.tensor * empty.pipeline
-    stored = precision if precision in capacity.CACHE_PRECISIONS else "fp16"
+    stored = capacity.cache_precision(precision)
     shape = (len(axes.batches), len(axes.inputs), len(axes.outputs))
     grid = np.meshgrid(axes.batches, axes.inputs, axes.outputs, indexing="ij")
     # Arrays take the place of numbers from here on.

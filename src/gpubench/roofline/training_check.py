@@ -6,15 +6,14 @@ run (`training_efficiency`); everything else comes from specifications and from 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from gpubench.errors import GpubenchError
-from gpubench.roofline import calibration, training
-from gpubench.roofline.validation import ErrorSummary, summary
+from gpubench.roofline import calibration, ceilings, training
+from gpubench.roofline.validation import ErrorSummary, lines_by_reason, summary
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue
@@ -25,7 +24,6 @@ _METRICS = ("tokens_s_gpu", "tokens_s", "step_s")
 # B/s of network a device: 200 Gb/s with A100 and A800, 400 Gb/s with their successors, which is
 # what the nodes of their time have (DGX A100 and DGX H100 data sheets).
 _NETWORK = {"nvidia-a100": 25e9, "nvidia-a800": 25e9}
-_NETWORK_OTHERWISE = 50e9
 # A table that does not state recomputation leaves out the least of it that memory allows.
 _LIGHTEST = ("none", "selective", "full")
 
@@ -49,7 +47,7 @@ class Checked:
     """What came of a table: its rows, errors of speed by group, and of ratios on matched rows."""
 
     rows: tuple[Predicted, ...]
-    skipped: Mapping[str, int]
+    skipped: Mapping[str, tuple[int, ...]]
     absolute: Mapping[str, Mapping[str, ErrorSummary]]
     ratios: Mapping[str, ErrorSummary]
 
@@ -63,7 +61,7 @@ def check(
     scored = [row for row in rows if row.value is not None]
     return Checked(
         rows=rows,
-        skipped=dict(Counter(row.skipped for row in rows if row.skipped).most_common()),
+        skipped=lines_by_reason((row.entry.line, row.skipped) for row in rows),
         absolute=_absolute(scored),
         ratios=dict(_ratios(scored)),
     )
@@ -113,7 +111,7 @@ def job(row: TrainingRow, recomputation: str) -> training.Job:
         micro_batch=row.micro_batch,
         sequence=row.sequence,
         recomputation=recomputation,
-        network=_NETWORK.get(family, _NETWORK_OTHERWISE),
+        network=_NETWORK.get(family, ceilings.NETWORK_RATE),
         batch=row.batch,
         tensor=row.tensor or 0,
         pipeline=row.pipeline or 1,

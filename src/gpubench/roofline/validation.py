@@ -226,6 +226,19 @@ def _without_window(model: LanguageModel) -> LanguageModel:
     return replace(model, sliding_window=0, sliding_layers=0)
 
 
+def lines_by_reason(reasons: Iterable[tuple[int, str]]) -> dict[str, tuple[int, ...]]:
+    """The lines of a table by why they were skipped, from (line, reason); the most frequent first.
+
+    Lines without a reason were not.
+    """
+    found: dict[str, list[int]] = {}
+    for line, reason in reasons:
+        if reason:
+            found.setdefault(reason, []).append(line)
+    most_first = sorted(found.items(), key=lambda item: -len(item[1]))
+    return {reason: tuple(lines) for reason, lines in most_first}
+
+
 def summary(ratios: Sequence[float]) -> ErrorSummary:
     """Summarise predicted / published ratios. Quantiles are the nearest rank."""
     errors = sorted(abs(ratio - 1) for ratio in ratios)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpubench.errors import CannotEstimate
@@ -50,10 +50,14 @@ def _engines(case: Case) -> tuple[Engine, ...]:
 def _serving(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     """By the faster of the usual engines."""
 
-    def run(engine: Engine) -> Found:
-        return _served(_machine(case, part, with_, engine), case)
+    def run(engine: Engine) -> tuple[llm.Machine, Found]:
+        machine = _machine(case, part, with_, engine)
+        return machine, _served(machine, case)
 
-    return max(llm.by_engine(run, _engines(case)), key=lambda found: found.value)
+    machine, found = max(llm.by_engine(run, _engines(case)), key=lambda one: one[1].value)
+    held = machine.device_bytes(found.details["batch"])
+    share = held / ceilings.usable_memory(machine.part, with_)
+    return replace(found, details={**found.details, "device_bytes": held, "memory_share": share})
 
 
 def _served(machine: llm.Machine, case: Case) -> Found:
@@ -70,7 +74,6 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         rate, timed = batch * served.output_tokens / decode.seconds, decode
     else:
         rate, timed = served.output_rate, served.total
-    held = machine.device_bytes(batch)
     details = {
         "batch": batch,
         "batch_limit": limit,
@@ -78,8 +81,6 @@ def _served(machine: llm.Machine, case: Case) -> Found:
         "prefill_share": prefill.seconds / served.total.seconds,
         "iteration_s": (served.total if in_flight else decode).seconds / served.steps,
         "busy": 1 - timed.idle / timed.seconds,
-        "device_bytes": held,
-        "memory_share": held / ceilings.usable_memory(machine.part, machine.with_),
     }
     binding = machine.limit(timed)
     if limit == "memory capacity" and phase != "prefill":

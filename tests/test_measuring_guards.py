@@ -149,6 +149,7 @@ def test_blocks_that_resemble_their_neighbours_are_told_when_it_matters() -> Non
     waves = [2.5e-4 * (1 + 0.02 * ((i // 6) % 2)) for i in range(36)]
     caution = found(measured(*waves))["autocorrelated"]
     assert "correlation 0." in caution.fact
+    assert "36 blocks, which tell as much as " in caution.fact
     tiny = [2.5e-4 * (1 + 0.0002 * ((i // 6) % 2)) for i in range(36)]
     assert found(measured(*tiny)) == {}
 
@@ -221,10 +222,12 @@ def test_a_rate_turns_its_interval_upside_down() -> None:
 
 def test_correlation_widens_the_interval_and_never_narrows_it() -> None:
     alike = timing.of(measured(*[2.5e-4 * (1 + 0.01 * (i // 8)) for i in range(24)]))
-    assert alike.corrected_half_width > alike.half_width
+    assert alike.independent < 6 < alike.blocks
+    assert not alike.seconds.enough
+    assert alike.half_width == pytest.approx(0.01, rel=0.02)  # as wide as all of them
     zigzag = timing.of(measured(*[2.5e-4 * (1 + 0.01 * (i % 2)) for i in range(24)]))
     assert zigzag.autocorrelation < 0
-    assert zigzag.corrected_half_width == zigzag.half_width
+    assert zigzag.independent == zigzag.blocks == 24
 
 
 def test_outliers_are_counted_and_kept() -> None:

@@ -125,6 +125,43 @@ def test_correlated_samples_are_covered_far_too_rarely_and_blocks_mend_it() -> N
     assert blocked / runs > 0.92
 
 
+@pytest.mark.parametrize(("count", "rho"), [(16, 0.0), (16, 0.6), (80, 0.6), (80, 0.8)])
+def test_a_series_is_covered_though_each_value_resembles_the_last(count: int, rho: float) -> None:
+    source, runs = random.Random(20261122), 400
+    plain = widened = 0
+    for _ in range(runs):
+        value, series = source.gauss(0, 1), []
+        for _ in range(count):
+            value = rho * value + math.sqrt(1 - rho * rho) * source.gauss(0, 1)
+            series.append(value)
+        narrow, wide = stats.median_interval(series), stats.series_interval(series)
+        plain += narrow.low <= 0 <= narrow.high
+        widened += wide.low <= 0 <= wide.high
+    assert widened / runs > 0.925
+    assert widened >= plain
+    assert (plain / runs < 0.90) == (rho > 0)
+
+
+@unhurried
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60))
+def test_dependence_widens_an_interval_and_never_narrows_it(values: list[float]) -> None:
+    plain, wide = stats.median_interval(values), stats.series_interval(values)
+    assert wide.low <= plain.low <= wide.mid == plain.mid <= plain.high <= wide.high
+    assert 1 <= stats.independent_values(values) <= len(values) == wide.count
+    assert wide.confidence <= plain.confidence or wide.enough
+    back = stats.series_interval(values[::-1])
+    assert (back.low, back.high) == pytest.approx((wide.low, wide.high))
+
+
+def test_so_many_values_tell_as_much_as_the_formula_says() -> None:
+    zigzag = [1.0, -1.0] * 20
+    assert stats.independent_values(zigzag) == 40
+    assert stats.series_interval(zigzag) == stats.median_interval(zigzag)
+    steps = [float(i // 20) for i in range(40)]  # ρ = (19 − 1 + 19) / 40
+    assert stats.independent_values(steps) == math.floor(40 * (1 - 0.925) / (1 + 0.925))
+    assert not stats.series_interval(steps).enough
+
+
 def test_half_width_is_relative_to_the_median() -> None:
     found = stats.MedianInterval(low=0.99, mid=1.0, high=1.03, count=9, confidence=0.96)
     assert found.half_width == pytest.approx(0.02)

@@ -95,17 +95,21 @@ def fill(matrix: Any, data: str, generator: Any) -> Any:
     if data in ("zeros", "ones"):
         return matrix.copy_(torch.full((1, 1), float(data == "ones"), device=matrix.device))
     if matrix.dtype.is_floating_point and matrix.element_size() > 1:
-        matrix.normal_(generator=generator)
-        return matrix.sign_() if data == "signs" else matrix
+        return _drawn(matrix, data, generator)
     for part in matrix.split(max(1, _FILLED // matrix.shape[1])):  # 8-bit types draw nothing
         drawn = torch.empty(part.shape, dtype=torch.float32, device=part.device)
-        drawn.normal_(generator=generator)
-        if data == "signs":
-            drawn.sign_()
-        elif not matrix.dtype.is_floating_point:
+        _drawn(drawn, data, generator)
+        if data == "normal" and not matrix.dtype.is_floating_point:
             drawn.mul_(_INT8_SIGMA).round_().clamp_(-_INT8_MOST, _INT8_MOST)
         part.copy_(drawn)
     return matrix
+
+
+def _drawn(matrix: Any, data: str, generator: Any) -> Any:
+    if data == "normal":
+        return matrix.normal_(generator=generator)
+    # Not the signs of normal values: in bfloat16 torch 2.11 draws some of those as 0.
+    return matrix.bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
 
 
 def round_float32(case: Case) -> None:

@@ -25,7 +25,7 @@ CODES: dict[str, str] = {
     "clock-fell": "the SM clock fell during the run",
     "noisy": "the interval is wider than asked for",
     "too-short": "too few blocks, or samples, for an interval at 95 %",
-    "autocorrelated": "blocks follow one another, so the interval is too narrow",
+    "autocorrelated": "blocks resemble their neighbours, so the interval is wide",
     "drifting": "the times rise or fall throughout",
     "shared": "another process computes on the card",
     "ecc-off": "error correction is off",
@@ -258,7 +258,7 @@ def _too_short(measurement: Measurement, quality: Timing) -> Caution | None:
     if not quality.seconds.enough:
         return Caution(
             "too-short",
-            f"{quality.blocks} blocks give an interval at {quality.seconds.confidence:.0%}; "
+            f"{_blocks(quality)} give an interval at {quality.seconds.confidence:.0%}; "
             f"{stats.LEAST_FOR_95} are needed for 95 %",
             "choose a longer suite or a smaller size",
         )
@@ -273,17 +273,23 @@ def _too_short(measurement: Measurement, quality: Timing) -> Caution | None:
     return None
 
 
+def _blocks(quality: Timing) -> str:
+    if quality.independent == quality.blocks:
+        return f"{quality.blocks} blocks"
+    return f"{quality.blocks} blocks, which tell as much as {quality.independent} independent ones,"
+
+
 def _of_series(quality: Timing, target: float) -> Iterator[Caution]:
     """Dependence and drift, where they matter beside the precision that was asked for."""
     if (
         quality.seconds.enough
         and quality.autocorrelation > 2 / quality.blocks**0.5
-        and quality.corrected_half_width > target
+        and quality.half_width > target
     ):
         yield Caution(
             "autocorrelated",
-            f"each block resembles the one before (correlation {quality.autocorrelation:.2f}); the "
-            f"interval should rather be ±{100 * quality.corrected_half_width:.2g} %",
+            f"each block resembles the one before (correlation {quality.autocorrelation:.2f}): "
+            f"{_blocks(quality)}, and the interval is as wide as theirs",
             "repeat the run in other processes and compare them with gpubench compare",
         )
     drift = quality.drift

@@ -243,7 +243,7 @@ class _Taking:
     def sample(self, start: float) -> None:
         """Take a block, and see whether the median of blocks is known well enough."""
         self.blocks.append(self._block(start))
-        found = stats.median_interval(timing.block_medians(self.blocks))
+        found = stats.series_interval(timing.block_medians(self.blocks))
         ready = found.enough and len(self.blocks) >= self.plan.least_blocks
         self.narrow = self.narrow + 1 if ready and found.half_width <= self.plan.target else 0
         self._say(f"block {len(self.blocks)}, ±{100 * found.half_width:.2f} %")

@@ -1,7 +1,7 @@
 """What the raw samples of a measurement say: an interval, and how far it can be trusted.
 
 Blocks are the unit. Samples within a block follow each other too closely to count as independent,
-so the interval is one of block medians, and what is left of dependence between blocks is shown.
+so the interval is one of block medians, and what is left of dependence between blocks widens it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ class Timing:
     """A measurement's seconds per call, and the marks of its quality.
 
     `seconds` is the interval of block medians. `autocorrelation` is lag 1 between block medians,
-    `sample_autocorrelation` the median one between samples of a block; `outliers` counts the
-    labelled samples, all of which take part.
+    which tell as much as so many `independent` ones; `sample_autocorrelation` is the median one
+    between samples of a block. `outliers` counts the labelled samples, all of which take part.
     """
 
     seconds: MedianInterval
     blocks: int
     samples: int
     autocorrelation: float
+    independent: int
     sample_autocorrelation: float
     drift: Drift
     outliers: int
@@ -36,15 +37,6 @@ class Timing:
     def half_width(self) -> float:
         """Of the interval, relative to the median."""
         return self.seconds.half_width
-
-    @property
-    def corrected_half_width(self) -> float:
-        """The half-width if lag-1 autocorrelation ρ is taken at its word: times √((1+ρ)/(1−ρ)).
-
-        The factor is that of a first-order autoregressive series, and never below 1.
-        """
-        rho = min(max(self.autocorrelation, 0.0), 0.99)
-        return self.half_width * math.sqrt((1 + rho) / (1 - rho))
 
 
 def of(measurement: Measurement) -> Timing:
@@ -58,10 +50,11 @@ def of_blocks(blocks: Sequence[Block]) -> Timing:
     samples = [seconds for block in blocks for seconds in block.seconds]
     within = [stats.lag1_autocorrelation(block.seconds) for block in blocks]
     return Timing(
-        seconds=stats.median_interval(medians),
+        seconds=stats.series_interval(medians),
         blocks=len(blocks),
         samples=len(samples),
         autocorrelation=stats.lag1_autocorrelation(medians),
+        independent=stats.independent_values(medians),
         sample_autocorrelation=stats.median(within),
         drift=stats.drift(medians),
         outliers=sum(stats.outliers(samples)),
@@ -114,7 +107,7 @@ def paired_ratio(ours: Measurement, theirs: Measurement) -> MedianInterval:
     if theirs.case.method not in ours.in_turn_with or ours.work != theirs.work:
         raise ValueError(f"{ours.case.method} was not measured in turn with {theirs.case.method}")
     pairs = zip(block_medians(theirs.blocks), block_medians(ours.blocks), strict=False)
-    return stats.median_interval([slow / fast for slow, fast in pairs])
+    return stats.series_interval([slow / fast for slow, fast in pairs])
 
 
 def energy_per_call(measurement: Measurement) -> float | None:

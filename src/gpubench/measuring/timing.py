@@ -6,7 +6,6 @@ so the interval is one of block medians, and what is left of dependence between 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

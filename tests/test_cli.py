@@ -70,6 +70,29 @@ def process(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[s
     return subprocess.Popen(command, cwd=cwd, text=True, **options)  # type: ignore[call-overload, no-any-return]
 
 
+@pytest.mark.slow
+def test_a_terminal_gets_a_drawn_table_and_the_reasons_of_a_few_claims(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run  # its folder
+    ours, theirs = os.openpty()
+    ended = process(
+        "check", cwd=tmp_path, stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "110"}
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # what Linux says when the other end is closed
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert ended.wait() == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    assert "─────" in text and "|" not in text
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 110
+    assert "- h200-memory: Found 141 GB, outside the accepted 79.5 to 80.5 GB." in lines
+
+
 # --------------------------------------------------------------------------- help
 
 

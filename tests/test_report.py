@@ -217,6 +217,15 @@ def test_a_wide_terminal_shows_reasons_and_a_narrow_one_does_not() -> None:
     judged = findings((claim(), judge(claim(), [found(4.7e12)])))
     assert terminal.verdict_table(judged, 200).columns[-1] == "why"
     assert terminal.verdict_table(judged, 120).columns[-1] == "found"
+    assert terminal.reasons(judged, 200) == []
+    assert terminal.reasons(findings(), 120) == []
+    assert terminal.reasons(judged, 120) == [
+        "- a1-bandwidth: Found 4.7 TB/s, inside the accepted 4.08 to 5.52 TB/s."
+    ]
+    many = findings(*[(claim(), judge(claim(), [found(4.7e12)]))] * 11)
+    assert terminal.reasons(many, 120) == [
+        "Why: gpubench show ID, check --only ID, or here on a wider terminal."
+    ]
 
 
 @pytest.mark.parametrize("columns", [30, 60, 80, 100, 120, 200])

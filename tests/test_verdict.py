@@ -237,11 +237,15 @@ def test_an_undecided_stronger_kind_does_not_settle_a_claim() -> None:
     assert (said.outcome, said.basis) == ("conditional", "estimated")
 
 
-def test_a_conditional_reason_tells_a_single_condition_in_full_and_both_sides() -> None:
+def test_a_conditional_reason_tells_what_sets_a_single_condition_apart_and_both_sides() -> None:
     it = claim("2 x", "about", quantity="share", sweep={"batch": (8, 32, 64)})
-    one = found(2.0, kind="published", batch=32, engine="one 1.0")
-    said = judge(it, [found(1.0, batch=8), one, found(3.0, batch=64)])
-    assert "only where batch is 32 and engine is one 1.0; below in 1, above in 1;" in said.reason
+    one = found(2.0, kind="published", batch=32, engine="one 1.0", kv="fp8")
+    others = [found(1.0, batch=8), found(3.0, batch=64)]
+    said = judge(it, [one, *others])
+    assert "only where batch is 32; below in 1, above in 1;" in said.reason
+    again = found(1.0, kind="published", batch=32, engine="two 1.0", kv="fp8")
+    said = judge(it, [one, *others, again])
+    assert "only where batch is 32 and engine is one 1.0; below in 2, above in 1;" in said.reason
 
 
 def test_a_conditional_reason_tells_where_the_others_lie_if_nothing_marks_those_that_hold() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpubench.model import Claim, Evidence, Interval, Outcome
@@ -159,18 +159,41 @@ def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
 
 
 def _place(claim: Claim, items: Sequence[Evidence], everything: Sequence[Evidence]) -> str:
-    """What is common to some pieces of evidence and not to all; a single one is told in full."""
-    clauses = []
+    """What is common to some pieces of evidence and not to all, as far as it sets them apart."""
+    marks = {}
     for name in dict.fromkeys(name for item in everything for name in item.conditions):
         everywhere = [item.conditions[name] for item in everything if name in item.conditions]
         here = [item.conditions[name] for item in items if name in item.conditions]
-        if len(everywhere) == len(everything):
-            marks = set(here) < set(everywhere)
-        else:
-            marks = len(items) == 1 and bool(here) and name not in claim.conditions
-        if marks:
-            clauses.append(_clause(name, here, everywhere))
-    return " and ".join(clauses)
+        # Of several pieces, each must tell; a single one is told by what not all of them have.
+        comparable = len(everywhere) == len(everything) or (len(items) == 1 and here)
+        if comparable and set(here) < set(everywhere):
+            marks[name] = here
+    others = [item for item in everything if all(item is not one for one in items)]
+    return " and ".join(
+        _clause(name, marks[name], [e.conditions[name] for e in everything if name in e.conditions])
+        for name in _telling(claim, marks, others)
+    )
+
+
+def _telling(
+    claim: Claim, marks: Mapping[str, Sequence[Any]], others: Sequence[Evidence]
+) -> list[str]:
+    """The names of marks, without those that set apart nothing which the rest does not.
+
+    What the claim itself leaves open stays before what only the evidence tells.
+    """
+
+    def alike(names: Iterable[str]) -> int:
+        return sum(
+            all(item.conditions.get(name) in marks[name] for name in names) for item in others
+        )
+
+    kept = list(marks)
+    for name in sorted(marks, key=lambda name: name in claim.conditions):
+        rest = [other for other in kept if other != name]
+        if rest and alike(rest) == alike(kept):
+            kept = rest
+    return kept
 
 
 def _clause(name: str, here: Sequence[Any], everywhere: Sequence[Any]) -> str:

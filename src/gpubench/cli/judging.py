@@ -54,9 +54,9 @@ def show(
     if tables and findings.catalogue:
         _show_all_measured(findings.measured, findings.catalogue)
     printing.table(terminal.verdict_table(findings, printing.columns()))
-    if printing.columns() < terminal.WHY_FROM_COLUMNS:
-        click.echo("\nWhy: gpubench show ID, or here on a wider terminal.")
     click.echo()
+    for line in terminal.reasons(findings, printing.columns()):
+        click.echo(click.wrap_text(line, printing.columns(), subsequent_indent="  ") + "\n")
     printing.table(terminal.count_table(findings.judgement.verdicts))
     if findings.judgement.contradictions:
         click.echo("\nContradictions between claims:\n")

@@ -23,9 +23,12 @@ COLOURS = {
 }
 """By outcome; the word itself always stands beside the colour."""
 
-WHY_FROM_COLUMNS, ONE_LINE_FROM_COLUMNS, TWO_LINES_FROM_COLUMNS = 150, 110, 76
-"""Narrower terminals show no reasons, since each would wrap over many lines; still narrower ones
-show a claim on two lines, or on four, so that its id stays whole."""
+WHY_FROM_COLUMNS, ONE_LINE_FROM_COLUMNS, TWO_LINES_FROM_COLUMNS = 190, 110, 76
+"""Narrower terminals show no reasons in the table, since each would wrap over many lines; still
+narrower ones show a claim on two lines, or on four, so that its id stays whole."""
+
+REASONS_BELOW = 10
+"""Of so many claims at the most the reasons stand below the table."""
 
 
 def verdict_table(findings: Findings, columns: int) -> Table:
@@ -42,9 +45,19 @@ def verdict_table(findings: Findings, columns: int) -> Table:
     head = ["claim", "verdict", "claimed", "found"]
     if columns >= WHY_FROM_COLUMNS:
         head = [*head, "why"]
-        reasons = [_why(verdict) for verdict, _ in findings.judged]
-        rows = [[*row, why] for row, why in zip(rows, reasons, strict=True)]
+        whys = [_why(verdict) for verdict, _ in findings.judged]
+        rows = [[*row, why] for row, why in zip(rows, whys, strict=True)]
     return Table(head, rows, ["verdict"], COLOURS)
+
+
+def reasons(findings: Findings, columns: int) -> list[str]:
+    """What stands below a table without reasons: those of a few claims, or where to find them."""
+    judged = list(findings.judged)
+    if columns >= WHY_FROM_COLUMNS or not judged:
+        return []
+    if len(judged) > REASONS_BELOW:
+        return ["Why: gpubench show ID, check --only ID, or here on a wider terminal."]
+    return [f"- {claim.id}: {_why(verdict)}" for verdict, claim in judged]
 
 
 def _why(verdict: Verdict) -> str:

@@ -87,7 +87,8 @@ def test_a_terminal_gets_a_drawn_table_and_the_reasons_of_a_few_claims(
     os.close(ours)
     assert ended.wait() == 0
     text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
-    assert "─────" in text and "|" not in text
+    assert "─────" in text
+    assert "|" not in text
     lines = text.splitlines()
     assert max(map(len, lines)) <= 110
     assert "- h200-memory: Found 141 GB, outside the accepted 79.5 to 80.5 GB." in lines

@@ -178,9 +178,8 @@ def _place(claim: Claim, items: Sequence[Evidence], everything: Sequence[Evidenc
 def _telling(
     claim: Claim, marks: Mapping[str, Sequence[Any]], others: Sequence[Evidence]
 ) -> list[str]:
-    """The names of marks, without those that set apart nothing which the rest does not.
-
-    What the claim itself leaves open stays before what only the evidence tells.
+    """The names of marks: all that the claim leaves open, and of those that only the evidence
+    tells, such as an engine, what it takes beside them to set others apart.
     """
 
     def alike(names: Iterable[str]) -> int:
@@ -189,9 +188,9 @@ def _telling(
         )
 
     kept = list(marks)
-    for name in sorted(marks, key=lambda name: name in claim.conditions):
+    for name in marks:
         rest = [other for other in kept if other != name]
-        if rest and alike(rest) == alike(kept):
+        if name not in claim.sweep and rest and alike(rest) == alike(kept):
             kept = rest
     return kept
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from gpubench import __version__, cli
@@ -76,6 +78,41 @@ def test_the_commands_of_the_documentation_run(line: str, monkeypatch: pytest.Mo
     monkeypatch.chdir(ROOT)
     result = CliRunner().invoke(cli.main, shlex.split(line, comments=True)[1:])
     assert result.exit_code == 0, result.output
+
+
+def ci_lines() -> list[str]:
+    """The commands of ours in the jobs of docs/ci.md, without what the shell does with them."""
+    lines = []
+    for block in re.findall(r"```yaml\n(.*?)```", PAGES["ci.md"], re.DOTALL):
+        job = yaml.safe_load(block)
+        steps = [step for each in job.get("jobs", {}).values() for step in each["steps"]]
+        lines += [step["run"] for step in steps if "run" in step]
+        lines += job.get("claims", {}).get("script", [])
+        lines += [
+            f"{hook['entry']} claims.yaml" for r in job.get("repos", []) for hook in r["hooks"]
+        ]
+    return [line.partition(" >>")[0] for line in lines if line.startswith("gpubench ")]
+
+
+@pytest.mark.parametrize("line", ci_lines())
+def test_the_jobs_of_the_documentation_run(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "claims.yaml", tmp_path)
+    words = shlex.split(line)[1:]
+    if words[0] in ("run", "compare", "history"):  # what needs a GPU, or records of one
+        command = COMMANDS[f"gpubench {words[0]}"]
+        assert command.make_context(words[0], words[1:]).params
+        return
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == int("refuted" in words), result.output
+    written = [words[i + 1] for i, word in enumerate(words) if word == "-o"]
+    assert all((tmp_path / name).stat().st_size > 1000 for name in written)
+
+
+def test_every_kind_of_job_is_tried() -> None:
+    assert len(ci_lines()) == 9
 
 
 def test_the_readme_shows_what_the_program_prints(monkeypatch: pytest.MonkeyPatch) -> None:

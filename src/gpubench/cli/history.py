@@ -23,7 +23,7 @@ def command(host: str | None, accelerator: str | None, results: Path, as_json: b
     from gpubench import catalogue, fleet, index, records
     from gpubench.errors import RecordError
     from gpubench.invisible import shown
-    from gpubench.report import comparing
+    from gpubench.report import comparing, wording
 
     part = catalogue.load().accelerator(accelerator).id if accelerator else None
     entries = [
@@ -49,7 +49,7 @@ def command(host: str | None, accelerator: str | None, results: Path, as_json: b
     click.echo(
         shown(
             f"{newest.accelerator} on {newest.host or 'a machine without a name'}, "
-            f"{len(same)} records from {same[0].created} to {newest.created}\n"
+            f"{wording.counted(len(same), 'record')} from {same[0].created} to {newest.created}\n"
         )
     )
     printing.table(comparing.history_table(steps), "No case stands in two of them.")

@@ -111,6 +111,22 @@ def test_what_does_not_fit_on_both_has_no_uplift() -> None:
     assert math.isnan(plane[1, 0, 0])
 
 
+def test_a_small_card_serves_a_stated_batch_though_not_as_many_as_an_engine_expects() -> None:
+    """13 GB of weights in 16 GB, which leaves no room for what 2,048 sequences would sample."""
+    t4, mistral = KNOWN.accelerator("nvidia-t4"), KNOWN.model("mistral-7b")
+    axes = Axes([1, MAX], [128], [128], ["fp16"], [1])
+    plane = sweep(H200, t4, mistral, axes).planes[0]
+    assert plane.uplift is not None
+    assert 1 < plane.uplift[0, 0, 0] < 4.8e12 / 320e9  # that of bandwidths, by the data sheets
+    assert math.isnan(plane.uplift[1, 0, 0])
+    stated = {"model": "mistral-7b", "precision": "fp16", "input_tokens": 128, "output_tokens": 128}
+    alone = roofline.estimate("inference_throughput", t4, {**stated, "batch": 1}, KNOWN)
+    assert alone.details["gpus"] == 1
+    assert 1 / alone.mid > 14.2e9 / 320e9  # seconds to read the matrices once
+    most = roofline.estimate("inference_throughput", t4, {**stated, "batch": "max"}, KNOWN)
+    assert most.details["gpus"] == 2
+
+
 def test_a_sweep_of_nothing_names_the_reason() -> None:
     axes = Axes([1], [128], [128], ["fp16"], [1])
     with pytest.raises(CannotEstimate, match="leaves no room for a KV cache"):
@@ -358,8 +374,8 @@ def test_the_tutorial_shows_what_the_program_prints(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--between", "8:9"), "None of the 668 lies inside 8 to 9."),
-        (("--between", "1:8"), "All 668 lie inside 1 to 8."),
+        (("--between", "8:9"), "None of the 672 lies inside 8 to 9."),
+        (("--between", "1:8"), "All 672 lie inside 1 to 8."),
         (
             ("--tp", "2", "--between", "1.03:8"),
             "no conditions on up to three axes explain it better",

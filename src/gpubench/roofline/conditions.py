@@ -192,7 +192,8 @@ def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
         try:
             for part in parts:
                 if serving:
-                    _check_room(part, tried)
+                    if tried.of("batch") == "max":
+                        _check_room(part, tried)
                     _check_serves(part, tried, with_)
                 else:
                     training.check_fits(part, tried.job(), with_)
@@ -210,7 +211,7 @@ def _stages(model: LanguageModel | None, gpus: int) -> int:
 def _check_serves(part: Accelerator, case: Case, with_: Parameters) -> None:
     """Raise DoesNotFit when no usual engine has room for the batch."""
     gpus, request, batch = case.of("gpus"), case.request(), case.of("batch")
-    engines = llm.usual(case.of("pipeline"))
+    engines = llm.usual(case.of("pipeline"), batch)
     llm.by_engine(
         lambda engine: llm.Machine(part, gpus, request, with_, engine).batch(batch), engines
     )

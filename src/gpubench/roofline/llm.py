@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 from gpubench.errors import CannotEstimate, DoesNotFit
@@ -34,11 +35,17 @@ USUAL = (Engine(), Engine(tokens=2048))
 shorter iterations, whose buffers leave more room for the cache. The last one has most room."""
 
 
-def usual(pipeline: int) -> tuple[Engine, ...]:
-    """`USUAL` for so many stages."""
-    if pipeline == 1:
-        return USUAL
-    return tuple(replace(engine, pipeline=pipeline) for engine in USUAL)
+@lru_cache(maxsize=512)
+def usual(pipeline: int, batch: int | str = "max") -> tuple[Engine, ...]:
+    """`USUAL` for so many stages, and built for no more sequences than a batch that is stated."""
+    return tuple(
+        replace(
+            engine,
+            pipeline=pipeline,
+            sequences=min(batch, engine.sequences) if isinstance(batch, int) else engine.sequences,
+        )
+        for engine in USUAL
+    )
 
 
 _PASSES = 20

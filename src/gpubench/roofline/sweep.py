@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
-from gpubench.errors import CannotEstimate, GpubenchError
+from gpubench.errors import CannotEstimate, DoesNotFit, GpubenchError
 from gpubench.model import Accelerator, Engine, LanguageModel
 from gpubench.roofline import calibration, capacity, llm, splits, validated
 from gpubench.roofline.calibration import Parameters
@@ -168,26 +168,49 @@ def _filled(
 ) -> Plane:
     import numpy as np
 
-    precision, engines = empty.precision, llm.usual(empty.pipeline)
-    devices = empty.tensor * empty.pipeline
-    stored = capacity.cache_precision(precision)
-    shape = (len(axes.batches), len(axes.inputs), len(axes.outputs))
-    grid = np.meshgrid(axes.batches, axes.inputs, axes.outputs, indexing="ij")
-    # Arrays take the place of numbers from here on.
-    batch, inputs, outputs = (cast(Any, axis.ravel().astype(float)) for axis in grid)
-    uplift = np.empty(batch.size)
+    shape = (len(axes.inputs), len(axes.outputs))
+    rows, refusals = [], []
     try:
-        for piece in _pieces(batch.size):
-            request = llm.Request(model, precision, stored, inputs[piece], outputs[piece])
-            above, below = (
-                _fastest(part, devices, request, with_, batch[piece], engines)
-                for part in (subject, baseline)
-            )
-            uplift[piece] = above / below
         errors = _errors(empty, subject, baseline, model, axes)
+        for batch in axes.batches:
+            try:
+                rows.append(_row(empty, subject, baseline, model, axes, batch, with_))
+            except DoesNotFit as error:
+                rows.append(np.full(shape, np.nan))
+                refusals.append(str(error))
     except GpubenchError as error:
         return replace(empty, problem=str(error))
-    return replace(empty, uplift=uplift.reshape(shape), errors=errors)
+    if len(refusals) == len(rows):
+        return replace(empty, problem=refusals[0])
+    return replace(empty, uplift=np.stack(rows), errors=errors)
+
+
+def _row(
+    plane: Plane,
+    subject: Accelerator,
+    baseline: Accelerator,
+    model: LanguageModel,
+    axes: Axes,
+    batch: int,
+    with_: Parameters,
+) -> Any:
+    """The uplifts at one batch, (inputs, outputs). Raises as `llm.Machine`."""
+    import numpy as np
+
+    devices = plane.tensor * plane.pipeline
+    engines = llm.usual(plane.pipeline, "max" if batch == MAX else batch)
+    stored = capacity.cache_precision(plane.precision)
+    grid = np.meshgrid(axes.inputs, axes.outputs, indexing="ij")
+    # Arrays take the place of numbers from here on.
+    inputs, outputs = (cast(Any, axis.ravel().astype(float)) for axis in grid)
+    uplift = np.empty(inputs.size)
+    for piece in _pieces(inputs.size):
+        request = llm.Request(model, plane.precision, stored, inputs[piece], outputs[piece])
+        above, below = (
+            _fastest(part, devices, request, with_, batch, engines) for part in (subject, baseline)
+        )
+        uplift[piece] = above / below
+    return uplift.reshape(len(axes.inputs), len(axes.outputs))
 
 
 def _errors(
@@ -221,7 +244,7 @@ def _fastest(
     devices: int,
     request: llm.Request,
     with_: Parameters,
-    batch: Any,
+    batch: int,
     engines: Sequence[Engine],
 ) -> Any:
     """The rates of the fastest of the engines, place by place."""
@@ -233,8 +256,8 @@ def _fastest(
     return np.fmax.reduce(llm.by_engine(run, engines))
 
 
-def rates(machine: llm.Machine, batch: Any) -> Any:
-    """Output tokens a second of a machine whose request holds arrays, as long as `batch`.
+def rates(machine: llm.Machine, batch: int) -> Any:
+    """Output tokens a second of a machine whose request holds arrays of lengths.
 
     NaN where a batch exceeds the memory, or not one sequence fits.
 
@@ -245,10 +268,9 @@ def rates(machine: llm.Machine, batch: Any) -> Any:
 
     request = machine.request
     each = capacity.cache_bytes(request.model, request.full_context, request.kv_precision)
-    fits = np.floor(machine.cache_budget() / each)
-    best = batch == MAX
-    rate = machine.serve(batch).output_rate if not best.all() else np.empty(batch.size)
-    if best.any():
-        most: Any = machine.kept(fits)
-        rate = np.where(best, machine.serve_in_flight(most).output_rate, rate)
-    return np.where((fits >= 1) & (best | (batch <= fits)), rate, np.nan)
+    fits: Any = np.floor(machine.cache_budget() / each)
+    if batch == MAX:
+        served = machine.serve_in_flight(cast(Any, machine.kept(fits)))
+    else:
+        served = machine.serve(batch)
+    return np.where(fits >= max(1, batch), served.output_rate, np.nan)

@@ -230,11 +230,11 @@ def test_published_files_may_leave_out_what_their_class_assumes(family: str, wri
 def test_a_model_of_ones_own_may_be_called_like_a_listed_one(tmp_path: Path) -> None:
     path = tmp_path / "llama-3.1-70b" / "config.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({**LLAMA, "quantization_config": {"quant_method": "fp8"}}), "utf-8")
+    path.write_text(json.dumps({**LLAMA, "quantization_config": {"quant_method": "new"}}), "utf-8")
     asked = ["--gpu", "nvidia-h200-sxm", "--isl", "128", "--osl", "128", "--tp", "8"]
     result = CliRunner().invoke(cli.main, ["estimate", *asked, "--model", str(path.parent)])
     assert result.exit_code == 0, result.output
-    assert "quantised as published; --precision says how" in result.stderr
+    assert "its way of quantising is not known; --precision says how" in result.stderr
     (tmp_path / "folder" / "llama-3.1-8b").mkdir(parents=True)
     empty = str(tmp_path / "folder" / "llama-3.1-8b")
     refused = CliRunner().invoke(cli.main, ["estimate", *asked, "--model", empty])
@@ -242,6 +242,69 @@ def test_a_model_of_ones_own_may_be_called_like_a_listed_one(tmp_path: Path) -> 
     for nowhere in ("./no/such/llama-3.1-8b", "a/b/llama-3.1-8b", "x" * 300):
         refused = CliRunner().invoke(cli.main, ["estimate", *asked, "--model", nowhere])
         assert (refused.exit_code, "unknown model" in refused.stderr) == (2, True)
+
+
+def groups(*weights: Any) -> dict[str, Any]:
+    """As llm-compressor writes it."""
+    kinds = {f"group_{n}": {"weights": each} for n, each in enumerate(weights)}
+    return {"quant_method": "compressed-tensors", "config_groups": kinds}
+
+
+@pytest.mark.parametrize(
+    ("told", "stored"),
+    [
+        ({"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]}, "fp8"),
+        ({"quant_method": "fbgemm_fp8"}, "fp8"),
+        ({"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}, "fp4"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "int4"),
+        ({"quant_method": "awq", "bits": 8}, "int8"),
+        ({"quant_method": "gptq", "bits": 3}, ""),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8"),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "fp4"),
+        (groups({"type": "float", "num_bits": 8}), "fp8"),
+        (groups({"type": "int", "num_bits": 4}, {"type": "int", "num_bits": 4}), "int4"),
+        (groups({"type": "int", "num_bits": 4}, {"type": "int", "num_bits": 8}), ""),
+        (groups(None), ""),
+        ({"quant_method": "compressed-tensors", "config_groups": {"group_0": 7}}, ""),
+        ({"quant_method": "gptq", "bits": [4]}, ""),
+        ({"quant_method": "other"}, ""),
+        ("fp8", ""),
+    ],
+)
+def test_weights_are_stored_as_the_file_says(told: Any, stored: str, write: Write) -> None:
+    found = configs.read(write({**LLAMA, "quantization_config": told}))
+    assert found.stored == stored
+    assert bool(found.remark) is not bool(stored)
+
+
+def test_the_file_says_the_precision_where_nobody_else_does_and_the_part_has_it(
+    write: Write,
+) -> None:
+    path = str(write({**LLAMA, "quantization_config": {"quant_method": "fp8"}}))
+
+    def asked(gpu: str, *more: str) -> str:
+        lengths = ["--isl", "128", "--osl", "128", "--tp", "8"]
+        told = CliRunner().invoke(
+            cli.main, ["estimate", "--gpu", gpu, "--model", path, *lengths, *more]
+        )
+        assert told.exit_code == 0, told.output
+        return told.stdout
+
+    assert "precision not stated: fp8 assumed" in asked("nvidia-h200-sxm")
+    assert "precision not stated: bf16 assumed" in asked("biren-br100")  # without 8-bit floats
+    assert "- precision not stated" not in asked("nvidia-h200-sxm", "--precision", "fp16")
+    pair = ["--gpu", "nvidia-h200-sxm", "--vs", "nvidia-h100-sxm5", "--model", path]
+    lengths = ["--isl", "128", "--osl", "128", "--batch", "8"]
+    swept = CliRunner().invoke(cli.main, ["sweep", *pair, *lengths, "--tp", "4,8", "--csv", "-"])
+    assert [row.split(",")[0] for row in swept.stdout.splitlines()[1:]] == ["fp8", "fp8"]
+
+
+def test_parts_without_fp16_are_swept_in_bf16() -> None:
+    pair = ["--gpu", "intel-gaudi3", "--vs", "intel-gaudi2", "--model", "llama-3.1-8b"]
+    lengths = ["--isl", "128", "--osl", "128", "--batch", "8", "--tp", "1"]
+    swept = CliRunner().invoke(cli.main, ["sweep", *pair, *lengths, "--csv", "-"])
+    assert [row.split(",")[0] for row in swept.stdout.splitlines()[1:]] == ["bf16", "fp8"]
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:

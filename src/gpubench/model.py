@@ -119,7 +119,8 @@ class LanguageModel:
     Dense layers have `experts == 0`. `kv_bytes_factor` follows from the attention kind:
     multi-head and grouped-query attention keep 2 · kv_heads · head_dim values a token and layer,
     latent attention keeps `latent_dim` and needs `attention_parameters` weights a layer. A model
-    whose architecture nobody published has no layers: ask `architecture_known` first.
+    whose architecture nobody published has no layers: ask `architecture_known` first. `stored` is
+    the precision in which a configuration of one's own says that the weights are.
     """
 
     id: str
@@ -150,6 +151,7 @@ class LanguageModel:
     remark: str = ""
     tied_embeddings: bool = False
     attention_parameters: float = 0.0
+    stored: str = ""
 
     @property
     def architecture_known(self) -> bool:

@@ -125,6 +125,8 @@ def _model(file: Path, config: Mapping[str, Any]) -> LanguageModel:
     experts = next((_count(config, name) for name in _EXPERTS if config.get(name)), 0)
     window, sliding = _sliding(config, family, layers)
     folder = file.parent.name if file.name == "config.json" else ""
+    quantised = config.get("quantization_config") or {}
+    stored = _stored(quantised)
     model = LanguageModel(
         id=str(file),
         # Not a name that a listed model may have.
@@ -143,7 +145,8 @@ def _model(file: Path, config: Mapping[str, Any]) -> LanguageModel:
         sliding_layers=sliding,
         context=_count(config, "max_position_embeddings", 0),
         tied_embeddings=_yes(config, "tie_word_embeddings", family in _TIED),
-        remark="quantised as published" if config.get("quantization_config") else "",
+        stored=stored,
+        remark="its way of quantising is not known" if quantised and not stored else "",
     )
     if not model.head_dim:
         raise ValueError(f"{heads} heads do not share {hidden} hidden units")
@@ -152,6 +155,43 @@ def _model(file: Path, config: Mapping[str, Any]) -> LanguageModel:
     if config.get("kv_lora_rank"):
         model = _latent(model, config)
     return _mixed(model, config, experts) if experts else model
+
+
+def _stored(quantised: Any) -> str:
+    """The precision that a `quantization_config` stands for; "" where it cannot be told."""
+    if not isinstance(quantised, dict):
+        return ""
+    method = str(quantised.get("quant_method", ""))
+    if method in _METHODS:
+        return _METHODS[method]
+    if method in ("gptq", "awq"):
+        return _of_bits("int", quantised.get("bits"))
+    if method == "bitsandbytes":
+        return "int4" if quantised.get("load_in_4bit") else "int8"
+    if method == "modelopt":
+        return _ALGORITHMS.get(str(quantised.get("quant_algo", "")), "")
+    if method == "compressed-tensors" and isinstance(quantised.get("config_groups"), dict):
+        found = {_of_group(group) for group in quantised["config_groups"].values()}
+        return found.pop() if len(found) == 1 else ""
+    return ""
+
+
+def _of_group(group: Any) -> str:
+    weights = group.get("weights") if isinstance(group, dict) else None
+    if not isinstance(weights, dict):
+        return ""
+    return _of_bits(weights.get("type"), weights.get("num_bits"))
+
+
+def _of_bits(kind: Any, bits: Any) -> str:
+    found = f"{_KINDS.get(str(kind), '')}{bits}"
+    return found if found in _STORED else ""
+
+
+_METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "fp4"}
+_ALGORITHMS = {"FP8": "fp8", "NVFP4": "fp4"}
+_KINDS = {"float": "fp", "int": "int"}
+_STORED = ("fp8", "fp4", "int8", "int4")
 
 
 def _count(config: Mapping[str, Any], key: str, otherwise: int | None = None) -> int:

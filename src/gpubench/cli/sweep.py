@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST = 10_000_000
 _LENGTHS = (128, 256, 512, 1024, 2048, 4096, 8192)
+_PRECISIONS = ("fp16", "fp8")
 _USUAL = f"{_LENGTHS[0]} to {_LENGTHS[-1]}, at most half of what the model is published for"
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})(?:/(\d{1,9}))?$")
 
@@ -98,9 +99,7 @@ def _between(text: str) -> tuple[float, float]:
     "--precision",
     type=_precisions,
     metavar="LIST",
-    default="fp16,fp8",
-    show_default=True,
-    help="Storage of weights; the cache is as estimate takes it.",
+    help="Storage of weights, otherwise fp16 (or bf16) and fp8, or as a file of one's own says.",
 )
 @click.option(
     "--tp",
@@ -145,7 +144,7 @@ def command(
     isl: tuple[int, ...] | None,
     osl: tuple[int, ...] | None,
     batch: tuple[int, ...],
-    precision: tuple[str, ...],
+    precision: tuple[str, ...] | None,
     tp: tuple[int, ...],
     pp: tuple[int, ...],
     between: tuple[float, float] | None,
@@ -164,12 +163,16 @@ def command(
     from gpubench.errors import CannotEstimate
     from gpubench.report import swept
     from gpubench.roofline import sweep as sweeping
+    from gpubench.roofline.conditions import usual_precision
 
     known = catalogue.load()
     parts = known.accelerator(gpu), known.accelerator(vs)
     found_model, _ = options.language_model(model, known)
     usual = _usual_lengths(found_model)
-    axes = sweeping.Axes(batch, isl or usual, osl or usual, precision, tp, pp)
+    stored = precision or tuple(
+        dict.fromkeys(usual_precision(name, parts, found_model) for name in _PRECISIONS)
+    )
+    axes = sweeping.Axes(batch, isl or usual, osl or usual, stored, tp, pp)
     if axes.size > _MOST:
         raise CannotEstimate(
             f"{axes.size:,} combinations are more than {_MOST:,}: take fewer, or larger steps"

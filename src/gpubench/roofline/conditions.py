@@ -155,9 +155,8 @@ def _defaults(
     found = {name: DEFAULTS[name] for name in names if name in DEFAULTS and name not in stated}
     if "context_tokens" in found and {**found, **stated}["use"] == "rag":
         found["context_tokens"] = _RAG_CONTEXT
-    fp16, bf16 = (all(f"peak_{n}16" in part.figures for part in parts) for n in ("fp", "bf"))
-    if found.get("precision") == "fp16" and bf16 and not fp16:
-        found["precision"] = "bf16"
+    if "precision" in found:
+        found["precision"] = usual_precision(found["precision"], parts, model)
     if "kv_precision" in names and "kv_precision" not in stated:
         found["kv_precision"] = capacity.cache_precision({**found, **stated}["precision"])
     if "tokens" in names and "tokens" not in stated and model:
@@ -165,6 +164,19 @@ def _defaults(
         if tokens:
             found["tokens"] = tokens
     return found
+
+
+def usual_precision(
+    usual: str, parts: Sequence[Accelerator], model: LanguageModel | None = None
+) -> str:
+    """What weights are stored in where nobody says: as the model's own file has it, where all parts
+    can multiply that; else what is usual, with BF16 in place of FP16 on parts without that.
+    """
+    stored = model.stored if model else ""
+    if stored and all(ceilings.can_multiply(part, stored) for part in parts):
+        return stored
+    fp16, bf16 = (all(f"peak_{n}16" in part.figures for part in parts) for n in ("fp", "bf"))
+    return "bf16" if usual == "fp16" and bf16 and not fp16 else usual
 
 
 def _check_positive(values: Mapping[str, Any]) -> None:

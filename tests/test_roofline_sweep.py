@@ -62,13 +62,34 @@ def test_a_cell_is_the_single_estimate(
     (plane,) = sweep(H200, H100, KNOWN.model(model), axes).planes
     assert plane.uplift is not None
     assert plane.uplift[0, 0, 0] == pytest.approx(one.mid, rel=1e-9)
-    if pipeline > 1:
-        assert one.error.startswith("not validated")
-        assert math.isnan(plane.factor[0, 0, 0])
-    else:
-        assert plane.errors[0].words == one.error
-        ends = one.mid / plane.factor[0, 0, 0], one.mid * plane.factor[0, 0, 0]
+    assert plane.low is not None
+    assert plane.high is not None
+    assert plane.errors[0].words == one.error
+    ends = plane.low[0, 0, 0], plane.high[0, 0, 0]
+    assert ends == pytest.approx((one.low, one.high), rel=1e-9)
+    assert (plane.errors[0].log is None) == (pipeline > 1)
+
+
+@pytest.mark.parametrize("parts", [("amd-mi300x", H100.id), (H200.id, "intel-gaudi2")])
+@pytest.mark.parametrize("batch", [8, MAX])
+def test_each_cell_of_a_part_that_nothing_was_compared_of_has_its_own_interval(
+    parts: tuple[str, str], batch: int
+) -> None:
+    subject, baseline = (KNOWN.accelerator(name) for name in parts)
+    model, lengths = KNOWN.model("llama-2-70b"), (100, 900)
+    (plane,) = sweep(
+        subject, baseline, model, Axes([batch], lengths, lengths, ["bf16"], [4])
+    ).planes
+    assert plane.low is not None
+    assert plane.high is not None
+    for place in np.ndindex(2, 2):
+        asked = {"model": model.id, "precision": "bf16", "phase": "serving", "gpus": 4}
+        asked |= {"input_tokens": lengths[place[0]], "output_tokens": lengths[place[1]]}
+        asked |= {"batch": batch or "max"}
+        one = roofline.estimate_ratio("inference_throughput", subject, baseline, asked, KNOWN)
+        ends = plane.low[0][place], plane.high[0][place]
         assert ends == pytest.approx((one.low, one.high), rel=1e-9)
+        assert plane.errors[0].words == one.error
 
 
 def test_every_axis_stands_in_its_place() -> None:
@@ -278,23 +299,25 @@ def test_an_interval_lies_inside_surely_possibly_or_not_at_all(run: Run) -> None
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("--pp", "2", "--tp", "2"), "no published pair has stages"),
-        (("--tp", "16"), "or more than eight devices: no interval here"),
+        (("--pp", "2", "--tp", "2"), "not validated: the interval spans the ranges"),
+        (("--tp", "16"), "not validated: the interval spans the ranges"),
         (("--gpu", "amd-mi300x", "--tp", "2"), "widened by the ranges of its memory"),
     ],
 )
-def test_uplifts_that_no_published_pair_covers_have_no_interval(
+def test_uplifts_that_no_published_pair_covers_have_intervals_of_their_own(
     run: Run, words: tuple[str, ...], why: str
 ) -> None:
     lengths = ("--isl", "128", "--osl", "128", "--between", "0.5:1.9", "--csv", "all.csv")
     result = run(*lengths, *words)
     assert why in result.stdout, result.output
+    assert "which each combination has of its own" in result.stdout
     rows = written()
-    assert all(row["uplift"] and not row["uplift_low"] + row["uplift_high"] for row in rows)
+    for row in rows:
+        assert float(row["uplift_low"]) < float(row["uplift"]) < float(row["uplift_high"])
     document = json.loads(run(*lengths, *words, "--json").stdout)
     assert {error["log_error"] for error in document["errors"]} == {None}
-    assert document["groups"][0]["inside"] is not None
-    assert document["groups"][0]["surely"] is document["groups"][0]["possibly"] is None
+    whole = document["groups"][0]
+    assert 0 <= whole["surely"] <= whole["inside"] <= whole["possibly"] <= 1
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ PLACES = (
 )
 """What two of the columns mean; the table of errors follows."""
 
-_NO_INTERVAL = ": no interval here, but gpubench estimate --vs gives one"
+_OF_ITS_OWN = ", which each combination has of its own"
 
 
 def document(
@@ -64,17 +64,23 @@ def csv_lines(found: Sweep) -> Iterator[str]:
     axes = found.axes
     for plane in found.planes:
         start = f"{plane.precision},{plane.tensor},{plane.pipeline}"
-        values = repeat(",,") if plane.uplift is None else _csv_cells(plane.uplift, plane.factor)
+        values = repeat(",,") if plane.uplift is None else _csv_cells(plane)
         lengths = product(axes.batches, axes.inputs, axes.outputs)
         for (batch, prompt, answer), cells in zip(lengths, values, strict=False):
             yield f"{start},{batch or 'max'},{prompt},{answer},{cells}"
 
 
-def _csv_cells(uplift: Any, factor: Any) -> Iterator[str]:
+def _csv_cells(plane: Plane) -> Iterator[str]:
     """ "1.45,1.28,1.65", empty where there is none."""
-    ends = (uplift, uplift / factor, uplift * factor)
-    for values in zip(*(end.ravel().tolist() for end in ends), strict=True):
+    ends = (end.ravel().tolist() for end in _with_ends(plane))
+    for values in zip(*ends, strict=True):
         yield ",".join(f"{value:.5g}" if value == value else "" for value in values)
+
+
+def _with_ends(plane: Plane) -> tuple[Any, Any, Any]:
+    """The uplifts of a plane that is not empty, and their low and high ends."""
+    assert plane.uplift is not None
+    return plane.uplift, plane.low, plane.high
 
 
 def assumptions(found: Sweep, model: LanguageModel) -> list[str]:
@@ -95,8 +101,7 @@ class Group:
     """The combinations that share a value of an axis: how many fit, and their uplifts.
 
     `inside` is the share of them that lies in the interval asked for; `surely` that of those whose
-    whole own interval does, `possibly` that of those whose own reaches into it: both None where one
-    of the combinations has none.
+    whole own interval does, `possibly` that of those whose own reaches into it.
     """
 
     by: str
@@ -142,7 +147,7 @@ def errors(found: Sweep) -> dict[Error, int]:
 def error_table(found: Sweep) -> Table:
     """The errors for people."""
     rows = [
-        [f"{count:,}", error.words + ("" if error.log is not None else _NO_INTERVAL)]
+        [f"{count:,}", error.words + ("" if error.log is not None else _OF_ITS_OWN)]
         for error, count in errors(found).items()
     ]
     return Table(("combinations", "error of the uplift"), rows)
@@ -154,30 +159,27 @@ def groups(found: Sweep, between: Between | None) -> list[Group]:
 
 
 def _pieces(found: Sweep) -> Iterator[tuple[str, str, list[Any]]]:
-    """The uplifts behind each group, and their intervals' factors, in pairs of arrays."""
+    """The uplifts behind each group with their low and high ends, in threes of arrays."""
     axes = found.axes
-    full = [(plane, _both(plane)) for plane in found.planes if plane.uplift is not None]
-    yield "all", "", [both for _, both in full]
+    full = [(plane, _with_ends(plane)) for plane in found.planes if plane.uplift is not None]
+    yield "all", "", [three for _, three in full]
     for name, field, values in (
         ("precision", "precision", axes.precisions),
         ("tp", "tensor", axes.tensors),
         ("pp", "pipeline", axes.pipelines),
     ):
         for value in values:
-            yield name, str(value), [both for plane, both in full if getattr(plane, field) == value]
+            yield (
+                name,
+                str(value),
+                [three for plane, three in full if getattr(plane, field) == value],
+            )
     for axis, (name, numbers) in enumerate(
         (("batch", axes.batches), ("isl", axes.inputs), ("osl", axes.outputs))
     ):
         for place in _some(len(numbers)):
             word = "max" if name == "batch" and not numbers[place] else str(numbers[place])
-            yield name, word, [[values.take(place, axis) for values in both] for _, both in full]
-
-
-def _both(plane: Plane) -> list[Any]:
-    import numpy as np
-
-    assert plane.uplift is not None
-    return [plane.uplift, np.broadcast_to(plane.factor, plane.uplift.shape)]
+            yield name, word, [[each.take(place, axis) for each in three] for _, three in full]
 
 
 def _some(count: int, most: int = 12) -> list[int]:
@@ -190,10 +192,9 @@ def _some(count: int, most: int = 12) -> list[int]:
 def _group(by: str, which: str, pieces: list[Any], between: Between | None) -> Group:
     import numpy as np
 
-    flat = [np.stack([values.ravel() for values in both]) for both in pieces]
-    values, factors = np.concatenate([np.empty((2, 0)), *flat], axis=1)
-    there = ~np.isnan(values)
-    values, factors = values[there], factors[there]
+    flat = [np.stack([values.ravel() for values in three]) for three in pieces]
+    three = np.concatenate([np.empty((3, 0)), *flat], axis=1)
+    values, least, most = three[:, ~np.isnan(three[0])]
     if not values.size:
         return Group(by, which, 0)
     group = Group(
@@ -204,20 +205,12 @@ def _group(by: str, which: str, pieces: list[Any], between: Between | None) -> G
         median=float(np.median(values)),
         high=float(values.max()),
     )
-    return _placed(group, values, factors, between) if between else group
-
-
-def _placed(group: Group, values: Any, factors: Any, between: Between) -> Group:
-    """The group with its shares inside."""
-    import numpy as np
-
-    low, high = between
-    group = replace(group, inside=float(((values >= low) & (values <= high)).mean()))
-    if np.isnan(factors).any():
+    if not between:
         return group
-    least, most = values / factors, values * factors
+    low, high = between
     return replace(
         group,
+        inside=float(((values >= low) & (values <= high)).mean()),
         surely=float(((least >= low) & (most <= high)).mean()),
         possibly=float(((least <= high) & (most >= low)).mean()),
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gpubench.errors import CannotEstimate, DoesNotFit, GpubenchError
 from gpubench.model import Accelerator, Engine, LanguageModel
-from gpubench.roofline import calibration, capacity, llm, splits, validated
+from gpubench.roofline import calibration, capacity, llm, splits, spreads
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.conditions import Case
 
@@ -59,7 +59,7 @@ class Axes:
 class Error:
     """How far uplifts of one kind are off, in words and as the natural logarithm of high / middle.
 
-    Without `log` no published pairs tell.
+    Without `log` each of them has an interval of its own.
     """
 
     words: str
@@ -70,15 +70,17 @@ class Error:
 class Plane:
     """All batches and lengths at one precision and split.
 
-    `uplift` has the shape (batches, inputs, outputs); it is NaN where one of the parts does not
-    hold that many sequences. `errors` holds one for each batch; lengths make no difference.
-    `problem` says why a plane is empty.
+    `uplift` has the shape (batches, inputs, outputs), as have the ends of its intervals, `low` and
+    `high`; it is NaN where one of the parts does not hold that many sequences. `errors` holds one
+    for each batch. `problem` says why a plane is empty.
     """
 
     precision: str
     tensor: int
     pipeline: int
     uplift: numpy.ndarray[Any, Any] | None = None
+    low: numpy.ndarray[Any, Any] | None = None
+    high: numpy.ndarray[Any, Any] | None = None
     errors: tuple[Error, ...] = ()
     problem: str = ""
 
@@ -87,18 +89,6 @@ class Plane:
         """ "fp8, 8 devices", or "fp8, 8 devices in 2 stages"."""
         split = splits.words(self.tensor * self.pipeline, self.pipeline)
         return f"{self.precision}, {split}"
-
-    @property
-    def factor(self) -> numpy.ndarray[Any, Any]:
-        """The interval's high end over its middle, and that over its low one; NaN if not known.
-
-        As `uplift` it has three axes, with one value for all lengths.
-        """
-        import numpy as np
-
-        logs = np.array([error.log for error in self.errors], dtype=float)
-        factors: numpy.ndarray[Any, Any] = np.exp(logs)[:, None, None]
-        return factors
 
 
 @dataclass(frozen=True)
@@ -169,20 +159,22 @@ def _filled(
     import numpy as np
 
     shape = (len(axes.inputs), len(axes.outputs))
-    rows, refusals = [], []
+    rows, errors, refusals = [], [], []
     try:
-        errors = _errors(empty, subject, baseline, model, axes)
         for batch in axes.batches:
             try:
-                rows.append(_row(empty, subject, baseline, model, axes, batch, with_))
-            except DoesNotFit as error:
-                rows.append(np.full(shape, np.nan))
-                refusals.append(str(error))
+                row, error = _row(empty, subject, baseline, model, axes, batch, with_)
+            except DoesNotFit as refusal:
+                row, error = np.full((3, *shape), np.nan), Error("")
+                refusals.append(str(refusal))
+            rows.append(row)
+            errors.append(error)
     except GpubenchError as error:
         return replace(empty, problem=str(error))
     if len(refusals) == len(rows):
         return replace(empty, problem=refusals[0])
-    return replace(empty, uplift=np.stack(rows), errors=errors)
+    uplift, low, high = np.stack(rows, axis=1)
+    return replace(empty, uplift=uplift, low=low, high=high, errors=tuple(errors))
 
 
 def _row(
@@ -193,45 +185,38 @@ def _row(
     axes: Axes,
     batch: int,
     with_: Parameters,
-) -> Any:
-    """The uplifts at one batch, (inputs, outputs). Raises as `llm.Machine`."""
+) -> tuple[Any, Error]:
+    """The uplifts at one batch with their low and high ends, (3, inputs, outputs).
+
+    Raises as `llm.Machine`.
+    """
     import numpy as np
 
-    devices = plane.tensor * plane.pipeline
-    engines = llm.usual(plane.pipeline, "max" if batch == MAX else batch)
+    devices, asked = plane.tensor * plane.pipeline, "max" if batch == MAX else batch
+    split = {"gpus": devices, "pipeline": plane.pipeline}
+    conditions = {"precision": plane.precision, "batch": asked, **split}
+    case = Case("inference_throughput", conditions, model)
+    engines = llm.usual(plane.pipeline, asked)
     stored = capacity.cache_precision(plane.precision)
     grid = np.meshgrid(axes.inputs, axes.outputs, indexing="ij")
     # Arrays take the place of numbers from here on.
     inputs, outputs = (cast(Any, axis.ravel().astype(float)) for axis in grid)
-    uplift = np.empty(inputs.size)
+    found = np.empty((3, inputs.size))
+    errors = []
     for piece in _pieces(inputs.size):
         request = llm.Request(model, plane.precision, stored, inputs[piece], outputs[piece])
-        above, below = (
-            _fastest(part, devices, request, with_, batch, engines) for part in (subject, baseline)
-        )
-        uplift[piece] = above / below
-    return uplift.reshape(len(axes.inputs), len(axes.outputs))
 
+        def rate(part: Accelerator | None, given: Parameters, of: Any = request) -> Any:
+            assert part is not None
+            return _fastest(part, devices, of, given, batch, engines)
 
-def _errors(
-    plane: Plane, subject: Accelerator, baseline: Accelerator, model: LanguageModel, axes: Axes
-) -> tuple[Error, ...]:
-    """What `estimates` takes for each batch, as far as published pairs alone tell."""
-    split = {"gpus": plane.tensor * plane.pipeline, "pipeline": plane.pipeline}
-
-    def error(batch: int | str) -> Error:
-        case = Case(
-            "inference_throughput", {"precision": plane.precision, "batch": batch, **split}, model
-        )
-        known = validated.ratio(case, subject, baseline)
-        if known is None:
-            return Error("no published pair has stages, or more than eight devices")
-        # The ranges of a foreign part differ from combination to combination.
-        return Error(known.words, None if known.foreign else known.log_error)
-
-    # Stated batches are of one kind, whatever their number.
-    kinds = {best: error("max" if best else 1) for best in (True, False)}
-    return tuple(kinds[batch == MAX] for batch in axes.batches)
+        uplift = rate(subject, with_) / rate(baseline, with_)
+        spread, words = spreads.of_two(case, subject, baseline, rate, uplift)
+        found[:, piece] = uplift, uplift * np.exp(-spread[0]), uplift * np.exp(spread[1])
+        errors.append(Error(words, spread[0] if isinstance(spread[0], float) else None))
+    # What is left out of a range is told where it is so in any piece.
+    error = max(errors, key=lambda one: len(one.words))
+    return found.reshape(3, len(axes.inputs), len(axes.outputs)), error
 
 
 def _pieces(size: int) -> Iterator[slice]:

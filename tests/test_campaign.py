@@ -1,5 +1,6 @@
 """A campaign saves after every case, names what failed, and goes on where it was cut short."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from gpubench import campaign
 from gpubench.benchmarks import Planned
 from gpubench.errors import CannotMeasure, DeviceLost
-from gpubench.measuring import PLANS, Ceilings, Device, Prepared, timing
+from gpubench.measuring import PLANS, Ceilings, Device, Prepared, Shunned, Trials, timing
 from gpubench.model import Case, Work
 from gpubench.records import RunRecord, case_key
 from tests.fake_clock import FakeClock
@@ -188,14 +189,90 @@ def test_a_kernel_that_hangs_the_device_ends_the_run_and_is_not_tried_again(
     assert done.failures == record.failures
 
 
-def test_a_lost_device_ends_the_run_with_what_it_had(stage: Stage) -> None:
-    stage.faults["copying slow burst n=2"] = raising(DeviceLost("the device failed"))
+@pytest.mark.parametrize("moment", ["burst", "during"])
+def test_a_lost_device_ends_the_run_with_what_it_had_and_the_case_has_a_second_chance(
+    stage: Stage, moment: str
+) -> None:
+    fault = f"copying slow {moment} n=2"
+    stage.faults[fault] = raising(DeviceLost("the device failed: Xid 31"))
     saved: list[RunRecord] = []
     with pytest.raises(DeviceLost):
         campaign.measure_all(RECORD, DEVICE, saved.append)
-    assert len(saved[-1].measurements) == 2
-    assert not saved[-1].complete
+    record = saved[-1]
+    assert len(record.measurements) == 2
+    assert not record.complete
     assert stage.released == 1
+    assert (record.suspects, record.failures) == (("copying slow  n=2",), {})
+    with pytest.raises(DeviceLost):
+        campaign.measure_all(record, DEVICE, saved.append)
+    why = saved[-1].failures["copying slow burst n=2"]
+    assert why == "the device failed twice: the device failed: Xid 31"
+    done = campaign.measure_all(saved[-1], DEVICE, lambda _: None)
+    assert done.complete
+    assert [m.case.parameters["n"] for m in done.measurements] == [1, 1, 2]
+
+
+def test_a_configuration_that_kills_the_device_is_tried_no_more_and_the_case_is_measured(
+    stage: Stage,
+) -> None:
+    device = replace(DEVICE, trials=Trials())  # as a process of its own has
+    tried: list[str] = []
+
+    def search() -> None:
+        for config in ("good", "deadly"):
+            with contextlib.suppress(Shunned), device.trials.trying(f"copy {config}"):
+                tried.append(config)
+                if config == "deadly":
+                    raise DeviceLost("the device failed: illegal memory access")
+
+    stage.faults["copying slow burst n=1"] = search
+    saved: list[RunRecord] = []
+    with pytest.raises(DeviceLost):
+        campaign.measure_all(RECORD, device, saved.append)
+    assert saved[-1].suspects == ("copy deadly",)
+    device = replace(DEVICE, trials=Trials())
+    done = campaign.measure_all(saved[-1], device, lambda _: None)
+    assert tried == ["good", "deadly", "good"]
+    assert done.complete
+    assert done.failures == {}
+    assert len(done.measurements) == 4
+
+
+def test_a_configuration_that_hangs_has_less_time_than_the_case_and_is_named(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "_may_hang", lambda _: True)
+    monkeypatch.setattr(campaign, "TRIAL_S", 0.05)
+    ended, forever, saved = threading.Event(), threading.Event(), list[RunRecord]()
+
+    def search() -> None:
+        with DEVICE.trials.trying("copy endless"):
+            forever.wait()
+
+    stage.faults["copying slow burst n=2"] = search
+    measuring = threading.Thread(
+        target=campaign.measure_all,
+        args=(RECORD, DEVICE, saved.append),
+        kwargs={"end": lambda _: ended.set()},
+    )
+    measuring.start()
+    try:
+        assert ended.wait(30)
+        assert (saved[-1].suspects, saved[-1].failures) == (("copy endless",), {})
+        assert len(saved[-1].measurements) == 2
+    finally:
+        forever.set()
+        measuring.join()
+
+
+def test_a_trial_that_merely_fails_is_forgotten() -> None:
+    trials = Trials()
+    with pytest.raises(ValueError, match="odd"), trials.trying("a"):
+        raise ValueError("odd")
+    assert trials.now == ""
+    with pytest.raises(RuntimeError), trials.trying("b"):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+    assert trials.now == "b"
 
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:

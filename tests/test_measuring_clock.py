@@ -109,6 +109,9 @@ class SimulatedEvent:
     def query(self) -> bool:
         return self.at <= self.cuda.host
 
+    def synchronize(self) -> None:
+        self.cuda.host = max(self.cuda.host, self.at)
+
     def elapsed_time(self, later: SimulatedEvent) -> float:
         return 1e3 * (later.at - self.at)
 
@@ -220,9 +223,32 @@ def test_long_kernels_need_no_head_start_beyond_the_first(simulated: type[Simula
 
 def test_a_reading_is_made_while_the_card_works(simulated: type[SimulatedCuda]) -> None:
     card = simulated(host_s=10e-6, kernel_s=1e-3)
-    busy: list[bool] = []
-    DeviceClock(1, card).samples(card.kernel, 1, 600, lambda: busy.append(card.card > card.host))
-    assert busy == [True]
+    clock, moments = DeviceClock(1, card), list[float]()
+    for count in (1, 2, 100, 600):
+        clock.samples(card.kernel, 1, count, lambda: moments.append(card.card - card.host))
+    # Half of the samples, or what is left of them after as many as the queue holds, are done.
+    assert moments == pytest.approx([0.0, 1e-3, 50e-3, 44e-3], abs=1e-4)
+
+
+def test_the_card_spins_no_longer_than_it_must(simulated: type[SimulatedCuda]) -> None:
+    """Else it cools between two blocks, and one method more than the other."""
+    for host_s in (10e-6, 90e-6):
+        card = simulated(host_s=host_s, kernel_s=2e-3)
+        clock = DeviceClock(1, card)
+        clock.samples(card.kernel, 1, 50)
+        began = card.host
+        clock.samples(card.kernel, 1, 50)
+        assert clock.host_bound == 0
+        assert (card.host - began) / 100e-3 < 1.01
+
+
+def test_a_wrong_guess_of_how_long_the_work_takes_is_mended(simulated: type[SimulatedCuda]) -> None:
+    card = simulated(host_s=100e-6, kernel_s=5e-3)
+    clock = DeviceClock(1, card)
+    clock.samples(card.kernel, 1, 20)
+    card.kernel_s = 4e-6
+    assert clock.samples(card.kernel, 1, 20) == pytest.approx([4e-6] * 20)
+    assert clock.host_bound == 0
 
 
 def test_a_card_that_dies_in_a_capture_is_no_fallback(simulated: type[SimulatedCuda]) -> None:

@@ -140,6 +140,14 @@ def test_five_blocks_are_too_few_whatever_they_say() -> None:
     assert "noisy" not in found(measured(*[2.5e-4] * 4, 5e-4))
 
 
+def test_blocks_that_creep_within_the_target_are_enough() -> None:
+    creeping = [2.5e-4 * (1 + 1e-4 * i) for i in range(24)]
+    run = measured(*creeping)
+    assert timing.of(run).independent < 6
+    assert "too-short" not in found(run)
+    assert "too-short" in found(run, target=1e-4)
+
+
 def test_samples_too_short_for_the_clock_are_told() -> None:
     run = measured(*[1e-6] * 8, resolution_s=5e-7)
     assert "a clock of 0.5 µs" in found(run)["too-short"].fact
@@ -245,6 +253,20 @@ def test_energy_comes_from_the_counter_between_first_and_last_reading() -> None:
     assert timing.power(run) == pytest.approx(600)
     assert timing.energy_per_call(run) == pytest.approx(600 * 2.5e-4)
     assert timing.per_watt(timing.bandwidth(run), 600).mid == pytest.approx(4e12 / 600)
+
+
+def test_of_methods_in_turn_the_counter_counts_both_and_the_readings_each_its_own() -> None:
+    def one(watts: float, first: int) -> Measurement:
+        telemetry: list[dict[str, float | int | str]] = [
+            {"total_energy_j": 50.0 * i, "read_at_s": 0.1 * i, "power_w": watts}
+            for i in range(first, 16, 2)
+        ]
+        return measured(telemetry=telemetry, in_turn_with=("other",))
+
+    for watts, first in ((700.0, 0), (300.0, 1)):
+        run = one(watts, first)
+        assert timing.power(run) == watts
+        assert timing.energy_per_call(run) == pytest.approx(watts * 2.5e-4)
 
 
 def test_without_a_counter_power_is_the_reading_and_energy_unknown() -> None:

@@ -27,7 +27,7 @@ from gpubench.benchmarks import (
     sparse_gemm,
 )
 from gpubench.errors import DeviceLost
-from gpubench.measuring import Device, Reading, sampling
+from gpubench.measuring import Device, Reading, Trials, sampling
 from gpubench.model import Measurement
 from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
@@ -99,6 +99,9 @@ class PlayedEvent:
 
     def query(self) -> bool:
         return False
+
+    def synchronize(self) -> None:
+        """All work is done when it is queued."""
 
     def elapsed_time(self, later: PlayedEvent) -> float:
         return 1e3 * (later.at - self.at)
@@ -305,6 +308,31 @@ def test_a_whole_suite_runs_on_a_second_gpu(cuda: PlayedCuda, suite: str) -> Non
 
 def _what(found: Measurement) -> tuple[str, str]:
     return found.case.benchmark, found.phase
+
+
+def test_what_hung_the_device_before_is_tried_no_more(cuda: PlayedCuda) -> None:
+    assert cuda
+    bad = ("gemm PlayedConfig(name='fast')", "read PlayedConfig(name='wide')")
+    record = replace(RECORD, suite="quick", suspects=bad)
+    done = campaign.measure_all(
+        record, replace(DEVICE, trials=Trials()), lambda _: None, only=("gemm", "bandwidth")
+    )
+    assert done.failures == {}
+    found = {
+        (m.case.benchmark, m.case.parameters.get("pattern")): m.choices["search"]
+        for m in done.measurements
+        if "search" in m.choices
+    }
+    slow, fast, broken = found["gemm", None]
+    assert slow["seconds"] > 0
+    assert (fast["seconds"], "hung or crashed" in fast["failed"]) == (None, True)
+    assert "PassManager" in broken["failed"]
+    assert [tried["seconds"] is None for tried in found["bandwidth", "read"]] == [True, False, True]
+    assert [tried["seconds"] is None for tried in found["bandwidth", "copy"]] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_the_report_tells_what_was_found(cuda: PlayedCuda) -> None:

@@ -76,7 +76,8 @@ def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | N
 def _resumed(request: Request, device: Device | None) -> RunRecord:
     path = records.find(request.results, request.resume)
     record = records.read(path)
-    hung = {case: why for case, why in record.failures.items() if why.startswith(campaign.HUNG)}
+    fatal = (campaign.HUNG, campaign.LOST)
+    hung = {case: why for case, why in record.failures.items() if why.startswith(fatal)}
     if record.complete and len(hung) == len(record.failures):
         raise RecordError(f"{path} is complete: there is nothing to continue")
     if device is None or device.name != record.device:

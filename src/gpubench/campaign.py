@@ -21,6 +21,7 @@ from gpubench.measuring import (
     Device,
     HostClock,
     Prepared,
+    Trials,
     Watchdog,
     clock_for,
     current,
@@ -40,8 +41,11 @@ PREPARING_S = 120.0
 benchmark that makes more ready than that has a constant of this name of its own."""
 PATIENCE, LEAST_PATIENCE_S = 5.0, 30.0
 """How many times its time limit a case may wait for one answer, and how long at the least."""
-HUNG = "the device did not answer"
-"""How the reason begins why a case was left that hung the device; it is not tried again."""
+TRIAL_S = 40.0
+"""How long one configuration of a kernel may take to compile, to be checked and timed."""
+HUNG, LOST = "the device did not answer", "the device failed"
+"""How the reasons begin why a case was left that hung the device, or crashed it twice; neither is
+tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ def measure_all(
     """Measure what `record` does not hold yet, by its suite and seed; returns it complete.
 
     `say` is told of each case, `tick` of each block. When the device stops answering for good, the
-    record is saved with that case's name and `end` is called from another thread.
+    record is saved with what it had to do and `end` is called from another thread. What hung or
+    crashed the device is left out when the record is continued.
 
     Raises:
         KeyboardInterrupt, DeviceLost: after saving what there is.
@@ -126,19 +131,18 @@ def measure_all(
     plan = [step.planned for step in steps(device, record.suite, only)]
     record = _with_left_out(record, left_out(device, record.suite, only))
 
+    device.trials.shun(record.suspects)
+
     def hung(case: Case, waited_s: float) -> None:
-        why = (
-            f"{HUNG} for {waited_s:.0f} s while it had {case.benchmark} ({case.method}) to do: a "
-            f"kernel that hangs there; the case is left out from now on"
-        )
-        phases = next(one.phases for one in plan if one.case == case)
-        save(_failed(record, case, [p for p in phases if not _done(record, case, p)], why))
+        left, why = _hung(record, plan, case, device.trials.now, waited_s)
+        save(left)
         if end:
             end(f"{case_key(case, '').replace('  ', ' ')}: {why}")
 
     before, number = "", 0
     with Watchdog(hung) as watchdog:
-        awaiting = _Patience(watchdog, record.suite) if end and _may_hang(device) else None
+        patient = watchdog if end and _may_hang(device) else None
+        awaiting = _Patience(record.suite, device.trials, patient)
         try:
             for group in _twins(plan):
                 benchmark = group[0].case.benchmark
@@ -155,6 +159,10 @@ def measure_all(
                         record = outcome
                         save(record)
                 watchdog.answered()
+        except DeviceLost as lost:
+            if awaiting.case:
+                save(_lost(record, plan, awaiting.case, device.trials.now, str(lost)))
+            raise
         finally:
             if before:
                 benchmarks.get(before).release()
@@ -174,26 +182,73 @@ def _with_left_out(record: RunRecord, told: str) -> RunRecord:
     return replace(record, cautions=(*record.cautions, caution))
 
 
+def _hung(
+    record: RunRecord, plan: Sequence[Planned], case: Case, trying: str, waited_s: float
+) -> tuple[RunRecord, str]:
+    """The record without what hung the device, and the reason in words."""
+    why = f"{HUNG} for {waited_s:.0f} s while it had {case.benchmark} ({case.method}) to do: a "
+    if trying:
+        why += f"configuration that hangs there ({trying}), left out from now on"
+        return replace(record, suspects=(*record.suspects, trying)), why
+    why += "kernel that hangs there; the case is left out from now on"
+    return _failed(record, case, _missing(record, plan, case), why), why
+
+
+def _lost(
+    record: RunRecord, plan: Sequence[Planned], case: Case, trying: str, why: str
+) -> RunRecord:
+    """The record with a suspect: a configuration at once, a case when it fails for the second time.
+
+    A card may fail by itself, whatever it has to do.
+    """
+    suspect = trying or case_key(case, "")
+    if suspect not in record.suspects:
+        return replace(record, suspects=(*record.suspects, suspect))
+    return _failed(record, case, _missing(record, plan, case), f"{LOST} twice: {why}")
+
+
+def _missing(record: RunRecord, plan: Sequence[Planned], case: Case) -> list[str]:
+    phases = next(one.phases for one in plan if one.case == case)
+    return [phase for phase in phases if not _done(record, case, phase)]
+
+
 def _failed(record: RunRecord, case: Case, phases: Sequence[str], why: str) -> RunRecord:
     found = {case_key(case, phase): why for phase in phases}
     return replace(record, failures={**record.failures, **found})
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Patience:
-    """How long a case may wait for the device: while it is prepared, and for each answer after."""
+    """Whose turn it is, and how long it may wait for the device: while it is prepared, while it
+    tries a configuration, and for each answer after. Without a watchdog it may wait for ever.
+    """
 
-    watchdog: Watchdog
     suite: str
+    trials: Trials
+    watchdog: Watchdog | None
+    case: Case | None = None
 
     def preparing(self, case: Case) -> None:
-        benchmark = benchmarks.get(case.benchmark)
-        self.watchdog.await_answer(case, getattr(benchmark, "PREPARING_S", PREPARING_S))
+        self.case = case
+        self.trials.begin()
+        self.trials.told = self._trial
+        self._trial()
+
+    def _trial(self) -> None:
+        assert self.case is not None
+        benchmark = benchmarks.get(self.case.benchmark)
+        whole = getattr(benchmark, "PREPARING_S", PREPARING_S)
+        self._await(TRIAL_S if self.trials.now else whole)
 
     def __call__(self, case: Case) -> None:
+        self.case = case
         plan = PLANS[self.suite]
         limit = PATIENCE * (plan.warmup_limit_s + plan.limit_s)
-        self.watchdog.await_answer(case, max(LEAST_PATIENCE_S, limit))
+        self._await(max(LEAST_PATIENCE_S, limit))
+
+    def _await(self, limit_s: float) -> None:
+        if self.watchdog:
+            self.watchdog.await_answer(self.case, limit_s)
 
 
 @dataclass(frozen=True)
@@ -203,7 +258,7 @@ class _Measuring:
     device: Device
     suite: str
     tick: Say | None
-    awaiting: _Patience | None
+    awaiting: _Patience
 
     def of(self, group: Sequence[Planned], record: RunRecord) -> Iterator[RunRecord]:
         """What is missing of twins; a case that cannot be measured becomes a failure."""
@@ -212,8 +267,7 @@ class _Measuring:
             missing = [phase for phase in one.phases if not _done(record, one.case, phase)]
             if not missing:
                 continue
-            if self.awaiting:
-                self.awaiting.preparing(one.case)
+            self.awaiting.preparing(one.case)
             try:
                 benchmark = benchmarks.get(one.case.benchmark)
                 prepared = benchmark.prepare(one.case, self.device, record.seed)

@@ -41,9 +41,10 @@ class RunRecord:
 
     `environment` holds an allow-list of facts, never the process environment. `device_figures` maps
     a quantity's name to what the driver reports of it, in SI. `failures` maps a case (see
-    `case_key`) to why it could not be measured. `complete` is false while a run goes on, and stays
-    so when it is cut short. `verdicts` maps a claim's id to its outcome and basis on that day; they
-    can be computed again from the record.
+    `case_key`) to why it could not be measured. `suspects` are configurations of kernels that hung
+    or crashed the device, which are tried no more, and cases that did, which get a second chance.
+    `complete` is false while a run goes on, and stays so when it is cut short. `verdicts` maps a
+    claim's id to its outcome and basis on that day; they can be computed again from the record.
     """
 
     id: str
@@ -60,6 +61,7 @@ class RunRecord:
     device_figures: Mapping[str, float] = field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    suspects: tuple[str, ...] = ()
     complete: bool = True
     schema: int = SCHEMA
 

@@ -17,7 +17,7 @@ from gpubench.benchmarks import _decoder
 from gpubench.benchmarks._decoder import Linear, Place, Rows, Tensor
 from gpubench.benchmarks._decoder_ops import Plain
 from gpubench.errors import CannotMeasure, DeviceLost
-from gpubench.measuring import Device, faults, import_torch
+from gpubench.measuring import Device, Trials, faults, import_torch
 from gpubench.model import LanguageModel
 
 T = TypeVar("T")
@@ -234,6 +234,7 @@ def choose(
     held: _decoder.Cache,
     at: Place,
     seconds: Seconds,
+    trials: Trials,
     products: bool = True,
 ) -> dict[str, Any]:
     """Choose how products and attention run, by timing each on all layers in turn; what was tried.
@@ -244,10 +245,10 @@ def choose(
     tried: dict[str, Any] = {}
     if products and at.sequences * at.tokens <= ops.ours.skinny.MOST_ROWS:
         for name, linears in _families(weights).items():
-            found = _choose_product(ops, linears, at.sequences * at.tokens, seconds)
+            found = _choose_product(ops, linears, at.sequences * at.tokens, seconds, trials)
             tried[f"product {name}"] = found
     if at.tokens == 1:
-        tried["attention"] = _choose_attention(ops, weights, held, at, seconds)
+        tried["attention"] = _choose_attention(ops, weights, held, at, seconds, trials)
     return tried
 
 
@@ -262,7 +263,7 @@ def _families(weights: _decoder.Weights) -> Mapping[str, list[Linear]]:
 
 
 def _choose_product(
-    ops: Kernels, linears: list[Linear], rows: int, seconds: Seconds
+    ops: Kernels, linears: list[Linear], rows: int, seconds: Seconds, trials: Trials
 ) -> list[dict[str, Any]]:
     torch = import_torch()
     first = linears[0]
@@ -282,7 +283,7 @@ def _choose_product(
         return run
 
     configs = (None, *ops.ours.skinny.CONFIGS)
-    table = list(_timed({config: with_(config) for config in configs}, seconds))
+    table = list(_timed({config: with_(config) for config in configs}, seconds, trials))
     fastest = min((one for one in table if one[1] is not None), key=lambda one: one[1] or 0.0)
     if fastest[0] is not None:
         ops.products[_shape(first)] = fastest[0]
@@ -295,6 +296,7 @@ def _choose_attention(
     held: _decoder.Cache,
     at: Place,
     seconds: Seconds,
+    trials: Trials,
 ) -> list[dict[str, Any]]:
     torch = import_torch()
     model = weights.model
@@ -309,7 +311,8 @@ def _choose_attention(
 
         return run
 
-    table = list(_timed({one: with_(one) for one in ops.ours.attention.CONFIGS}, seconds))
+    configs = ops.ours.attention.CONFIGS
+    table = list(_timed({config: with_(config) for config in configs}, seconds, trials))
     ran = [(config, taken) for config, taken, _ in table if taken is not None]
     if ran:
         ops.attending = min(ran, key=lambda one: one[1])[0]
@@ -317,13 +320,15 @@ def _choose_attention(
 
 
 def _timed(
-    calls: Mapping[Any, Callable[[], None]], seconds: Seconds
+    calls: Mapping[Any, Callable[[], None]], seconds: Seconds, trials: Trials
 ) -> Iterator[tuple[Any, float | None, str]]:
     """(configuration, seconds or None, why it did not run) of each."""
     for config, call in calls.items():
         try:
-            call()  # compiles, which must not hold up the queue of what is timed
-            yield config, seconds(call), ""
+            with trials.trying(f"decoder {config}"):
+                call()  # compiles, which must not hold up the queue of what is timed
+                taken = seconds(call)
+            yield config, taken, ""
         except Exception as error:
             reason = _why_not(error, "a configuration")
             if reason is None or config is None:

@@ -115,7 +115,7 @@ def operators(
     try:
         multiplies = case.parameters["phase"] != "attention"
         tried = _decoder_kernels.choose(
-            ops, weights, state.held, state.at, seconds, products=multiplies
+            ops, weights, state.held, state.at, seconds, device.trials, products=multiplies
         )
     finally:
         clock.release()

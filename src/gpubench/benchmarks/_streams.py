@@ -17,7 +17,7 @@ from typing import Any
 
 from gpubench.errors import CannotMeasure
 from gpubench.kernels.search import search
-from gpubench.measuring import Device, DeviceClock, Prepared, import_torch, told
+from gpubench.measuring import Device, DeviceClock, Prepared, Shunned, import_torch, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
 
@@ -144,9 +144,10 @@ def _triton_call(
     def seconds(config: Any) -> float | None:
         call, _ = bound(config)
         try:
-            call()  # compiles, which must not hold up the queue of what is timed
-            return min(clock.samples(call, 1, _SEARCH_SAMPLES))
-        except stream.triton.runtime.errors.OutOfResources:
+            with device.trials.trying(f"{pattern} {config}"):
+                call()  # compiles, which must not hold up the queue of what is timed
+                return min(clock.samples(call, 1, _SEARCH_SAMPLES))
+        except (Shunned, stream.triton.runtime.errors.OutOfResources):
             return None  # a card with less shared memory; the next configuration needs less
 
     if not tuned:

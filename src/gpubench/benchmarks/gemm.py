@@ -259,8 +259,9 @@ def _triton_call(
     def seconds(config: Any) -> float | None:
         call = bound(config)
         try:
-            check_whole(call, x, case, seed)  # compiles too, which must not hold up what is timed
-            return min(clock.samples(call, 1, _SEARCH_SAMPLES))
+            with device.trials.trying(f"gemm {config}"):
+                check_whole(call, x, case, seed)  # compiles too, which must not be timed
+                return min(clock.samples(call, 1, _SEARCH_SAMPLES))
         except Exception as error:
             # One configuration that does not compile or is wrong here leaves the others.
             sentence = faults.as_sentence(error, "trying a configuration")

@@ -17,7 +17,15 @@ from typing import Any
 from gpubench.benchmarks import Planned, _hardware, _matrices, _streams, gemm
 from gpubench.errors import CannotMeasure
 from gpubench.kernels.search import search
-from gpubench.measuring import Ceilings, Device, DeviceClock, Prepared, import_torch, told
+from gpubench.measuring import (
+    Ceilings,
+    Device,
+    DeviceClock,
+    Prepared,
+    Shunned,
+    import_torch,
+    told,
+)
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
 from gpubench.roofline.hpc import KERNELS
@@ -165,10 +173,14 @@ def _tuned_stencil(v: Any, u: Any, device: Device) -> tuple[Callable[[], None], 
     def bound(config: Any) -> Callable[[], None]:
         return lambda: stencil.seven_point(v, u, _A, _B, config=config)
 
-    def seconds(config: Any) -> float:
+    def seconds(config: Any) -> float | None:
         call = bound(config)
-        call()  # compiles
-        return min(clock.samples(call, 1, 5))
+        try:
+            with device.trials.trying(f"stencil {config}"):
+                call()  # compiles
+                return min(clock.samples(call, 1, 5))
+        except Shunned:
+            return None
 
     best, table = search(seconds, stencil.CONFIGS)
     clock.release()

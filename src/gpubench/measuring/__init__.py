@@ -7,8 +7,9 @@
 `clock` measures time and nothing else in gpubench does; `sampling` is the engine; `timing` is what
 its samples say; `telemetry`, `device`, `variant` and `provenance` are what the machine says of
 itself, `idle` what it draws at rest, `allocatable` what memory it can really have, and `limit` lets
-it pass for a part with less; `guards`, `verify` and `faults` are what can be wrong, and `watchdog`
-notices a device that never answers; `buffers` keeps caches out of it.
+it pass for a part with less; `guards`, `verify` and `faults` are what can be wrong, `watchdog`
+notices a device that never answers, and `trials` names what it was given then; `buffers` keeps
+caches out of it.
 """
 
 from gpubench.measuring.allocatable import allocatable_bytes
@@ -21,6 +22,7 @@ from gpubench.measuring.limit import limited
 from gpubench.measuring.sampling import PLANS, CutShort, Plan, Prepared, measure, measure_in_turn
 from gpubench.measuring.telemetry import NullTelemetry, Reading, Telemetry
 from gpubench.measuring.timing import Timing
+from gpubench.measuring.trials import Shunned, Trials
 from gpubench.measuring.watchdog import Watchdog
 
 __all__ = [
@@ -35,8 +37,10 @@ __all__ = [
     "Plan",
     "Prepared",
     "Reading",
+    "Shunned",
     "Telemetry",
     "Timing",
+    "Trials",
     "Watchdog",
     "allocatable_bytes",
     "clock_for",

@@ -45,8 +45,8 @@ class Clock(Protocol):
     ) -> list[float]:
         """The time of one call, `count` times over, each averaged over `calls_per_sample` calls.
 
-        `meanwhile` is called once, while the work runs where that is possible, otherwise right
-        after it; it is not timed.
+        `meanwhile` is called once, when half of the work is done where that can be seen, otherwise
+        right after it; it is not timed.
         """
         ...
 
@@ -96,11 +96,14 @@ _GRAPH_FROM_CALLS = 20
 # The driver's queue holds about a thousand launches; a fuller one makes the host wait.
 _QUEUE_LAUNCHES = 512
 # The spin kernel counts ticks of a clock that is the SM's on NVIDIA cards (up to 3 GHz) and may be
-# a fixed one of 100 MHz on AMD's. An idle card counts slowly, so what is seen first is multiplied.
-_MOST_TICKS_HZ, _IDLE_FACTOR, _TRIAL_TICKS = 3.0e9, 4.0, 200_000
+# a fixed one of 100 MHz on AMD's. An idle card counts slowly (345 MHz on an H200 that goes up to
+# 1980), so what is seen first is multiplied.
+_MOST_TICKS_HZ, _IDLE_FACTOR, _TRIAL_TICKS = 3.0e9, 6.0, 200_000
 _LEAST_SPIN_S, _MOST_SPIN_S = 50e-6, 50e-3
 # How much longer than the host took last time the device is kept busy.
 _SPIN_MARGIN = 2.0
+# Samples this many times as long as their launches outrun the host once the first is queued.
+_OUTRUNS = 3.0
 _ATTEMPTS = 3
 
 
@@ -123,6 +126,7 @@ class DeviceClock:
         self._graph: Any = None
         self._captured = 0
         self._queueing_s = 1e-5  # by one launch, as far as seen
+        self._launch_s = 0.0  # of the device's work in one launch, as far as seen
         self._ticks_hz = 0.0
         self.host_bound = 0.0
         self.fallback = ""
@@ -167,13 +171,15 @@ class DeviceClock:
         self, launch: Call, launches: int, count: int, meanwhile: Callable[[], None] | None
     ) -> tuple[list[float], int]:
         """(seconds of each sample, how many may hold host time), the best of a few attempts."""
-        head_start = _SPIN_MARGIN
+        outruns = self._launch_s > _OUTRUNS * self._queueing_s
+        head_start = _SPIN_MARGIN * (1 if outruns else count)
         for attempt in range(_ATTEMPTS):
             first = attempt == 0
             times, behind = self._queued(launch, launches, count, head_start, meanwhile, first)
             if not behind:
                 break
-            head_start *= 3
+            head_start = 3 * max(head_start, _SPIN_MARGIN * count)
+        self._launch_s = sum(times) / (launches * count)
         return times, behind
 
     def _queued(
@@ -185,9 +191,12 @@ class DeviceClock:
         meanwhile: Callable[[], None] | None,
         first: bool,
     ) -> tuple[list[float], int]:
-        """Queue a spin and `count` samples between events, then wait for all of them."""
+        """Queue a spin and `count` samples between events, then wait for all of them.
+
+        The spin lasts as long as the host takes to queue `head_start` samples.
+        """
         events = [self._cuda.Event(enable_timing=True) for _ in range(count + 1)]
-        spin_s = self._queueing_s * (launches + 1) * count * head_start
+        spin_s = self._queueing_s * (launches + 1) * head_start
         spin_s = min(max(spin_s, _LEAST_SPIN_S), _MOST_SPIN_S)
         self._cuda._sleep(math.ceil(spin_s * self._ticks_hz))
         events[0].record()
@@ -198,6 +207,8 @@ class DeviceClock:
             behind += bool(before.query())  # the device was there before the host had done
         self._queueing_s = (time.perf_counter() - start) / ((launches + 1) * count)
         if meanwhile and first:
+            # Not before the work has begun: while it spins, a card is fast and draws little.
+            events[len(events) // 2].synchronize()
             meanwhile()
         self._cuda.synchronize()
         pairs = pairwise(events)

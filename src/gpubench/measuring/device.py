@@ -18,6 +18,7 @@ from gpubench.measuring.clock import Clock, DeviceClock, HostClock
 from gpubench.measuring.group import EventClock, Group, GroupClock, Prospect
 from gpubench.measuring.telemetry import NullTelemetry, Telemetry, Value
 from gpubench.measuring.torch_telemetry import TorchTelemetry
+from gpubench.measuring.trials import Trials
 from gpubench.measuring.variant import Facts, Identify, standing
 from gpubench.model import Caution
 
@@ -51,6 +52,7 @@ class Device:
     card: Mapping[str, Value] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     telemetry: Telemetry = field(default_factory=NullTelemetry, compare=False, repr=False)
+    trials: Trials = field(default_factory=Trials, compare=False, repr=False)
     group: Group | Prospect | None = field(
         default=None, compare=False, repr=False
     )  # of ranks, one of them

@@ -1,8 +1,9 @@
 """A clock that empties the caches before each call, for times of data met for the first time.
 
-A buffer of several times the last cache is written before every call. On a GPU that also keeps
-the device busy while the host queues the call, so that no launch is paid for; only what lies
-between the two events counts.
+A buffer of several times the last cache is written before every call. On a GPU a first one more
+keeps the device busy while the host queues the call, and every one the device is busy with until
+the next call is queued, so that no launch is paid for; only what lies between the two events
+counts. Calls that the device may have waited for all the same are told in `host_bound`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from gpubench.measuring.clock import Call, HostClock
 from gpubench.measuring.device import Device, import_torch
 
 _CACHES = 3
+_HEAD_START = 16  # each tens of microseconds
 _LEAST_BYTES, _UNKNOWN_CACHE = 2**25, 2**26
 
 
@@ -56,13 +58,17 @@ class FlushingClock(HostClock):
         return found
 
     def _on_device(self, call: Call, count: int) -> list[float]:
-        pairs = []
+        pairs, behind = [], 0
+        for _ in range(_HEAD_START):
+            self._buffer.fill_(0.0)
         for _ in range(count):
             before, after = (self._cuda.Event(enable_timing=True) for _ in range(2))
             self._buffer.fill_(0.0)
             before.record()
             call()
             after.record()
+            behind += bool(before.query())  # the device was there before the host had done
             pairs.append((before, after))
         self._cuda.synchronize()
+        self.host_bound = behind / count
         return [before.elapsed_time(after) * 1e-3 for before, after in pairs]

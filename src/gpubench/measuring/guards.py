@@ -78,7 +78,7 @@ def inspect(
     found = list(_of_card(card or {}))
     if measurement.blocks:
         found += implausible(measurement, ceilings or Ceilings())
-        found += _of_blocks(measurement.blocks)
+        found += _of_blocks(measurement)
         found += _of_series(timing.of(measurement), target)
     return (*found, *precision(measurement, target))
 
@@ -119,7 +119,7 @@ def precision(measurement: Measurement, target: float) -> list[Caution]:
     if not measurement.blocks:
         return found
     quality = timing.of(measurement)
-    short = _too_short(measurement, quality)
+    short = _too_short(measurement, quality, target)
     if short:
         return [*found, short]
     if quality.half_width > target:
@@ -198,8 +198,9 @@ _CAUSES = {"power": "power", "heat": "thermal", "board": "board", "reliability":
 _MOST_CLOCK_FALL = 0.05
 
 
-def _of_blocks(blocks: Sequence[Block]) -> Iterator[Caution]:
-    yield from _throttled(blocks)
+def _of_blocks(measurement: Measurement) -> Iterator[Caution]:
+    blocks = measurement.blocks
+    yield from _throttled(blocks, alone=not measurement.in_turn_with)
     yield from _clock_fell(timing.readings(blocks, "sm_clock_hz"))
     others = timing.readings(blocks, "other_processes")
     if others and max(others) > 0:
@@ -210,7 +211,8 @@ def _of_blocks(blocks: Sequence[Block]) -> Iterator[Caution]:
         )
 
 
-def _throttled(blocks: Sequence[Block]) -> Iterator[Caution]:
+def _throttled(blocks: Sequence[Block], alone: bool) -> Iterator[Caution]:
+    """By the reasons of each block; what the driver counts is that of all methods in turn."""
     masks = [mask for b in blocks if isinstance(mask := b.telemetry.get("clock_event_mask"), int)]
     holding = [mask & THROTTLING for mask in masks if mask & THROTTLING]
     if not holding:
@@ -221,7 +223,7 @@ def _throttled(blocks: Sequence[Block]) -> Iterator[Caution]:
     shares = [
         f"{share:.0%} of the time by {cause}"
         for cause, name in _CAUSES.items()
-        if (share := timing.held_back(blocks, name))
+        if alone and (share := timing.held_back(blocks, name))
     ]
     remedies = [remedy for bit, remedy in _REMEDIES.items() if every & bit]
     how_long = f" ({', '.join(shares)})" if shares else ""
@@ -254,8 +256,8 @@ _LEAST_RESOLUTIONS = 100
 _DRIFT_P = 0.01
 
 
-def _too_short(measurement: Measurement, quality: Timing) -> Caution | None:
-    if not quality.seconds.enough:
+def _too_short(measurement: Measurement, quality: Timing, target: float) -> Caution | None:
+    if not quality.seconds.enough and not timing.known(quality.seconds, target):
         return Caution(
             "too-short",
             f"{_blocks(quality)} give an interval at {quality.seconds.confidence:.0%}; "

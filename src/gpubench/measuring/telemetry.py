@@ -279,6 +279,8 @@ class _Questions:
             self._refused[name] = str(error)
         except KeyError as error:
             self._refused[name] = f"the driver answered {error}, which this version cannot read"
+        except AttributeError as error:
+            self._refused[name] = f"this nvidia-ml-py cannot ask for it: {error}"
         return name not in self._refused
 
     def answer(self) -> Reading:

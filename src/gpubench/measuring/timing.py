@@ -60,6 +60,20 @@ def of_blocks(blocks: Sequence[Block]) -> Timing:
     )
 
 
+def known(seconds: MedianInterval, target: float) -> bool:
+    """Whether an interval of blocks is as narrow as asked for, its half-width over the median.
+
+    One of too few independent blocks spans them all; that is enough when a dozen of them lie within
+    half of the target, since those that follow a slow drift are never independent.
+    """
+    if seconds.enough:
+        return seconds.half_width <= target
+    return seconds.count >= _CLOSE_BLOCKS and seconds.half_width <= target / 2
+
+
+_CLOSE_BLOCKS = 12
+
+
 def block_medians(blocks: Iterable[Block]) -> list[float]:
     """The median seconds per call of each block, in order."""
     return [stats.median(block.seconds) for block in blocks]
@@ -110,21 +124,26 @@ def paired_ratio(ours: Measurement, theirs: Measurement) -> MedianInterval:
 
 
 def energy_per_call(measurement: Measurement) -> float | None:
-    """Joules a call by the card's energy counter, or None when the driver gave no counter.
+    """Joules a call, or None when the driver gave no energy counter.
 
     The counter is read once a block while the work runs, so from the first to the last reading it
-    covers that time whole, idle moments between blocks included.
+    covers that time whole, idle moments between blocks included. Where methods took turns it
+    counted all of them, and the power readings of this one's blocks stand in for it.
     """
-    span = _counter_span(measurement.blocks)
-    if span is None:
+    if not readings(measurement.blocks, "total_energy_j"):
         return None
-    joules, seconds = span
-    return joules / seconds * of(measurement).seconds.mid
+    watts = power(measurement)
+    counted = measurement.in_turn_with or _counter_span(measurement.blocks)
+    return watts * of(measurement).seconds.mid if watts is not None and counted else None
 
 
 def power(measurement: Measurement) -> float | None:
-    """Watts on average: by the energy counter, else the median of the power readings, else None."""
-    span = _counter_span(measurement.blocks)
+    """Watts on average: by the energy counter, else the median of the power readings, else None.
+
+    Where methods took turns, block by block, the counter knows no difference between them; each
+    block's power was read half-way through it.
+    """
+    span = None if measurement.in_turn_with else _counter_span(measurement.blocks)
     if span is not None:
         return span[0] / span[1]
     return reading(measurement.blocks, "power_w")

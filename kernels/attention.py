@@ -9,8 +9,8 @@ kernel puts the parts together by the logarithm of the sum of exponentials that 
 ("Flash-Decoding", Dao and others, 2023).
 
 The cache is static: (B, KV, capacity, D) by rows, of which a sequence uses its first `lengths[b]`
-places, or the last `window` of them. It may hold 8-bit floats, which are widened as they arrive.
-Scores and sums are float32.
+places, or the last `window` of them. It may hold 8-bit floats, which are widened as they arrive, to
+float16: there queries beyond its range overflow. Scores and sums are float32.
 """
 
 # ruff: noqa: N803 - constants of a Triton kernel are written in upper case
@@ -117,11 +117,12 @@ def decode(
         DIM=dim,
         SPLITS=splits,
         PADDED=triton.next_power_of_2(splits),
+        CHUNK=min(triton.next_power_of_2(splits), _COMBINED_AT_ONCE),
         num_warps=_COMBINING_WARPS,
     )
 
 
-_COMBINING_WARPS = 4
+_COMBINING_WARPS, _COMBINED_AT_ONCE = 4, 64
 
 
 @triton.jit(do_not_specialize=["capacity", "window"])
@@ -154,6 +155,8 @@ def _split(
     row, d = tl.arange(0, ROWS), tl.arange(0, DIM)  # (ROWS,), (DIM,)
     head = which * GROUP + row  # of all B · H
     query = tl.load(q + head[:, None] * DIM + d[None, :], mask=(row < GROUP)[:, None], other=0.0)
+    if k.dtype.element_ty == tl.float8e4nv:
+        query = query.to(tl.float16)  # which holds these floats exactly, and is one step away
     base = tl.cast(which, tl.int64) * capacity * DIM
     top = tl.full((ROWS,), float("-inf"), tl.float32)  # the largest score so far
     total = tl.zeros((ROWS,), tl.float32)
@@ -190,6 +193,7 @@ def _combine(
     DIM: tl.constexpr,
     SPLITS: tl.constexpr,
     PADDED: tl.constexpr,
+    CHUNK: tl.constexpr,  # of the parts, which are in registers at once
 ):
     """out = Σ 2^sums · parts / Σ 2^sums over the parts; a program for each head of a sequence."""
     head = tl.cast(tl.program_id(0), tl.int64)
@@ -199,9 +203,13 @@ def _combine(
     weights = tl.exp2(share - tl.where(top == float("-inf"), 0.0, top))  # no key at all: zeros
     total = tl.sum(weights, 0)
     mixed = tl.zeros((DIM,), tl.float32)
-    for part in range(SPLITS):
-        weight = tl.sum(tl.where(s == part, weights, 0.0), 0)
-        mixed += weight * tl.load(parts + (head * SPLITS + part) * DIM + d)
+    for first in tl.static_range(0, PADDED, CHUNK):
+        t = first + tl.arange(0, CHUNK)  # (CHUNK,)
+        some = t < SPLITS
+        share = tl.load(sums + head * SPLITS + t, mask=some, other=float("-inf"))
+        weights = tl.exp2(share - tl.where(top == float("-inf"), 0.0, top))
+        rows = parts + (head * SPLITS + t)[:, None] * DIM + d[None, :]
+        mixed += tl.sum(weights[:, None] * tl.load(rows, mask=some[:, None], other=0.0), 0)
     mixed = mixed / tl.where(total > 0.0, total, 1.0)
     tl.store(out + head * DIM + d, mixed.to(out.dtype.element_ty))
 

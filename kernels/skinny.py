@@ -107,7 +107,9 @@ def _skinny(
     i = tl.arange(0, ROWS)  # (ROWS,) rows of x
     # Beyond the last row of w the first ones are read again, and never stored: no mask.
     from_w = w + tl.cast(j % n, tl.int64)[:, None] * k  # (BN, 1)
-    from_x = x + (i % m)[None, :] * k  # (1, ROWS)
+    # Rows beyond m are not read at all: a tile's padding would cost as much as X itself, again and
+    # again, out of the L2 cache.
+    from_x, real = x + i[None, :] * k, (i < m)[None, :]  # (1, ROWS)
     total = tl.zeros((BN, ROWS), tl.float32)
     for step in tl.range(0, k, BK, num_stages=STAGES):
         along = step + tl.arange(0, BK)  # (BK,)
@@ -118,12 +120,12 @@ def _skinny(
             other=0.0,
             eviction_policy="evict_first",
         )  # (BN, BK)
-        values = tl.load(from_x + along[:, None], mask=inside[:, None], other=0.0)  # (BK, ROWS)
+        values = tl.load(from_x + along[:, None], mask=inside[:, None] & real, other=0.0)
         total = tl.dot(weights, values, total, input_precision="ieee")
     if SCALED:
         total = total * tl.load(scale_w + j % n)[:, None] * tl.load(scale_x + i % m)[None, :]
     at = out + i[None, :] * n + j[:, None]
-    tl.store(at, total.to(out.dtype.element_ty), mask=(j < n)[:, None] & (i < m)[None, :])
+    tl.store(at, total.to(out.dtype.element_ty), mask=(j < n)[:, None] & real)
 
 
 def _checked(

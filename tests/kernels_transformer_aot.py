@@ -59,7 +59,7 @@ def variants(target: Any) -> Iterator[tuple[str, Any, dict[str, str], dict[str, 
         "combine",
         attention._combine,
         {"*": "*fp32", "out": "*fp16"},
-        {"DIM": 128, "SPLITS": 33, "PADDED": 64},
+        {"DIM": 128, "SPLITS": 33, "PADDED": 64, "CHUNK": 64},
         {"num_warps": 4},
     )
     for hidden in (4096, 8192):

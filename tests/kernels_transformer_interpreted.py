@@ -141,6 +141,7 @@ def attentions() -> list[dict[str, Any]]:
         ([33, 79], 16, 2, 64, 5, half, half),
         ([64, 65, 15], 6, 2, 16, 2, half, half),
         ([3, 0], 4, 2, 16, 7, single, single),  # more splits than steps, and nothing at all
+        ([80, 41], 4, 2, 16, 100, single, single),  # more than are put together at once
         ([80, 41], 32, 1, 16, 2, half, half),  # more queries a head than a tile has rows
         ([50, 20], 8, 2, 32, 3, half, EIGHT),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,11 +22,20 @@ from gpubench.benchmarks import (  # noqa: E402
     _decoder_ops,
     _inference_capacity,
     _inference_plan,
+    _inference_run,
     inference,
 )
 from gpubench.errors import CannotMeasure, WrongResult  # noqa: E402
-from gpubench.measuring import Device, Reading, idle, limited, sampling  # noqa: E402
-from gpubench.model import Case  # noqa: E402
+from gpubench.measuring import (  # noqa: E402
+    Device,
+    Prepared,
+    Reading,
+    Trials,
+    idle,
+    limited,
+    sampling,
+)
+from gpubench.model import Case, Work  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline import capacity, steps  # noqa: E402
 from tests.devices import CPU, H200  # noqa: E402
@@ -499,3 +508,69 @@ def test_what_a_card_draws_at_rest_comes_from_its_counter() -> None:
 
     assert idle.idle_power(Silent(), 0.0, 0.0) is None
     assert math.isfinite(found)
+
+
+def test_without_a_plan_of_cudnn_another_attention_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    switched: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", switched.append)
+    case = Case("inference", "torch", {"phase": "prefill"})
+
+    def prepared() -> Prepared:
+        if not switched:
+            raise CannotMeasure("torch does not do it here (cuDNN Frontend error: no valid plan)")
+        return Prepared(case, 1, Work(), lambda: None, choices={"a": 1})
+
+    found = _inference_run.with_another_attention(prepared)
+    assert switched == [False]
+    assert "no valid plan" in found.choices["without_cudnn_attention"]
+    assert found.choices["a"] == 1
+
+    def broken() -> Prepared:
+        raise CannotMeasure("out of memory")
+
+    with pytest.raises(CannotMeasure, match="out of memory"):
+        _inference_run.with_another_attention(broken)
+    assert switched == [False]
+
+
+def test_a_product_that_torch_refuses_leaves_ours_and_the_other_way_round() -> None:
+    model = replace(_inference_plan.TINY, layers=1)
+    weights = _decoder.make(model, "fp32", "cpu", 0)
+    ours = SimpleNamespace(skinny=SimpleNamespace(CONFIGS=(Tile("ours"),)))
+    calls: list[str] = []
+
+    def ops(ours_runs: bool) -> Any:
+        def multiplied(_x: Any, _linear: Any, config: Tile) -> None:
+            calls.append(config.name)
+            if not ours_runs:
+                raise ValueError("no such shape")
+
+        return SimpleNamespace(ours=ours, products={}, multiplied=multiplied)
+
+    def refusing(_x: Any, _linear: Any) -> None:
+        raise RuntimeError("Expected a size that is divisible by 16")
+
+    linears = [weights.layers[0].qkv]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_decoder_kernels, "by_torch", refusing)
+        chosen = ops(ours_runs=True)
+        table = _decoder_kernels._choose_product(
+            chosen, linears, 1, lambda call: call() or 1.0, Trials()
+        )
+        assert list(chosen.products.values()) == [Tile("ours")]
+        assert table[0] == {
+            "by": "torch",
+            "seconds": None,
+            "failed": "Expected a size that is divisible by 16",
+        }
+        with pytest.raises(CannotMeasure, match="no product of 1 rows runs here: Expected"):
+            _decoder_kernels._choose_product(
+                ops(ours_runs=False), linears, 1, lambda call: call() or 1.0, Trials()
+            )
+
+
+@dataclass(frozen=True)
+class Tile:
+    name: str

@@ -26,7 +26,7 @@ def compiled() -> dict[str, dict[str, Any]]:
 @needs_torch
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("family", "count"), [("attention", 11), ("between", 62), ("products", 15)]
+    ("family", "count"), [("attention", 12), ("between", 62), ("products", 15)]
 )
 def test_results_are_those_of_plain_torch_and_no_neighbour_is_touched(
     interpreted: dict[str, Any], family: str, count: int

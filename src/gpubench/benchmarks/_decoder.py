@@ -139,8 +139,12 @@ def make(model: LanguageModel, precision: str, where: str, seed: int) -> Weights
         return made.normal_(0.0, spread, generator=generator) if drawing else made
 
     def linear(*shape: int) -> Linear:
-        weight = drawn(*shape, spread=shape[-1] ** -0.5)
-        return quantised_weight(weight) if precision == "fp8" else Linear(weight)
+        if precision != "fp8":
+            return Linear(drawn(*shape, spread=shape[-1] ** -0.5))
+        found = quantised_weight(drawn(*shape, spread=shape[-1] ** -0.5))
+        # Else the next ones settle in what these temporaries left, and gigabytes stay broken up.
+        empty_cache(where)
+        return found
 
     def norm() -> Tensor:
         return torch.ones(model.hidden, dtype=dtype, device=where)
@@ -183,6 +187,13 @@ def quantised_weight(weight: Tensor) -> Linear:
         into.copy_(found.values)
         by.copy_(found.scales)
     return Linear(eight, scales)
+
+
+def empty_cache(where: str) -> None:
+    """Give back to the device what torch keeps for later."""
+    torch = import_torch()
+    if where.startswith("cuda"):
+        torch.cuda.empty_cache()
 
 
 # Values in 32 bits at once: a quarter of a gigabyte.

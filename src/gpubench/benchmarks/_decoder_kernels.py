@@ -209,6 +209,13 @@ def _why_not(error: Exception, name: str) -> str | None:
     return str(sentence)
 
 
+def _refused_by_torch(error: RuntimeError) -> str | None:
+    """What torch's product says of shapes that it does not take; None for faults of the device."""
+    if faults.as_sentence(error, "trying torch's product"):
+        return None
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _rows_like(x: Tensor, n: int, eight: bool) -> Rows:
     torch = import_torch()
     dtype = torch.float8_e4m3fn if eight else x.dtype
@@ -284,9 +291,12 @@ def _choose_product(
 
     configs = (None, *ops.ours.skinny.CONFIGS)
     table = list(_timed({config: with_(config) for config in configs}, seconds, trials))
-    fastest = min((one for one in table if one[1] is not None), key=lambda one: one[1] or 0.0)
-    if fastest[0] is not None:
-        ops.products[_shape(first)] = fastest[0]
+    ran = [(config, taken) for config, taken, _ in table if taken is not None]
+    if not ran:
+        raise CannotMeasure(f"no product of {rows} rows runs here: {table[0][2]}")
+    fastest = min(ran, key=lambda one: one[1])[0]
+    if fastest is not None:
+        ops.products[_shape(first)] = fastest
     return [_told(config, taken, why) for config, taken, why in table]
 
 
@@ -331,7 +341,9 @@ def _timed(
             yield config, taken, ""
         except Exception as error:
             reason = _why_not(error, "a configuration")
-            if reason is None or config is None:
+            if reason is None and config is None and isinstance(error, RuntimeError):
+                reason = _refused_by_torch(error)
+            if reason is None:
                 raise
             yield config, None, reason
 

@@ -15,14 +15,15 @@ from gpubench.benchmarks._inference_run import (
     synchronize,
 )
 from gpubench.errors import CannotMeasure
-from gpubench.measuring import Device
+from gpubench.measuring import Device, import_torch
 from gpubench.model import Case
 
 
 def find(case: Case, device: Device, weights: _decoder.Weights) -> dict[str, Any]:
     """As many sequences as memory holds beside the weights, by adding them until it runs out.
 
-    Each trial allocates the cache and makes one pass, so that activations are part of it.
+    Each trial allocates the cache and makes one pass, so that activations are part of it, beside
+    what filling, checking and capturing will need.
 
     Raises:
         CannotMeasure: not one sequence fits.
@@ -30,10 +31,12 @@ def find(case: Case, device: Device, weights: _decoder.Weights) -> dict[str, Any
     p = case.parameters
 
     def tried(sequences: int) -> None:
+        ballast = _ballast(sequences * weights.model.vocabulary, device)
         held = room(p, device, weights, sequences)
         at = place(p, device, weights, sequences, 0)
         _decoder_ops.forward(plain_or_ours(case, device), weights, held, at)
         synchronize(device)
+        del ballast
 
     def fits(sequences: int) -> bool:
         try:
@@ -61,6 +64,20 @@ def find(case: Case, device: Device, weights: _decoder.Weights) -> dict[str, Any
         "weight_bytes": sum(t.numel() * t.element_size() for t in weights.tensors()),
         "memory": p["memory"],
     }
+
+
+def _ballast(logits: int, device: Device) -> Any:
+    """Memory for the strips in which a cache is filled, a graph's second set of activations, and
+    the pieces of logits that are compared in float64.
+    """
+    if device.kind == "cpu":
+        return None
+    torch = import_torch()
+    size = max(_LEAST_BALLAST, _BYTES_A_LOGIT * logits)
+    return torch.empty(size, dtype=torch.uint8, device=device.torch_name)
+
+
+_LEAST_BALLAST, _BYTES_A_LOGIT = 2**29, 40
 
 
 def most_that_fit(fits: Callable[[int], bool], guess: int, most: int) -> tuple[int, int | None]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,7 +12,7 @@ from gpubench.benchmarks import _decoder, _decoder_kernels, _decoder_ops, _infer
 from gpubench.benchmarks._decoder_exact import Exact
 from gpubench.benchmarks._decoder_ops import Plain
 from gpubench.errors import CannotMeasure, DeviceLost
-from gpubench.measuring import Device, DeviceClock, faults, import_torch
+from gpubench.measuring import Device, DeviceClock, Prepared, faults, import_torch
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Caution
 
@@ -73,22 +72,23 @@ def out_of_memory(error: BaseException) -> bool:
     return sentence is not None and "out of memory" in str(sentence)
 
 
-@contextmanager
-def refused(what: str) -> Iterator[None]:
-    """Raise as CannotMeasure what torch's operators say of shapes and types they do not take.
+def with_another_attention(prepared: Callable[[], Prepared]) -> Prepared:
+    """What is prepared; without cuDNN's attention where that has no plan for the case's shapes.
 
-    A pass calls a dozen of them, each with rules of its own on each part; one that refuses is told
-    with its reason, and the next case follows. Faults of the device keep what they are.
+    torch prefers it on Hopper and does not turn to another by itself. Raises as `prepared` does.
     """
     try:
-        yield
-    except (CannotMeasure, MemoryError):
-        raise
-    except RuntimeError as error:
-        if faults.as_sentence(error, what):
+        return prepared()
+    except CannotMeasure as error:
+        if _CUDNN not in str(error).lower():
             raise
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise CannotMeasure(f"torch does not do {what} here ({why})") from error
+        why = str(error)
+    import_torch().backends.cuda.enable_cudnn_sdp(False)
+    found = prepared()
+    return replace(found, choices={**found.choices, "without_cudnn_attention": why})
+
+
+_CUDNN = "cudnn"
 
 
 def synchronize(device: Device) -> None:

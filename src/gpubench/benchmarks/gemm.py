@@ -233,7 +233,7 @@ def torch_call(x: Matrices, case: Case) -> Callable[[], None]:
 
     try:
         call()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if not any(words in str(error) for words in _NO_PRODUCT):
             raise
         why = str(error).splitlines()[0]

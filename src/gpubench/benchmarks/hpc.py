@@ -24,6 +24,7 @@ from gpubench.measuring import (
     Prepared,
     Shunned,
     import_torch,
+    refused,
     told,
 )
 from gpubench.measuring.verify import poison, verify
@@ -109,7 +110,8 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         WrongResult: the answer is not right.
     """
     pattern = case.parameters["pattern"]
-    with told(f"preparing {pattern} in FP64"):
+    what = f"{pattern} in FP64"
+    with told(f"preparing {what}"), refused(what):
         release()
         made = {"triad": _triad, "stencil": _stencil, "spmv": _spmv, "dgemm": _dgemm}[pattern]
         call, checked, choices = made(case, device, seed)

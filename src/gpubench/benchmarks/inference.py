@@ -32,15 +32,16 @@ from gpubench.benchmarks._inference_run import (
     out_of_memory,
     pass_of,
     place,
-    refused,
     room,
     said,
+    with_another_attention,
 )
 from gpubench.measuring import (
     Ceilings,
     Device,
     Prepared,
     idle_power,
+    refused,
     told,
 )
 from gpubench.model import Case, Caution, Work
@@ -89,6 +90,10 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         CannotMeasure: out of memory, or an architecture of another family.
         WrongResult: a layer's answer is not right.
     """
+    return with_another_attention(lambda: _prepared(case, device, seed))
+
+
+def _prepared(case: Case, device: Device, seed: int) -> Prepared:
     p = case.parameters
     with told(f"preparing {said(p)}"), refused(said(p)):
         _idle(device)

@@ -18,8 +18,8 @@ from typing import Any
 
 from gpubench.benchmarks import Planned, _decoder, _hardware, _inference_plan, _matrices
 from gpubench.benchmarks._decoder import Tensor
-from gpubench.benchmarks._inference_run import refused
-from gpubench.measuring import Ceilings, Device, Prepared, import_torch, told
+from gpubench.benchmarks._inference_run import with_another_attention
+from gpubench.measuring import Ceilings, Device, Prepared, import_torch, refused, told
 from gpubench.measuring.verify import verify
 from gpubench.model import Case, Caution, Work
 from gpubench.roofline import steps
@@ -122,6 +122,10 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         CannotMeasure: out of memory, or an architecture of another family.
         WrongResult: an output or a gradient is not right.
     """
+    return with_another_attention(lambda: _prepared(case, device, seed))
+
+
+def _prepared(case: Case, device: Device, seed: int) -> Prepared:
     p = case.parameters
     what = f"a training step of {p['model']} in {p['precision']}"
     with told(f"preparing {what}"), refused(what):

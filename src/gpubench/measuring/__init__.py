@@ -15,7 +15,7 @@ caches out of it.
 from gpubench.measuring.allocatable import allocatable_bytes
 from gpubench.measuring.clock import Clock, DeviceClock, HostClock
 from gpubench.measuring.device import Device, clock_for, current, find, import_torch, why_no_gpu
-from gpubench.measuring.faults import told
+from gpubench.measuring.faults import refused, told
 from gpubench.measuring.guards import Ceilings
 from gpubench.measuring.idle import idle_power
 from gpubench.measuring.limit import limited
@@ -51,6 +51,7 @@ __all__ = [
     "limited",
     "measure",
     "measure_in_turn",
+    "refused",
     "told",
     "why_no_gpu",
 ]

@@ -26,6 +26,7 @@ _HARMLESS = (
     *("CUBLAS_STATUS_NOT_SUPPORTED", "CUBLAS_STATUS_INVALID_VALUE"),
     # What cusparseGetErrorString says of a call that cuSPARSE or cuSPARSELt does not take.
     *("operation not supported", "invalid value", "architecture mismatch"),
+    *("insufficient resources", "CUBLAS_STATUS_INTERNAL_ERROR"),
 )
 
 
@@ -77,6 +78,23 @@ def told(doing: str) -> Iterator[None]:
         if sentence is None:
             raise
         raise sentence from error
+
+
+@contextmanager
+def refused(what: str) -> Iterator[None]:
+    """Raise as CannotMeasure what torch's operators say of shapes and types they do not take.
+
+    A pass calls a dozen of them, each with rules of its own on each part; one that refuses is told
+    with its reason, and the next case follows. Faults of the device keep what they are.
+    """
+    try:
+        yield
+    except (CannotMeasure, MemoryError):
+        raise
+    except (RuntimeError, ValueError) as error:
+        if as_sentence(error, what):
+            raise
+        raise CannotMeasure(f"torch does not do {what} here ({_first_line(error)})") from error
 
 
 def _device_fault(error: BaseException, doing: str) -> CannotMeasure:

@@ -1,5 +1,6 @@
 """Records are written whole or not at all, never edited, and read by every later version."""
 
+import gzip
 import json
 import os
 from dataclasses import replace
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gpubench import records
+from gpubench import index, records
 from gpubench.errors import RecordError
+from gpubench.model import Block, Case, Measurement, Work
 from gpubench.records import RunRecord
 
 
@@ -22,6 +24,13 @@ def record() -> RunRecord:
         claims_sha256="0" * 64,
         verdicts={"a-claim": "supported (catalogue)"},
     )
+
+
+def measured_record() -> RunRecord:
+    blocks = tuple(Block((0.001 * n, 0.002), {"power_w": 500.0}) for n in (1, 2, 3))
+    cases = [Case("stream", method, {"n": 8}) for method in ("torch", "triton")]
+    found = tuple(Measurement(case, 1, Work(bytes=32.0), blocks, 1, 0.2) for case in cases)
+    return replace(record(), measurements=found)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -112,3 +121,39 @@ def test_the_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> No
         "system",
         "machine",
     }
+
+
+def test_a_packed_record_is_as_good(tmp_path: Path) -> None:
+    path = records.write(measured_record(), tmp_path)
+    plain = records.read(path)
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert records.list_records(tmp_path) == [packed]
+    assert records.read(packed) == plain
+    assert records.find(tmp_path, plain.id) == packed
+    assert [entry.id for entry in index.entries(tmp_path)] == [plain.id]
+    assert records.write(plain, tmp_path) == path  # a run that is continued takes its place
+    assert records.list_records(tmp_path) == [path]
+    for damaged in (packed.name.encode(), gzip.compress(b"{}")[:-9], gzip.compress(b"{}")):
+        packed.write_bytes(damaged)
+        with pytest.raises(RecordError, match="is no "):
+            records.read(packed)
+
+
+def test_what_was_measured_before_is_written_alike_and_not_again() -> None:
+    whole = measured_record()
+    first = records.text(whole)
+    assert records.text(whole) == first
+    assert len(records._lines) == len(whole.measurements)
+    other = replace(whole, measurements=tuple(replace(m, heat_s=1.0) for m in whole.measurements))
+    assert '"heat_s":1.0' in records.text(other)
+    assert records.text(whole) == first
+
+
+def test_samples_have_nine_digits(tmp_path: Path) -> None:
+    (measurement, *_) = measured_record().measurements
+    block = Block((0.1234567891234, 1 / 3e7))
+    record = replace(measured_record(), measurements=(replace(measurement, blocks=(block,)),))
+    back = records.read(records.write(record, tmp_path)).measurements[0].blocks[0]
+    assert back.seconds == (0.123456789, 3.33333333e-08)

@@ -80,8 +80,10 @@ def test_the_table_that_comes_last_is_short_and_ranked() -> None:
         for config, ratio in zip(gemm.CONFIGS["hopper"], (0.9, 0.97, 0.5), strict=False)
     ]
     found.append((tune_gemm.Trial("fp8", gemm.DEFAULT), {"failed": "RuntimeError: no"}))
+    wrong = {"tflops": 999.0, "ratio": 1.4, "error": 0.5}
+    found.append((tune_gemm.Trial("fp16", gemm.CONFIGS["hopper"][3]), wrong))
     lines = tune_gemm.summary(found, ["fp16", "fp8"], best=2).splitlines()
-    assert lines[0] == "fp16: 3 ran, 0 failed; ratio to torch in turn"
+    assert lines[0] == "fp16: 3 ran, 0 failed, 1 wrong; ratio to torch in turn"
     assert [line.split()[2] for line in lines[1:3]] == ["0.970", "0.900"]
     assert lines[3:] == ["fp8: 0 ran, 1 failed; ratio to torch in turn"]
     assert json.dumps(lines)

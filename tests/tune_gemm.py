@@ -248,12 +248,15 @@ def shown(trial: Trial, told: dict[str, Any]) -> str:
 
 
 def summary(found: list[tuple[Trial, dict[str, Any]]], precisions: list[str], best: int) -> str:
-    """The fastest of each precision by the ratio to torch, as a short table."""
+    """The fastest of each precision by the ratio to torch, as a short table; right ones alone."""
     lines = []
     for precision in precisions:
-        ran = [(t, told) for t, told in found if t.precision == precision and "ratio" in told]
+        allowed = _matrices.PRECISIONS[precision].tolerance
+        every = [(t, told) for t, told in found if t.precision == precision and "ratio" in told]
+        ran = [(t, told) for t, told in every if told["error"] <= allowed]
         failed = sum(t.precision == precision and "failed" in told for t, told in found)
-        lines.append(f"{precision}: {len(ran)} ran, {failed} failed; ratio to torch in turn")
+        wrong = f", {len(every) - len(ran)} wrong" if len(every) > len(ran) else ""
+        lines.append(f"{precision}: {len(ran)} ran, {failed} failed{wrong}; ratio to torch in turn")
         ran.sort(key=lambda one: -one[1]["ratio"])
         lines += [shown(*one) for one in ran[:best]]
     return "\n".join(lines)

@@ -134,7 +134,7 @@ def _files(results: Path) -> dict[str, tuple[int, int]]:
             if not folder.is_dir():
                 continue
             for file in os.scandir(folder.path):
-                if file.name.endswith(".json") and not file.name.startswith("."):
+                if file.name.endswith(records.ENDINGS) and not file.name.startswith("."):
                     told = file.stat()
                     found[file.path] = (told.st_size, told.st_mtime_ns)
     return found
@@ -147,7 +147,7 @@ def _by_name(path: str) -> str:
 def _read(path: Path) -> Entry:
     """A record in short, by its JSON alone; whoever uses it reads and checks the whole."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(records.contents(path))
         return _summary(path, content)
     except OSError as error:
         return Entry(str(path), problem=f"cannot read {path}: {error.strerror or error}")

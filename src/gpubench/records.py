@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 NO_ACCELERATOR = "no-accelerator"
+ENDINGS = (".json", ".json.gz")
+"""Of files that hold a record, as written and as gzip packs it."""
 IMPORTED = "imported"
 """The suite of a record that holds another tool's results."""
 
@@ -105,18 +107,38 @@ def write(record: RunRecord, results: Path) -> Path:
     """
     path = results / record.accelerator / f"{record.stamp()}.json"
     write_text(path, text(record))
+    with contextlib.suppress(OSError):  # what it was, where somebody compressed it
+        path.with_name(f"{path.name}.gz").unlink()
     return path
 
 
 def text(record: RunRecord) -> str:
-    """A record as JSON: indented where people read, one line a measurement where samples stand."""
+    """A record as JSON: indented where people read, one line a measurement where samples stand.
+
+    Samples have nine digits, more than any clock of ours gives.
+    """
     content = asdict(replace(record, measurements=()))
     head = json.dumps(content, indent=1, ensure_ascii=False)
-    lines = ",\n".join(
-        "  " + json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-        for found in measurements(record)
-    )
+    lines = ",\n".join(map(_line, record.measurements))
+    for gone in _lines.keys() - {id(found) for found in record.measurements}:
+        del _lines[gone]
     return head.replace('"measurements": []', f'"measurements": [\n{lines}\n ]', 1) + "\n"
+
+
+# A run is saved after each case, and what was measured before has not changed since: the lines of
+# the record that was written last, with what each was made of.
+_lines: dict[int, tuple[Measurement, str]] = {}
+
+
+def _line(found: Measurement) -> str:
+    kept = _lines.get(id(found))
+    if kept is None or kept[0] is not found:
+        content = asdict(found)
+        for block in content["blocks"]:
+            block["seconds"] = [float(f"{seconds:.9g}") for seconds in block["seconds"]]
+        told = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        kept = _lines[id(found)] = (found, f"  {told}")
+    return kept[1]
 
 
 _OTHER_FOLDER = "choose another folder with --results"
@@ -202,7 +224,7 @@ def read(path: Path) -> RunRecord:
         RecordError: the file is missing, no record, or of a newer schema.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(contents(path))
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError):
@@ -244,9 +266,7 @@ def find(results: Path, name: str) -> Path:
     Raises:
         RecordError: no record, or several, are called so.
     """
-    found = [
-        path for path in list_records(results) if path.stem.rpartition("-")[2].startswith(name)
-    ]
+    found = [path for path in list_records(results) if id_of(path).startswith(name)]
     if len(found) != 1:
         raise RecordError(
             f"{len(found) or 'no'} record{'s' if found else ''} under {results} with an id that "
@@ -257,4 +277,24 @@ def find(results: Path, name: str) -> Path:
 
 def list_records(results: Path) -> list[Path]:
     """The records under a results folder, oldest first."""
-    return sorted(results.glob("*/*.json"), key=lambda path: path.name)
+    found = (path for ending in ENDINGS for path in results.glob(f"*/*{ending}"))
+    return sorted(found, key=lambda path: path.name)
+
+
+def id_of(path: Path) -> str:
+    """The id that stands in a record's file name."""
+    return path.name.removesuffix(".gz").removesuffix(".json").rpartition("-")[2]
+
+
+def contents(path: Path) -> bytes:
+    """What a record's file holds, unpacked. Raises OSError, or ValueError for a damaged file."""
+    data = path.read_bytes()
+    if path.suffix != ".gz":
+        return data
+    import gzip
+    import zlib
+
+    try:
+        return gzip.decompress(data)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None

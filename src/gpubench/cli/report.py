@@ -128,7 +128,8 @@ def _paths(names: Iterable[str], results: Path) -> Iterator[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            inside = sorted({*path.glob("*.json"), *path.glob("*/*.json")}, key=lambda p: p.name)
+            beside = (p for ending in records.ENDINGS for p in path.glob(f"*{ending}"))
+            inside = sorted({*beside, *records.list_records(path)}, key=lambda p: p.name)
             if not inside:
                 raise RecordError(f"{path} holds no record: name a folder under results/")
             yield from inside

@@ -183,8 +183,8 @@ def _record(name: str, results: Path, known: Catalogue) -> bool:
     from gpubench import records
 
     paths = records.list_records(results)
-    found = [path for path in paths if name and path.stem.endswith(f"-{name}")]
-    if not found and name.endswith(".json"):
+    found = [path for path in paths if name and records.id_of(path) == name]
+    if not found and name.endswith(records.ENDINGS):
         found = [Path(name)]
     if not found:
         return False

@@ -121,10 +121,13 @@ def _ranges(
         least = most = 0.0
         for parameters in shared.varied(group):
             try:
-                shift = _log(value_at(parameters) / mid)
+                value = value_at(parameters)
             except CannotEstimate:
                 moved.append(_REFUSED + group)
                 continue
+            if _vanishes(value, mid):
+                moved.append(_REFUSED + group)
+            shift = _log(value / mid)
             least, most = smaller(least, shift), larger(most, shift)
         if _noticed((-least, most)):
             moved.append(group)
@@ -143,6 +146,15 @@ def _noticed(spread: Spread) -> bool:
     """Whether it moves the value, or any of them, at all."""
     found: Any = larger(*spread) > _NOTICED
     return bool(found.any()) if hasattr(found, "any") else found
+
+
+def _vanishes(value: float, mid: float) -> bool:
+    """Whether there is no answer where the middle has one, in any place of arrays."""
+    if isinstance(mid, float | int):
+        return False  # a number is refused by an exception
+    import numpy as np
+
+    return bool((np.isnan(value) & ~np.isnan(mid)).any())
 
 
 def _log(ratio: float) -> float:

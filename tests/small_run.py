@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gpubench import benchmarks, campaign, cli, records
+from gpubench import benchmarks, campaign, cli, mishaps, records
 from gpubench.benchmarks import bandwidth
 from gpubench.cli import judging
 from gpubench.measuring import device, sampling
@@ -76,7 +76,7 @@ def _hang() -> None:
 
     campaign.measure_in_turn = measure
     campaign._may_hang = lambda _: True
-    campaign.PATIENCE, campaign.LEAST_PATIENCE_S = 0.0, 1.0
+    mishaps.PATIENCE, mishaps.LEAST_PATIENCE_S = 0.0, 1.0
 
 
 def _interrupt_at_a_block(progress: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gpubench import campaign
+from gpubench import campaign, mishaps
 from gpubench.benchmarks import Planned
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import PLANS, Ceilings, Device, Prepared, Shunned, Trials, timing
@@ -156,8 +156,8 @@ def test_a_kernel_that_hangs_the_device_ends_the_run_and_is_not_tried_again(
 ) -> None:
     """The thread that measures hangs for good; that of the watchdog saves and ends the process."""
     monkeypatch.setattr(campaign, "_may_hang", lambda _: True)
-    monkeypatch.setattr(campaign, "LEAST_PATIENCE_S", 0.05)
-    monkeypatch.setattr(campaign, "PATIENCE", 0.0)
+    monkeypatch.setattr(mishaps, "LEAST_PATIENCE_S", 0.05)
+    monkeypatch.setattr(mishaps, "PATIENCE", 0.0)
     ended, forever, saved = threading.Event(), threading.Event(), list[RunRecord]()
     said: list[str] = []
 
@@ -175,7 +175,7 @@ def test_a_kernel_that_hangs_the_device_ends_the_run_and_is_not_tried_again(
         record = saved[-1]
         (key, why), *others = record.failures.items()
         assert (key, others) == ("copying slow burst n=2", [])
-        assert why.startswith(campaign.HUNG)
+        assert why.startswith(mishaps.FATAL)
         assert said == [f"copying slow n=2: {why}"]
         assert len(record.measurements) == 2
         assert not record.complete
@@ -242,7 +242,7 @@ def test_a_configuration_that_hangs_has_less_time_than_the_case_and_is_named(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(campaign, "_may_hang", lambda _: True)
-    monkeypatch.setattr(campaign, "TRIAL_S", 0.05)
+    monkeypatch.setattr(mishaps, "TRIAL_S", 0.05)
     ended, forever, saved = threading.Event(), threading.Event(), list[RunRecord]()
 
     def search() -> None:

@@ -21,6 +21,7 @@ FLOORS = (
     (
         *("run", "beginning", "linking", "launching", "joining", "ranks", "fleet", "index"),
         *("judgement", "contradictions", "campaign", "normalised", "measured", "comparison"),
+        "mishaps",
         "workloads",
         *("evidence", "verdict", "reasons", "tolerances"),
     ),
@@ -42,7 +43,8 @@ NEIGHBOURS = {
     "evidence": {"measured"},
     "measured": {"workloads"},
     "judgement": {"contradictions", "evidence", "verdict"},
-    "beginning": {"campaign"},
+    "beginning": {"mishaps"},
+    "campaign": {"mishaps"},
     "launching": set(),
     "ranks": {"campaign", "launching"},
     "linking": {"beginning", "launching"},

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gpubench import campaign, measuring, records
+from gpubench import measuring, mishaps, records
 from gpubench.catalogue import Catalogue
 from gpubench.errors import CannotMeasure, DeviceLost, RecordError
 from gpubench.measuring import Device, nvlink, provenance
@@ -76,9 +76,8 @@ def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | N
 def _resumed(request: Request, device: Device | None) -> RunRecord:
     path = records.find(request.results, request.resume)
     record = records.read(path)
-    fatal = (campaign.HUNG, campaign.LOST)
-    hung = {case: why for case, why in record.failures.items() if why.startswith(fatal)}
-    if record.complete and len(hung) == len(record.failures):
+    fatal = {c: why for c, why in record.failures.items() if why.startswith(mishaps.FATAL)}
+    if record.complete and len(fatal) == len(record.failures):
         raise RecordError(f"{path} is complete: there is nothing to continue")
     if device is None or device.name != record.device:
         here = device.name if device else "no device"
@@ -98,8 +97,8 @@ def _resumed(request: Request, device: Device | None) -> RunRecord:
                 f"{path} was measured with {name.replace('_', ' ')} {before}, and here it is "
                 f"{known[0] or 'not told'}: continue there, or start a new run without --resume"
             )
-    # What failed is tried again, but for what would hang the device once more.
-    return replace(record, failures=hung, complete=False)
+    # What failed is tried again, but for what would hang or kill the device once more.
+    return replace(record, failures=fatal, complete=False)
 
 
 # What the two halves of one record must have in common.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from gpubench import benchmarks
+from gpubench import benchmarks, mishaps
 from gpubench.benchmarks import Planned
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import (
@@ -21,13 +21,13 @@ from gpubench.measuring import (
     Device,
     HostClock,
     Prepared,
-    Trials,
     Watchdog,
     clock_for,
     current,
     guards,
     measure_in_turn,
 )
+from gpubench.mishaps import Patience
 from gpubench.model import Case, Caution, Measurement, Work
 from gpubench.records import RunRecord, case_key
 
@@ -35,17 +35,6 @@ Save = Callable[[RunRecord], None]
 Say = Callable[[str], None]
 End = Callable[[str], None]
 """Ends the process with a sentence; the thread that measures waits for the device and cannot."""
-
-PREPARING_S = 120.0
-"""Compiling and trying a dozen kernels takes less by far; one that hangs takes for ever. A
-benchmark that makes more ready than that has a constant of this name of its own."""
-PATIENCE, LEAST_PATIENCE_S = 5.0, 30.0
-"""How many times its time limit a case may wait for one answer, and how long at the least."""
-TRIAL_S = 40.0
-"""How long one configuration of a kernel may take to compile, to be checked and timed."""
-HUNG, LOST = "the device did not answer", "the device failed"
-"""How the reasons begin why a case was left that hung the device, or crashed it twice; neither is
-tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +119,15 @@ def measure_all(
     """
     plan = [step.planned for step in steps(device, record.suite, only)]
     record = _with_left_out(record, left_out(device, record.suite, only))
-
     device.trials.shun(record.suspects)
 
+    def missing(case: Case) -> list[str]:
+        phases = next(one.phases for one in plan if one.case == case)
+        return [phase for phase in phases if not record.done(case, phase)]
+
     def hung(case: Case, waited_s: float) -> None:
-        left, why = _hung(record, plan, case, device.trials.now, waited_s)
+        trying = device.trials.now
+        left, why = mishaps.hung(record, case, missing(case), trying, waited_s)
         save(left)
         if end:
             end(f"{case_key(case, '').replace('  ', ' ')}: {why}")
@@ -142,7 +135,7 @@ def measure_all(
     before, number = "", 0
     with Watchdog(hung) as watchdog:
         patient = watchdog if end and _may_hang(device) else None
-        awaiting = _Patience(record.suite, device.trials, patient)
+        awaiting = Patience(record.suite, device.trials, patient)
         try:
             for group in _twins(plan):
                 benchmark = group[0].case.benchmark
@@ -160,8 +153,8 @@ def measure_all(
                         save(record)
                 watchdog.answered()
         except DeviceLost as lost:
-            if awaiting.case:
-                save(_lost(record, plan, awaiting.case, device.trials.now, str(lost)))
+            if case := awaiting.case:
+                save(mishaps.lost(record, case, missing(case), device.trials.now, str(lost)))
             raise
         finally:
             if before:
@@ -182,75 +175,6 @@ def _with_left_out(record: RunRecord, told: str) -> RunRecord:
     return replace(record, cautions=(*record.cautions, caution))
 
 
-def _hung(
-    record: RunRecord, plan: Sequence[Planned], case: Case, trying: str, waited_s: float
-) -> tuple[RunRecord, str]:
-    """The record without what hung the device, and the reason in words."""
-    why = f"{HUNG} for {waited_s:.0f} s while it had {case.benchmark} ({case.method}) to do: a "
-    if trying:
-        why += f"configuration that hangs there ({trying}), left out from now on"
-        return replace(record, suspects=(*record.suspects, trying)), why
-    why += "kernel that hangs there; the case is left out from now on"
-    return _failed(record, case, _missing(record, plan, case), why), why
-
-
-def _lost(
-    record: RunRecord, plan: Sequence[Planned], case: Case, trying: str, why: str
-) -> RunRecord:
-    """The record with a suspect: a configuration at once, a case when it fails for the second time.
-
-    A card may fail by itself, whatever it has to do.
-    """
-    suspect = trying or case_key(case, "")
-    if suspect not in record.suspects:
-        return replace(record, suspects=(*record.suspects, suspect))
-    return _failed(record, case, _missing(record, plan, case), f"{LOST} twice: {why}")
-
-
-def _missing(record: RunRecord, plan: Sequence[Planned], case: Case) -> list[str]:
-    phases = next(one.phases for one in plan if one.case == case)
-    return [phase for phase in phases if not _done(record, case, phase)]
-
-
-def _failed(record: RunRecord, case: Case, phases: Sequence[str], why: str) -> RunRecord:
-    found = {case_key(case, phase): why for phase in phases}
-    return replace(record, failures={**record.failures, **found})
-
-
-@dataclass
-class _Patience:
-    """Whose turn it is, and how long it may wait for the device: while it is prepared, while it
-    tries a configuration, and for each answer after. Without a watchdog it may wait for ever.
-    """
-
-    suite: str
-    trials: Trials
-    watchdog: Watchdog | None
-    case: Case | None = None
-
-    def preparing(self, case: Case) -> None:
-        self.case = case
-        self.trials.begin()
-        self.trials.told = self._trial
-        self._trial()
-
-    def _trial(self) -> None:
-        assert self.case is not None
-        benchmark = benchmarks.get(self.case.benchmark)
-        whole = getattr(benchmark, "PREPARING_S", PREPARING_S)
-        self._await(TRIAL_S if self.trials.now else whole)
-
-    def __call__(self, case: Case) -> None:
-        self.case = case
-        plan = PLANS[self.suite]
-        limit = PATIENCE * (plan.warmup_limit_s + plan.limit_s)
-        self._await(max(LEAST_PATIENCE_S, limit))
-
-    def _await(self, limit_s: float) -> None:
-        if self.watchdog:
-            self.watchdog.await_answer(self.case, limit_s)
-
-
 @dataclass(frozen=True)
 class _Measuring:
     """How twins are prepared and measured; yields the record after each phase."""
@@ -258,23 +182,24 @@ class _Measuring:
     device: Device
     suite: str
     tick: Say | None
-    awaiting: _Patience
+    awaiting: Patience
 
     def of(self, group: Sequence[Planned], record: RunRecord) -> Iterator[RunRecord]:
         """What is missing of twins; a case that cannot be measured becomes a failure."""
         ready: list[tuple[Prepared, list[str]]] = []
         for one in group:
-            missing = [phase for phase in one.phases if not _done(record, one.case, phase)]
+            missing = [phase for phase in one.phases if not record.done(one.case, phase)]
             if not missing:
                 continue
-            self.awaiting.preparing(one.case)
+            benchmark = benchmarks.get(one.case.benchmark)
+            own = getattr(benchmark, "PREPARING_S", mishaps.PREPARING_S)
+            self.awaiting.preparing(one.case, own)
             try:
-                benchmark = benchmarks.get(one.case.benchmark)
                 prepared = benchmark.prepare(one.case, self.device, record.seed)
             except DeviceLost:
                 raise
             except CannotMeasure as error:
-                record = _failed(record, one.case, missing, str(error))
+                record = record.with_failure(one.case, missing, str(error))
                 yield record
             else:
                 ready.append((prepared, missing))
@@ -296,7 +221,7 @@ class _Measuring:
             raise
         except CannotMeasure as error:
             if len(together) == 1:
-                yield _failed(record, together[0].case, [phase], str(error))
+                yield record.with_failure(together[0].case, [phase], str(error))
                 return
             for one in together:  # each alone, which shows the one that fails
                 for outcome in self._phase([one], phase, record):
@@ -317,14 +242,6 @@ class _Measuring:
             guards.cautioned(found, guards.inspect(found, limit, plan.target, self.device.card))
             for found, limit in zip(taken, limits, strict=True)
         )
-
-
-def _done(record: RunRecord, case: Case, phase: str) -> bool:
-    """Measured whole, or tried and failed: a part of a measurement is measured again."""
-    key = case_key(case, phase)
-    return key in record.failures or any(
-        found.complete and case_key(found.case, found.phase) == key for found in record.measurements
-    )
 
 
 def _compared(measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:

@@ -16,7 +16,7 @@ import platform
 import secrets
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -66,6 +66,19 @@ class RunRecord:
     suspects: tuple[str, ...] = ()
     complete: bool = True
     schema: int = SCHEMA
+
+    def done(self, case: Case, phase: str) -> bool:
+        """Measured whole, or tried and failed: a part of a measurement is measured again."""
+        key = case_key(case, phase)
+        return key in self.failures or any(
+            found.complete and case_key(found.case, found.phase) == key
+            for found in self.measurements
+        )
+
+    def with_failure(self, case: Case, phases: Sequence[str], why: str) -> RunRecord:
+        """The record with these phases of a case as failures."""
+        found = {case_key(case, phase): why for phase in phases}
+        return replace(self, failures={**self.failures, **found})
 
     def stamp(self) -> str:
         """The file's name without its ending: UTC time and id."""

@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0 triton==3.7.1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run report test gpu lint check bench docs schema clean
+.PHONY: help run report test older gpu lint check bench docs schema clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,15 @@ report: $(VENV)/.installed  ## the page by the newest records: build/report.html
 
 test: $(VENV)/.installed-dev  ## install with the test tools and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+# An older Triton, as a GPU's machine may have it; its interpreter needs an older numpy.
+OLDER ?= triton==3.6.0 numpy<2.4
+build/older: Makefile
+	@rm -rf $@
+	@$(PIP) install --target $@ $(patsubst %,'%',$(OLDER))
+
+older: $(VENV)/.installed-dev build/older  ## the kernels' tests with another Triton (OLDER=triton==…)
+	@PYTHONPATH=build/older $(BIN)/python -m pytest tests/test_kernels_*.py $(ARGS)
 
 # With the torch that PYTHON has, since a GPU's machine has its own; see docs/gpu-run.md.
 SUITE ?= full
@@ -40,7 +49,7 @@ lint: $(VENV)/.installed-dev  ## formatting, lint rules and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-check: lint test  ## all that continuous integration runs
+check: lint test older  ## all that continuous integration runs
 
 bench: $(VENV)/.installed-dev  ## start-up, memory, growth with the claims, sweeps, collectives
 	@$(BIN)/python tests/bench_startup.py

@@ -27,12 +27,13 @@ test: $(VENV)/.installed-dev  ## install with the test tools and run the tests
 
 # An older Triton, as a GPU's machine may have it; its interpreter needs an older numpy.
 OLDER ?= triton==3.6.0 numpy<2.4
-build/older: Makefile
+FOLDER := build/$(subst ==,-,$(firstword $(OLDER)))
+$(FOLDER): $(VENV)/.installed-dev
 	@rm -rf $@
 	@$(PIP) install --target $@ $(patsubst %,'%',$(OLDER))
 
-older: $(VENV)/.installed-dev build/older  ## the kernels' tests with another Triton (OLDER=triton==…)
-	@PYTHONPATH=build/older $(BIN)/python -m pytest tests/test_kernels_*.py $(ARGS)
+older: $(FOLDER)  ## the kernels' tests with another Triton (OLDER=triton==…)
+	@PYTHONPATH=$(FOLDER) $(BIN)/python -m pytest tests/test_kernels_*.py $(ARGS)
 
 # With the torch that PYTHON has, since a GPU's machine has its own; see docs/gpu-run.md.
 SUITE ?= full

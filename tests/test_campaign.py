@@ -275,6 +275,18 @@ def test_a_trial_that_merely_fails_is_forgotten() -> None:
     assert trials.now == "b"
 
 
+def test_a_trial_is_blamed_for_what_it_broke_though_its_error_looked_harmless() -> None:
+    trials = Trials()
+
+    def dead() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    trials.answers = dead
+    with pytest.raises(RuntimeError, match="illegal memory"), trials.trying("guilty"):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_INTERNAL_ERROR when calling cublasGemmEx")
+    assert trials.now == "guilty"
+
+
 def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:
     calls = 0
 

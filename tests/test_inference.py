@@ -574,3 +574,15 @@ def test_a_product_that_torch_refuses_leaves_ours_and_the_other_way_round() -> N
 @dataclass(frozen=True)
 class Tile:
     name: str
+
+
+def test_room_for_what_comes_after_a_trial_is_kept_during_it(
+    cuda: PlayedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cuda
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "empty", lambda size, **_: asked.append(size))
+    _inference_capacity._ballast(10, H200)
+    _inference_capacity._ballast(2**25, H200)  # logits, as of 1,000 sequences of Llama 2
+    assert asked == [2**29, 40 * 2**25]
+    assert _inference_capacity._ballast(2**25, CPU) is None

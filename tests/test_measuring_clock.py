@@ -242,6 +242,18 @@ def test_the_card_spins_no_longer_than_it_must(simulated: type[SimulatedCuda]) -
         assert (card.host - began) / 100e-3 < 1.01
 
 
+def test_a_host_slower_than_the_card_gets_its_head_start_at_once(
+    simulated: type[SimulatedCuda],
+) -> None:
+    card = simulated(host_s=100e-6, kernel_s=150e-6)
+    clock = DeviceClock(1, card)
+    clock.samples(card.kernel, 1, 20)
+    before = card.launches
+    clock.samples(card.kernel, 1, 20)
+    assert clock.host_bound == 0
+    assert card.launches - before == 1 + 1 + 2 * 20  # a spin, and events around each call: once
+
+
 def test_a_wrong_guess_of_how_long_the_work_takes_is_mended(simulated: type[SimulatedCuda]) -> None:
     card = simulated(host_s=100e-6, kernel_s=5e-3)
     clock = DeviceClock(1, card)

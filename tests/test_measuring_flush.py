@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +18,11 @@ def test_each_call_is_timed_alone_between_events(cuda: PlayedCuda) -> None:
     assert cuda
     calls: list[int] = []
     clock = FlushingClock(replace(DEVICE, cache_bytes=2**16))
+    before: list[int] = []  # calls made when the buffer was written
+    clock._buffer = SimpleNamespace(fill_=lambda _: before.append(len(calls)))
     times = clock.samples(lambda: calls.append(1), 1, 9)
+    assert before.count(0) > 10  # a head start, which the host needs to be ahead of the device
+    assert before[-8:] == list(range(1, 9))
     assert len(times) == len(calls) == 9
     assert all(0 <= seconds < 0.1 for seconds in times)
     assert clock.host_bound == 0

@@ -90,6 +90,8 @@ def test_how_long_the_card_was_held_back_is_told_where_the_driver_counts_it() ->
         ]
     )
     assert "power cap (80% of the time by power)" in found(run)["throttled"].fact
+    in_turn = found(replace(run, in_turn_with=("other",)))["throttled"]  # whose time counts too
+    assert "of the time" not in in_turn.fact
 
 
 @pytest.mark.parametrize("bit", [0x004, 0x008, 0x020, 0x040, 0x080, 0x200, 0x400])
@@ -144,8 +146,14 @@ def test_blocks_that_creep_within_the_target_are_enough() -> None:
     creeping = [2.5e-4 * (1 + 1e-4 * i) for i in range(24)]
     run = measured(*creeping)
     assert timing.of(run).independent < 6
-    assert "too-short" not in found(run)
+    told = found(run)
+    assert "too-short" not in told
+    assert told["autocorrelated"].fact.endswith(
+        "independent ones, and the interval holds them all, at 0%"
+    )
     assert "too-short" in found(run, target=1e-4)
+    assert timing.known(timing.of(run).seconds, 0.0024)  # they span 23 steps of 1e-4
+    assert not timing.known(timing.of(run).seconds, 0.0022)
 
 
 def test_samples_too_short_for_the_clock_are_told() -> None:

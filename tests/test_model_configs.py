@@ -261,6 +261,9 @@ def groups(*weights: Any) -> dict[str, Any]:
         ({"quant_method": "gptq", "bits": 3}, ""),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "int4"),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "int8"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": False}, ""),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": "false"}, ""),
+        ({"quant_method": "AWQ", "w_bit": 4}, "int4"),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "fp4"),
         (groups({"type": "float", "num_bits": 8}), "fp8"),
         (groups({"type": "int", "num_bits": 4}, {"type": "int", "num_bits": 4}), "int4"),
@@ -292,7 +295,9 @@ def test_the_file_says_the_precision_where_nobody_else_does_and_the_part_has_it(
         return told.stdout
 
     assert "precision not stated: fp8 assumed" in asked("nvidia-h200-sxm")
-    assert "precision not stated: bf16 assumed" in asked("biren-br100")  # without 8-bit floats
+    without = asked("biren-br100")
+    assert "precision not stated: bf16 assumed" in without
+    assert "is published in fp8, which not every part has" in without
     assert "- precision not stated" not in asked("nvidia-h200-sxm", "--precision", "fp16")
     pair = ["--gpu", "nvidia-h200-sxm", "--vs", "nvidia-h100-sxm5", "--model", path]
     lengths = ["--isl", "128", "--osl", "128", "--batch", "8"]

@@ -135,10 +135,31 @@ def test_a_packed_record_is_as_good(tmp_path: Path) -> None:
     assert [entry.id for entry in index.entries(tmp_path)] == [plain.id]
     assert records.write(plain, tmp_path) == path  # a run that is continued takes its place
     assert records.list_records(tmp_path) == [path]
+    packed.write_bytes(gzip.compress(path.read_bytes()))  # as gzip -k leaves both
+    assert records.list_records(tmp_path) == [path]
+    assert len(index.entries(tmp_path)) == 1
     for damaged in (packed.name.encode(), gzip.compress(b"{}")[:-9], gzip.compress(b"{}")):
         packed.write_bytes(damaged)
         with pytest.raises(RecordError, match="is no "):
             records.read(packed)
+
+
+def test_a_packed_file_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "_MOST_BYTES", 10_000)
+    bomb = tmp_path / "a.json.gz"
+    bomb.write_bytes(gzip.compress(b" " * 20_000))
+    with pytest.raises(RecordError, match="is no JSON file that gzip packed"):
+        records.read(bomb)
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity", "0", "-1", "1e308", "5e-324", ""])
+def test_samples_that_no_clock_gives_are_damage(tmp_path: Path, seconds: str) -> None:
+    path = records.write(measured_record(), tmp_path)
+    path.write_text(path.read_text().replace('"seconds":[0.001,0.002]', f'"seconds":[{seconds}]'))
+    with pytest.raises(RecordError, match="is damaged: stream torch burst n=8 has samples that no"):
+        records.read(path)
 
 
 def test_what_was_measured_before_is_written_alike_and_not_again() -> None:

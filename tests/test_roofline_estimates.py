@@ -16,6 +16,7 @@ from gpubench.quantities import QUANTITIES
 from gpubench.roofline import estimate, estimate_ratio, validated
 from gpubench.roofline.estimates import _answer
 from gpubench.roofline.evaluators import EVALUATORS
+from gpubench.units import Quantity, show
 
 CATALOGUE = catalogue.load()
 H100, H200, H20, H800, A100, NPU = (
@@ -312,3 +313,44 @@ def test_a_part_with_worse_rows_of_its_own_gets_their_error() -> None:
     found = of("inference_throughput", CATALOGUE.accelerator("amd-mi300x"), **CHAT)
     assert math.log(found.mid / found.low) >= own["log_q90"]
     assert f"whose own {own['count']} have a median of" in found.error
+
+
+def test_an_engine_built_for_fewer_sequences_leaves_more_room_and_the_estimate_says_so() -> None:
+    card = CATALOGUE.accelerator("nvidia-rtx-4090")
+    asked = {"model": "llama-3.1-8b", "precision": "fp16", "gpus": 1, "batch": "max"}
+    asked |= {"input_tokens": 512, "output_tokens": 512, "phase": "serving"}
+
+    def throughput(**more: Any) -> Estimate:
+        return estimate("inference_throughput", card, {**asked, **more}, CATALOGUE)
+
+    usual, fewer = throughput(), throughput(engine_sequences=64)
+    (note,) = [told for told in usual.assumptions if "engines are built for" in told]
+    assert fewer.details["batch"] > 3 * usual.details["batch"]
+    best = max(fewer.mid, throughput(engine_sequences=256).mid)
+    assert note.endswith(f"it would be {show(Quantity(best, 'token/s'))}")
+    stated = throughput(batch=fewer.details["batch"], engine_sequences=64)
+    assert stated.details["batch"] == fewer.details["batch"]
+    assert not any("engines are built" in told for e in (fewer, stated) for told in e.assumptions)
+    with pytest.raises(CannotEstimate, match="built for 64 sequences does not take a batch of 65"):
+        throughput(batch=65, engine_sequences=64)
+    ample = {"model": "llama-3.1-8b", "precision": "fp8", "batch": "max"}
+    large = estimate("inference_throughput", H200, ample, CATALOGUE)
+    assert not any("engines are built" in told for told in large.assumptions)
+
+
+def test_a_ratio_that_hangs_on_what_engines_are_built_for_says_so() -> None:
+    asked = {"model": "llama-3.1-405b", "precision": "fp8", "gpus": 8, "batch": "max"}
+    asked |= {"input_tokens": 2048, "output_tokens": 2048, "phase": "serving"}
+    found = estimate_ratio("inference_throughput", H200, H100, asked, CATALOGUE)
+    (note,) = [told for told in found.assumptions if "engines are built for" in told]
+    other = float(note.split()[-2])
+    assert 1.4 < other < 0.9 * found.mid
+
+
+def test_a_refusal_names_an_engine_that_would_fit() -> None:
+    t4 = CATALOGUE.accelerator("nvidia-t4")
+    asked = {"model": "gpt-oss-20b", "precision": "fp16", "gpus": 4, "batch": "max"}
+    with pytest.raises(DoesNotFit, match="or an engine built for 256 sequences at once would"):
+        estimate("inference_throughput", t4, asked, CATALOGUE)
+    asked["engine_sequences"] = 256
+    assert estimate("inference_throughput", t4, asked, CATALOGUE).mid > 0

@@ -298,3 +298,14 @@ def test_as_many_sequences_fit_as_the_share_of_free_memory_for_the_cache_holds(
 def test_lines_are_listed_by_why_they_were_skipped() -> None:
     told = validation.lines_by_reason([(2, "odd"), (3, ""), (4, "late"), (5, "odd")])
     assert list(told.items()) == [("odd", (2, 5)), ("late", (4,))]
+
+
+def test_an_engine_is_built_for_the_batch_that_is_stated_and_at_most_for_the_default() -> None:
+    assert {e.sequences for e in llm.usual(1)} == {2048}
+    assert {e.sequences for e in llm.usual(2, 8)} == {8}
+    assert {e.sequences for e in llm.usual(1, 5000)} == {2048}
+    assert (
+        {e.sequences for e in llm.usual(1, 8, 64)}
+        == {e.sequences for e in llm.usual(1, "max", 64)}
+        == {64}
+    )

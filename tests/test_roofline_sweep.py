@@ -149,6 +149,24 @@ def test_a_small_card_serves_a_stated_batch_though_not_as_many_as_an_engine_expe
     assert most.details["gpus"] == 2
 
 
+def test_a_sweep_of_engines_built_for_fewer_is_the_single_estimate() -> None:
+    parts = [KNOWN.accelerator(name) for name in ("nvidia-l4", "nvidia-t4")]
+    model, axes = KNOWN.model("llama-3.1-8b"), Axes([8, 40, 65, MAX], [512], [512], ["int8"], [1])
+    plane = sweep(*parts, model, axes, built_for=64).planes[0].uplift
+    assert plane is not None
+    asked = {"model": model.id, "precision": "int8", "gpus": 1, "phase": "serving"}
+    asked |= {"input_tokens": 512, "output_tokens": 512, "engine_sequences": 64}
+    for place, batch in ((0, 8), (1, 40), (3, "max")):
+        one = roofline.estimate_ratio(
+            "inference_throughput", *parts, {**asked, "batch": batch}, KNOWN
+        )
+        assert plane[place, 0, 0] == pytest.approx(one.mid)
+    assert math.isnan(plane[2, 0, 0])  # more than they are built for
+    usual = sweep(*parts, model, axes).planes[0].uplift
+    assert usual is not None
+    assert usual[3, 0, 0] > 5 * plane[3, 0, 0]
+
+
 def test_a_sweep_of_nothing_names_the_reason() -> None:
     axes = Axes([1], [128], [128], ["fp16"], [1])
     with pytest.raises(CannotEstimate, match="leaves no room for a KV cache"):

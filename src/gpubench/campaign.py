@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -26,6 +27,7 @@ from gpubench.measuring import (
     current,
     guards,
     measure_in_turn,
+    synchronize,
 )
 from gpubench.mishaps import Patience
 from gpubench.model import Case, Caution, Measurement, Work
@@ -120,6 +122,7 @@ def measure_all(
     plan = [step.planned for step in steps(device, record.suite, only)]
     record = _with_left_out(record, left_out(device, record.suite, only))
     device.trials.shun(record.suspects)
+    device.trials.answers = partial(synchronize, device)
 
     def missing(case: Case) -> list[str]:
         phases = next(one.phases for one in plan if one.case == case)

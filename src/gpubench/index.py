@@ -137,7 +137,7 @@ def _files(results: Path) -> dict[str, tuple[int, int]]:
                 if file.name.endswith(records.ENDINGS) and not file.name.startswith("."):
                     told = file.stat()
                     found[file.path] = (told.st_size, told.st_mtime_ns)
-    return found
+    return {str(path): found[str(path)] for path in records.each_once(map(Path, found))}
 
 
 def _by_name(path: str) -> str:

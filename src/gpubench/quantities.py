@@ -97,6 +97,11 @@ _CONDITIONS = (
         ("max",),
         integer=True,
     ),
+    ConditionKind(
+        "engine_sequences",
+        "sequences at once that a serving engine is built for (max_batch_size, max_num_seqs)",
+        integer=True,
+    ),
     ConditionKind("input_tokens", "prompt length of a request", integer=True),
     ConditionKind("output_tokens", "generated length of a request", integer=True),
     ConditionKind(
@@ -165,6 +170,7 @@ _SERVING = (
     "kv_precision",
     "gpus",
     "pipeline",
+    "engine_sequences",
     "batch",
     "input_tokens",
     "output_tokens",

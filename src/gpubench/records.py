@@ -16,7 +16,7 @@ import platform
 import secrets
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -241,7 +241,8 @@ def read(path: Path) -> RunRecord:
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError):
-        raise RecordError(f"{path} is no JSON file: name a record under results/") from None
+        kind = "no JSON file that gzip packed" if path.suffix.lower() == ".gz" else "no JSON file"
+        raise RecordError(f"{path} is {kind}: name a record under results/") from None
     if not isinstance(content, dict) or type(content.get("schema")) is not int:
         raise RecordError(f"{path} is no record of gpubench: it has no schema number")
     if content["schema"] < 1:
@@ -261,7 +262,22 @@ def read(path: Path) -> RunRecord:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"])
         raise RecordError(f"{path} is no complete record: {where}: {first['msg']}") from None
+    if problem := _impossible(found):
+        raise RecordError(f"{path} is damaged: {problem}")
     return found
+
+
+def _impossible(record: RunRecord) -> str:
+    """Which samples cannot have been taken; "" for none."""
+    for found in record.measurements:
+        for block in found.blocks:
+            sound = all(_LEAST_S <= seconds <= _MOST_S for seconds in block.seconds)
+            if not (sound and block.seconds):
+                return f"{case_key(found.case, found.phase)} has samples that no clock gives"
+    return ""
+
+
+_LEAST_S, _MOST_S = 1e-15, 1e9
 
 
 @lru_cache(maxsize=1)
@@ -290,8 +306,22 @@ def find(results: Path, name: str) -> Path:
 
 def list_records(results: Path) -> list[Path]:
     """The records under a results folder, oldest first."""
-    found = (path for ending in ENDINGS for path in results.glob(f"*/*{ending}"))
-    return sorted(found, key=lambda path: path.name)
+    return each_once(path for ending in ENDINGS for path in results.glob(f"*/*{ending}"))
+
+
+def each_once(paths: Iterable[Path]) -> list[Path]:
+    """Paths of records, oldest first, without a packed one that lies beside itself unpacked."""
+    found = {str(path).removesuffix(".gz"): path for path in sorted(paths, key=_packed_first)}
+    return sorted(found.values(), key=lambda path: path.name)
+
+
+def is_record(name: str) -> bool:
+    """Whether a file's name is that of a record, packed or not."""
+    return name.lower().endswith(ENDINGS)
+
+
+def _packed_first(path: Path) -> bool:
+    return path.suffix != ".gz"
 
 
 def id_of(path: Path) -> str:
@@ -301,13 +331,20 @@ def id_of(path: Path) -> str:
 
 def contents(path: Path) -> bytes:
     """What a record's file holds, unpacked. Raises OSError, or ValueError for a damaged file."""
-    data = path.read_bytes()
-    if path.suffix != ".gz":
-        return data
+    if path.suffix.lower() != ".gz":
+        return path.read_bytes()
     import gzip
     import zlib
 
     try:
-        return gzip.decompress(data)
+        with gzip.open(path) as file:
+            data = file.read(_MOST_BYTES + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"{path} is far too large for a record")
+    return data
+
+
+# Unpacked: a full suite has some twenty megabytes.
+_MOST_BYTES = 2**29

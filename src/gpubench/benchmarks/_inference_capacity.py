@@ -12,10 +12,9 @@ from gpubench.benchmarks._inference_run import (
     plain_or_ours,
     room,
     said,
-    synchronize,
 )
 from gpubench.errors import CannotMeasure
-from gpubench.measuring import Device, import_torch
+from gpubench.measuring import Device, import_torch, synchronize
 from gpubench.model import Case
 
 

@@ -91,12 +91,6 @@ def with_another_attention(prepared: Callable[[], Prepared]) -> Prepared:
 _CUDNN = "cudnn"
 
 
-def synchronize(device: Device) -> None:
-    """Wait until the device has done all that is queued."""
-    if device.kind == "cuda":
-        import_torch().cuda.synchronize(device.index)
-
-
 # --------------------------------------------------------------------------- the pass
 
 

@@ -155,9 +155,13 @@ def _triton_call(
     waking = bound(stream.DEFAULT)[0]
     waking()
     clock.samples(waking, 1, _WAKING_SAMPLES)  # else the first one is timed on an idle clock
-    best, table = search(seconds, stream.CONFIGS)
+    try:
+        best, table = search(seconds, stream.CONFIGS)
+    except ValueError as error:
+        raise CannotMeasure(f"{pattern}: {error}") from None
+    finally:
+        clock.release()
     tried = [{**asdict(config), "seconds": taken} for config, taken in table]
-    clock.release()
     return *bound(best), {"config": asdict(best), "search": tried}
 
 

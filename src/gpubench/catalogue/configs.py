@@ -161,13 +161,14 @@ def _stored(quantised: Any) -> str:
     """The precision that a `quantization_config` stands for; "" where it cannot be told."""
     if not isinstance(quantised, dict):
         return ""
-    method = str(quantised.get("quant_method", ""))
+    method = str(quantised.get("quant_method", "")).lower()
     if method in _METHODS:
         return _METHODS[method]
     if method in ("gptq", "awq"):
-        return _of_bits("int", quantised.get("bits"))
+        return _of_bits("int", quantised.get("bits", quantised.get("w_bit")))
     if method == "bitsandbytes":
-        return "int4" if quantised.get("load_in_4bit") else "int8"
+        loaded = (name for name in _LOADED if quantised.get(name) is True)
+        return _LOADED[next(loaded, "")]
     if method == "modelopt":
         return _ALGORITHMS.get(str(quantised.get("quant_algo", "")), "")
     if method == "compressed-tensors" and isinstance(quantised.get("config_groups"), dict):
@@ -188,6 +189,7 @@ def _of_bits(kind: Any, bits: Any) -> str:
     return found if found in _STORED else ""
 
 
+_LOADED = {"load_in_4bit": "int4", "load_in_8bit": "int8", "": ""}
 _METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "fp4"}
 _ALGORITHMS = {"FP8": "fp8", "NVFP4": "fp4"}
 _KINDS = {"float": "fp", "int": "int"}

@@ -83,6 +83,7 @@ class Comparison:
     metavar="N|max",
     help="Sequences at once; max is as many as an engine keeps in flight.",
 )
+@options.engine
 @options.json_flag
 def command(
     gpu: str,
@@ -95,6 +96,7 @@ def command(
     tp: int | None,
     pp: int | None,
     batch: int | str,
+    max_sequences: int | None,
     as_json: bool,
 ) -> None:
     """Estimate how fast a language model runs on an accelerator.
@@ -111,6 +113,7 @@ def command(
         pp = pp or 1
     gpus = tp * pp if tp and pp else None
     given = {"precision": precision, "kv_precision": kv, "gpus": gpus, "pipeline": pp}
+    given["engine_sequences"] = max_sequences
     conditions: dict[str, Any] = {
         "model": served.id,
         "input_tokens": isl,

@@ -52,6 +52,12 @@ model = click.option(
     metavar="M",
     help="Language model: id or name, or the config.json of one's own.",
 )
+engine = click.option(
+    "--max-sequences",
+    type=click.IntRange(1, 10**6),
+    metavar="N",
+    help="Sequences at once that the engine is built for (max_batch_size, max_num_seqs).",
+)
 claims_file = click.option(
     "--claims",
     "claims_path",

@@ -129,7 +129,7 @@ def _paths(names: Iterable[str], results: Path) -> Iterator[Path]:
         path = Path(name)
         if path.is_dir():
             beside = (p for ending in records.ENDINGS for p in path.glob(f"*{ending}"))
-            inside = sorted({*beside, *records.list_records(path)}, key=lambda p: p.name)
+            inside = records.each_once([*beside, *records.list_records(path)])
             if not inside:
                 raise RecordError(f"{path} holds no record: name a folder under results/")
             yield from inside

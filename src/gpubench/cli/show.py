@@ -184,7 +184,7 @@ def _record(name: str, results: Path, known: Catalogue) -> bool:
 
     paths = records.list_records(results)
     found = [path for path in paths if name and records.id_of(path) == name]
-    if not found and name.endswith(records.ENDINGS):
+    if not found and records.is_record(name):
         found = [Path(name)]
     if not found:
         return False

@@ -93,7 +93,7 @@ def _between(text: str) -> tuple[float, float]:
     metavar="LIST",
     default="1,8,64,max",
     show_default=True,
-    help="Sequences at once; max is as many as fit on each part.",
+    help="Sequences at once; max is as many as an engine keeps in flight on each part.",
 )
 @click.option(
     "--precision",
@@ -117,6 +117,7 @@ def _between(text: str) -> tuple[float, float]:
     show_default=True,
     help="Stages that the layers are dealt to (pipeline parallel).",
 )
+@options.engine
 @click.option(
     "--between",
     type=_between,
@@ -147,6 +148,7 @@ def command(
     precision: tuple[str, ...] | None,
     tp: tuple[int, ...],
     pp: tuple[int, ...],
+    max_sequences: int | None,
     between: tuple[float, float] | None,
     csv_path: Path | None,
     heat_map: Path | None,
@@ -178,7 +180,7 @@ def command(
             f"{axes.size:,} combinations are more than {_MOST:,}: take fewer, or larger steps"
         )
     try:
-        found = sweeping.sweep(*parts, found_model, axes)
+        found = sweeping.sweep(*parts, found_model, axes, built_for=max_sequences or 0)
     except ModuleNotFoundError:
         raise CannotEstimate("a sweep needs the package numpy: pip install numpy") from None
     if csv_path:

@@ -73,7 +73,7 @@ def command(
         training_table.show(table_path, predictions, as_json)
         return
     known = catalogue.load()
-    if table_path.name.endswith(records.ENDINGS):  # a record of our own
+    if records.is_record(table_path.name):  # a record of our own
         from gpubench.workloads import rows
 
         table = rows.as_table([records.read(table_path)], known)

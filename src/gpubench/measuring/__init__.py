@@ -14,7 +14,15 @@ caches out of it.
 
 from gpubench.measuring.allocatable import allocatable_bytes
 from gpubench.measuring.clock import Clock, DeviceClock, HostClock
-from gpubench.measuring.device import Device, clock_for, current, find, import_torch, why_no_gpu
+from gpubench.measuring.device import (
+    Device,
+    clock_for,
+    current,
+    find,
+    import_torch,
+    synchronize,
+    why_no_gpu,
+)
 from gpubench.measuring.faults import refused, told
 from gpubench.measuring.guards import Ceilings
 from gpubench.measuring.idle import idle_power
@@ -52,6 +60,7 @@ __all__ = [
     "measure",
     "measure_in_turn",
     "refused",
+    "synchronize",
     "told",
     "why_no_gpu",
 ]

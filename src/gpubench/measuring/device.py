@@ -115,6 +115,12 @@ def why_no_gpu() -> str:
     return ""
 
 
+def synchronize(device: Device) -> None:
+    """Wait until the device has done all that is queued. Raises what torch says when it died."""
+    if device.kind == "cuda":
+        import_torch().cuda.synchronize(device.index)
+
+
 def clock_for(device: Device) -> Clock:
     """The clock that times work on this device, or on all devices of its group together."""
     if not isinstance(device.group, Group):

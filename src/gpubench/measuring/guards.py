@@ -126,7 +126,7 @@ def precision(measurement: Measurement, target: float) -> list[Caution]:
         found.append(
             Caution(
                 "noisy",
-                f"the 95 % interval is ±{100 * quality.half_width:.2g} % wide, where "
+                f"the 95 % interval of the time is ±{100 * quality.half_width:.2g} % wide, where "
                 f"±{100 * target:g} % was asked for, after {quality.blocks} blocks",
                 "end what else runs on this machine, or choose a longer suite",
             )
@@ -260,7 +260,7 @@ def _too_short(measurement: Measurement, quality: Timing, target: float) -> Caut
     if not quality.seconds.enough and not timing.known(quality.seconds, target):
         return Caution(
             "too-short",
-            f"{_blocks(quality)} give an interval at {quality.seconds.confidence:.0%}; "
+            f"{_blocks(quality, ',')} give an interval at {quality.seconds.confidence:.0%}; "
             f"{stats.LEAST_FOR_95} are needed for 95 %",
             "choose a longer suite or a smaller size",
         )
@@ -275,23 +275,26 @@ def _too_short(measurement: Measurement, quality: Timing, target: float) -> Caut
     return None
 
 
-def _blocks(quality: Timing) -> str:
+def _blocks(quality: Timing, close: str = "") -> str:
+    """ "8 blocks", or "8 blocks, which tell as much as 4 independent ones"; `close` ends that."""
     if quality.independent == quality.blocks:
         return f"{quality.blocks} blocks"
-    return f"{quality.blocks} blocks, which tell as much as {quality.independent} independent ones,"
+    alone = f"which tell as much as {quality.independent} independent ones"
+    return f"{quality.blocks} blocks, {alone}{close}"
 
 
 def _of_series(quality: Timing, target: float) -> Iterator[Caution]:
     """Dependence and drift, where they matter beside the precision that was asked for."""
-    if (
-        quality.seconds.enough
-        and quality.autocorrelation > 2 / quality.blocks**0.5
-        and quality.half_width > target
-    ):
+    dependent = quality.autocorrelation > 2 / quality.blocks**0.5
+    wide, few = quality.half_width > target, not quality.seconds.enough
+    if dependent and wide != few:  # both at once are too short
+        how = "is as wide as theirs"
+        if few:
+            how = f"holds them all, at {quality.seconds.confidence:.0%}"
         yield Caution(
             "autocorrelated",
             f"each block resembles the one before (correlation {quality.autocorrelation:.2f}): "
-            f"{_blocks(quality)}, and the interval is as wide as theirs",
+            f"{_blocks(quality)}, and the interval {how}",
             "repeat the run in other processes and compare them with gpubench compare",
         )
     drift = quality.drift

@@ -29,6 +29,8 @@ class Trials:
         """What is tried, or was when the device failed; "" between trials."""
         self.told: Callable[[], None] = lambda: None
         """Called when a trial begins and when it ends."""
+        self.answers: Callable[[], None] = lambda: None
+        """Raises what the device says when it is asked whether it still works."""
         self._shunned: frozenset[str] = frozenset()
 
     def shun(self, names: Iterable[str]) -> None:
@@ -51,6 +53,7 @@ class Trials:
         except Exception as error:
             if isinstance(faults.as_sentence(error, f"trying {name}"), DeviceLost):
                 raise
+            self.answers()  # else the next trial would be blamed for what this one broke
             self._over()
             raise
         self._over()

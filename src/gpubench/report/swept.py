@@ -86,11 +86,20 @@ def _with_ends(plane: Plane) -> tuple[Any, Any, Any]:
 def assumptions(found: Sweep, model: LanguageModel) -> list[str]:
     """What was taken to be so, and of how many combinations."""
     from gpubench.roofline import conditions
+    from gpubench.roofline.llm import USUAL
+    from gpubench.roofline.sweep import MAX
 
+    told = []
+    if MAX in found.axes.batches and not found.built_for:
+        told.append(
+            f"as many as fit (max) are those of engines built for {USUAL[0].sequences:,} sequences "
+            f"at once, TensorRT-LLM's default, which takes memory; --max-sequences says otherwise"
+        )
     beyond = found.longer(model.context) if model.context else 0
-    if not beyond:
-        return []
-    return [conditions.beyond_context(model, f"of {counted(beyond, 'combination')} take more")]
+    if beyond:
+        take = f"of {counted(beyond, 'combination')} take more"
+        told.append(conditions.beyond_context(model, take))
+    return told
 
 
 # --------------------------------------------------------------------------- by one axis

@@ -76,6 +76,11 @@ class Case:
         return self.values[name]
 
     @property
+    def built_for(self) -> int:
+        """Sequences at once that the engine is stated to be built for, 0 where nobody says."""
+        return int(self.values.get("engine_sequences", 0))
+
+    @property
     def language_model(self) -> LanguageModel:
         """The model; every quantity that asks for it has one."""
         assert self.model is not None
@@ -135,6 +140,7 @@ def settle(
     assumed = _defaults(kind.conditions, conditions, parts, model)
     values: dict[str, Any] = {**conditions, **assumed}
     _check_positive(values)
+    _check_engine(values)
     if "gpus" in kind.conditions and "gpus" not in values:
         case = Case(quantity, values, model)
         values["gpus"] = assumed["gpus"] = _fewest(case, parts, with_)
@@ -186,6 +192,14 @@ def _check_positive(values: Mapping[str, Any]) -> None:
             raise CannotEstimate(f"{name.replace('_', ' ')} must be positive, not {value:g}")
 
 
+def _check_engine(values: Mapping[str, Any]) -> None:
+    most, batch = values.get("engine_sequences"), values.get("batch")
+    if most and isinstance(batch, int) and batch > most:
+        raise CannotEstimate(
+            f"an engine built for {most} sequences does not take a batch of {batch}"
+        )
+
+
 def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:
     """Devices, a power of two, that hold the work on all parts."""
     if case.quantity in _NODE_QUANTITIES:
@@ -223,7 +237,7 @@ def _stages(model: LanguageModel | None, gpus: int) -> int:
 def _check_serves(part: Accelerator, case: Case, with_: Parameters) -> None:
     """Raise DoesNotFit when no usual engine has room for the batch."""
     gpus, request, batch = case.of("gpus"), case.request(), case.of("batch")
-    engines = llm.usual(case.of("pipeline"), batch)
+    engines = llm.usual(case.of("pipeline"), batch, case.built_for)
     llm.by_engine(
         lambda engine: llm.Machine(part, gpus, request, with_, engine).batch(batch), engines
     )
@@ -247,6 +261,9 @@ def _written(
     if "micro_batch" in QUANTITIES[quantity].conditions and model is not None:
         length = min(model.context or SEQUENCE_TOKENS, SEQUENCE_TOKENS)
         found.append(f"sequences of {length} tokens, steps of {training.BATCH_TOKENS:g} tokens")
+    stored = model.stored if model else ""
+    if model and stored and assumed.get("precision", stored) != stored:
+        found.append(f"{model.name} is published in {stored}, which not every part has")
     length = values.get("input_tokens", 0) + values.get("output_tokens", 0)
     if model is not None and 0 < model.context < length:
         found.append(beyond_context(model, f"take {length}"))

@@ -7,17 +7,18 @@ An estimate evaluates the model at the middle of its parameters; how far that ma
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from gpubench.errors import CannotEstimate
-from gpubench.model import Accelerator, Estimate
+from gpubench.model import Accelerator, Engine, Estimate
 from gpubench.quantities import QUANTITIES
-from gpubench.roofline import calibration, spreads
+from gpubench.roofline import calibration, splits, spreads
 from gpubench.roofline.conditions import Case, settle
 from gpubench.roofline.evaluators import EVALUATORS, Evaluator
+from gpubench.units import Quantity, show
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue
@@ -102,6 +103,7 @@ def _answer(asked: _Question) -> Estimate:
     if case.quantity == "communication_phase_time":
         raise CannotEstimate("communication_phase_time is known only as a ratio of two parts")
     found = evaluate(case, part, shared.mid)
+    noted = _noted(case, asked.parts, lambda values: values[0], evaluate, found.value)
     spread, error = spreads.of_one(
         case, part, lambda one, parameters: evaluate(case, one, parameters).value, found.value
     )
@@ -111,7 +113,7 @@ def _answer(asked: _Question) -> Estimate:
         high=_whole(case, found.value * math.exp(spread[1]), up=True),
         unit=quantity.unit,
         binding_limit=found.binding,
-        assumptions=case.assumptions,
+        assumptions=(*case.assumptions, *noted),
         error=error,
         details=found.details,
     )
@@ -122,6 +124,7 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
     mid = calibration.load().mid
     above, below = evaluate(case, subject, mid), evaluate(case, baseline, mid)
     value = above.value / below.value
+    noted = _noted(case, parts, lambda values: values[0] / values[1], evaluate, value)
     spread, error = spreads.of_two(
         case, subject, baseline, lambda one, given: evaluate(case, one, given).value, value
     )
@@ -134,7 +137,7 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
         high=value * math.exp(spread[1]),
         unit="1",
         binding_limit=binding,
-        assumptions=case.assumptions,
+        assumptions=(*case.assumptions, *noted),
         error=error,
         details={
             "subject": {"value": above.value, "binding_limit": above.binding, **above.details},
@@ -142,6 +145,44 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
             "conditions": dict(case.values),
         },
     )
+
+
+def _noted(
+    case: Case,
+    parts: Sequence[Accelerator],
+    combined: Callable[[Sequence[float]], float],
+    evaluate: Evaluator,
+    value: float,
+) -> tuple[str, ...]:
+    """What to say where engines built for fewer sequences would give another throughput.
+
+    What sampling keeps for each of them may take most of a small memory; whoever serves there
+    builds for fewer, and published figures of such parts depend on it.
+    """
+    in_flight = case.quantity == "inference_throughput" and case.of("batch") == "max"
+    if not in_flight or case.built_for or case.of("phase") != "serving":
+        return ()
+    mid = calibration.load().mid
+    fewer = [
+        replace(case, values={**case.values, "engine_sequences": most})
+        for most in splits.FEWER_SEQUENCES
+    ]
+    best = []
+    for part in parts:
+        found = [evaluate(one, part, mid) for one in (case, *fewer)]
+        best.append(max(found, key=lambda one: one.value).value)
+    other = combined(best)
+    if abs(math.log(other / value)) < _WORTH_NOTING:
+        return ()
+    sizes = " or ".join(map(str, splits.FEWER_SEQUENCES))
+    shown = f"{other:.3g} x" if len(parts) > 1 else show(Quantity(other, "token/s"))
+    return (
+        f"engines are built for {Engine().sequences:,} sequences at once, TensorRT-LLM's default; "
+        f"built for {sizes}, whichever is faster, it would be {shown}",
+    )
+
+
+_WORTH_NOTING = math.log(1.1)
 
 
 def _whole(case: Case, value: float, up: bool = False) -> float:

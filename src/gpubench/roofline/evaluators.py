@@ -44,7 +44,7 @@ def _split(case: Case) -> dict[str, int]:
 
 
 def _engines(case: Case) -> tuple[Engine, ...]:
-    return llm.usual(case.of("pipeline"), case.values.get("batch", "max"))
+    return llm.usual(case.of("pipeline"), case.values.get("batch", "max"), case.built_for)
 
 
 def _serving(case: Case, part: Accelerator | None, with_: Parameters) -> Found:

@@ -36,16 +36,14 @@ shorter iterations, whose buffers leave more room for the cache. The last one ha
 
 
 @lru_cache(maxsize=512)
-def usual(pipeline: int, batch: int | str = "max") -> tuple[Engine, ...]:
-    """`USUAL` for so many stages, and built for no more sequences than a batch that is stated."""
-    return tuple(
-        replace(
-            engine,
-            pipeline=pipeline,
-            sequences=min(batch, engine.sequences) if isinstance(batch, int) else engine.sequences,
-        )
-        for engine in USUAL
-    )
+def usual(pipeline: int, batch: int | str = "max", sequences: int = 0) -> tuple[Engine, ...]:
+    """`USUAL` for so many stages, built for `sequences`; where they are 0, for a batch that is
+    stated, or else for the default.
+    """
+    most = USUAL[0].sequences
+    if sequences or isinstance(batch, int):
+        most = sequences or min(int(batch), most)
+    return tuple(replace(engine, pipeline=pipeline, sequences=most) for engine in USUAL)
 
 
 _PASSES = 20

@@ -16,6 +16,9 @@ _BEYOND = (16, 32, 64, 128)
 _NARROWER = ("fp16", "fp8", "int4")
 # What a refusal suggests, nearest first.
 
+FEWER_SEQUENCES = (256, 64)
+"""What engines are built for instead where memory is short: 256 has long been vLLM's default."""
+
 
 def check(model: LanguageModel, gpus: int, pipeline: int) -> None:
     """Raise CannotEstimate when devices, layers or attention heads do not split that way."""
@@ -90,6 +93,12 @@ def _what_fits(
         f"{name} weights"
         for name in narrower
         if can_multiply(part, name) and cache_budget(part, model, name, gpus, engine, with_) > 0
+    ][:1]
+    found += [
+        f"an engine built for {most} sequences at once"
+        for most in FEWER_SEQUENCES
+        if most < engine.sequences
+        and cache_budget(part, model, precision, gpus, replace(engine, sequences=most), with_) > 0
     ][:1]
     return f"{' or '.join(found)} would" if found else "use a smaller model"
 

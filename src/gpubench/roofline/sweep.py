@@ -97,6 +97,7 @@ class Sweep:
 
     axes: Axes
     planes: tuple[Plane, ...]
+    built_for: int = 0
     _flat: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -126,11 +127,13 @@ def sweep(
     model: LanguageModel,
     axes: Axes,
     with_: Parameters | None = None,
+    built_for: int = 0,
 ) -> Sweep:
     """Throughput of subject over baseline for every combination.
 
     The cache is stored like the weights where caches are stored so, else in FP16. Where a batch
-    does not fit on both parts there is no uplift; `MAX` is each part's own.
+    does not fit on both parts there is no uplift; `MAX` is each part's own. Engines are `built_for`
+    so many sequences at once, 0 for what is usual.
 
     Raises:
         CannotEstimate: no combination can be estimated, with the reason of the first.
@@ -138,10 +141,10 @@ def sweep(
     """
     parameters = with_ or calibration.load().mid
     planes = tuple(
-        _filled(Plane(*which), subject, baseline, model, axes, parameters)
+        _filled(Plane(*which), subject, baseline, model, axes, parameters, built_for)
         for which in product(axes.precisions, axes.tensors, axes.pipelines)
     )
-    found = Sweep(axes, planes)
+    found = Sweep(axes, planes, built_for)
     if not found.values.size:
         first = next((plane.problem for plane in planes if plane.problem), "")
         raise CannotEstimate(first or "no batch of the sweep fits on both parts at any length")
@@ -155,6 +158,7 @@ def _filled(
     model: LanguageModel,
     axes: Axes,
     with_: Parameters,
+    built_for: int,
 ) -> Plane:
     import numpy as np
 
@@ -163,7 +167,7 @@ def _filled(
     try:
         for batch in axes.batches:
             try:
-                row, error = _row(empty, subject, baseline, model, axes, batch, with_)
+                row, error = _row(empty, subject, baseline, model, axes, batch, with_, built_for)
             except DoesNotFit as refusal:
                 row, error = np.full((3, *shape), np.nan), Error("")
                 refusals.append(str(refusal))
@@ -185,6 +189,7 @@ def _row(
     axes: Axes,
     batch: int,
     with_: Parameters,
+    built_for: int,
 ) -> tuple[Any, Error]:
     """The uplifts at one batch with their low and high ends, (3, inputs, outputs).
 
@@ -192,11 +197,13 @@ def _row(
     """
     import numpy as np
 
+    if built_for and batch > built_for:
+        raise DoesNotFit(f"an engine built for {built_for} sequences takes no batch of {batch}")
     devices, asked = plane.tensor * plane.pipeline, "max" if batch == MAX else batch
     split = {"gpus": devices, "pipeline": plane.pipeline}
     conditions = {"precision": plane.precision, "batch": asked, **split}
     case = Case("inference_throughput", conditions, model)
-    engines = llm.usual(plane.pipeline, asked)
+    engines = llm.usual(plane.pipeline, asked, built_for)
     stored = capacity.cache_precision(plane.precision)
     grid = np.meshgrid(axes.inputs, axes.outputs, indexing="ij")
     # Arrays take the place of numbers from here on.

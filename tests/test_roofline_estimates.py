@@ -327,7 +327,7 @@ def test_an_engine_built_for_fewer_sequences_leaves_more_room_and_the_estimate_s
     (note,) = [told for told in usual.assumptions if "engines are built for" in told]
     assert fewer.details["batch"] > 3 * usual.details["batch"]
     best = max(fewer.mid, throughput(engine_sequences=256).mid)
-    assert note.endswith(f"it would be {show(Quantity(best, 'token/s'))}")
+    assert note.endswith(f"RTX 4090 would give {show(Quantity(best, 'token/s'))}")
     stated = throughput(batch=fewer.details["batch"], engine_sequences=64)
     assert stated.details["batch"] == fewer.details["batch"]
     assert not any("engines are built" in told for e in (fewer, stated) for told in e.assumptions)

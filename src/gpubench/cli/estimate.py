@@ -256,7 +256,9 @@ def _print(part: Accelerator, found: Mapping[str, Estimate], versus: Comparison 
     for line in _errors([part, *([versus.part] if versus else [])], throughputs):
         click.echo(line)
     click.echo(f"- {_ALONE}")
-    notes = [*(versus.uplift.assumptions if versus else ()), *_assumptions(found)]
+    notes = [note for each in others for note in _assumptions(each)]
+    if versus:
+        notes = [*versus.uplift.assumptions, *notes]
     for note in dict.fromkeys(notes):
         click.echo(f"- {note}")
 

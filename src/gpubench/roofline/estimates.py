@@ -175,10 +175,13 @@ def _noted(
     if abs(math.log(other / value)) < _WORTH_NOTING:
         return ()
     sizes = " or ".join(map(str, splits.FEWER_SEQUENCES))
-    shown = f"{other:.3g} x" if len(parts) > 1 else show(Quantity(other, "token/s"))
+    if len(parts) > 1:
+        would = f"the ratio would be {other:.3g} x"
+    else:
+        would = f"{parts[0].name} would give {show(Quantity(other, 'token/s'))}"
     return (
         f"engines are built for {Engine().sequences:,} sequences at once, TensorRT-LLM's default; "
-        f"built for {sizes}, whichever is faster, it would be {shown}",
+        f"built for {sizes}, whichever is faster, {would}",
     )
 
 

@@ -310,6 +310,26 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:
     assert all(m.complete for m in done.measurements)
 
 
+def test_no_case_is_begun_that_may_end_after_the_time_limit(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    steps = campaign.steps(DEVICE, "quick")
+    pair_s = sum(step.most_s for step in steps[:2])
+    moments = iter([0.0, 0.0, 1.0])  # at the beginning, before the first pair, before the second
+    monkeypatch.setattr(campaign, "HostClock", lambda: SimpleNamespace(now=lambda: next(moments)))
+    limit = pair_s + 0.5
+    cut = campaign.measure_all(RECORD, DEVICE, lambda _: None, said.append, time_limit_s=limit)
+    assert not cut.complete
+    assert [m.case.parameters["n"] for m in cut.measurements] == [1, 1]
+    assert said[-1] == "time is up, and 2 of 4 cases are left"
+    moments = iter([0.0, 0.0])  # what is done already takes no time
+    done = campaign.measure_all(cut, DEVICE, lambda _: None, time_limit_s=limit)
+    assert done.complete
+    assert len(done.measurements) == 4
+    assert len(stage.prepared) == 4
+
+
 def test_the_plan_tells_bytes_and_time_before_anything_runs(stage: Stage) -> None:
     steps = campaign.steps(DEVICE, "quick")
     assert [step.work.bytes for step in steps] == [1e6, 1e6, 2e6, 2e6]

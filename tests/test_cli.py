@@ -673,3 +673,23 @@ def test_a_programming_error_keeps_its_traceback(run: Run, monkeypatch: pytest.M
 def test_python_m_gpubench_is_the_same_command(tmp_path: Path) -> None:
     done = process("--version", cwd=tmp_path, stdout=subprocess.PIPE)
     assert done.communicate(timeout=60)[0].startswith("gpubench, version ")
+
+
+@pytest.mark.parametrize("text", ["9", "0s", "-1m", "9 minutes", "1e3s", "m"])
+def test_a_time_limit_is_a_number_with_a_unit(run: Run, text: str) -> None:
+    result = run("run", "--device", "none", "--time-limit", text)
+    assert result.exit_code == 2
+    assert "is no time: write one such as 540s, 9m or 1.5h" in " ".join(result.output.split())
+
+
+def test_a_run_whose_time_is_up_judges_what_it_has(run: Run) -> None:
+    pytest.importorskip("torch")
+    words = ("--device", "cpu", "--suite", "quick", "--benchmark", "bandwidth", "--redact")
+    result = run("run", *words, "--time-limit", "0.1s")
+    assert result.exit_code == 0, result.output
+    assert "time is up, and 3 of 3 cases are left" in result.stderr
+    (path,) = records.list_records(Path("results"))
+    record = records.read(path)
+    assert f"--resume {record.id}" in result.stderr
+    assert (record.complete, record.measurements) == (False, ())
+    assert record.verdicts

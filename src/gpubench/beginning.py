@@ -21,7 +21,8 @@ class Request:
     `device` is "auto", "none", "cpu" or "cuda[:N]"; `suite` names a plan of `measuring.PLANS`;
     `only` names claims to judge and `benchmarks` what to measure, all of them if empty; `resume` is
     the id of a record that was cut short, or its beginning; `memory_limit` are bytes of memory to
-    do with, as on a smaller part, 0 for all.
+    do with, as on a smaller part, 0 for all; `time_limit_s` is how long to measure, 0 for as long
+    as it takes.
     """
 
     claims: Path
@@ -35,6 +36,7 @@ class Request:
     benchmarks: tuple[str, ...] = ()
     ranks: int = 0
     memory_limit: int = 0
+    time_limit_s: float = 0.0
 
 
 def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | None]:

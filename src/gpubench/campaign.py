@@ -7,6 +7,7 @@ interrupted leaves all it had, and can be continued, and so does one whose devic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,55 +110,57 @@ def measure_all(
     tick: Say | None = None,
     only: Sequence[str] = (),
     end: End | None = None,
+    time_limit_s: float = 0.0,
 ) -> RunRecord:
     """Measure what `record` does not hold yet, by its suite and seed; returns it complete.
 
-    `say` is told of each case, `tick` of each block. When the device stops answering for good, the
-    record is saved with what it had to do and `end` is called from another thread. What hung or
-    crashed the device is left out when the record is continued.
+    With a time limit no case is begun that by plan may end later; what is left then leaves the
+    record incomplete. `say` is told of each case, `tick` of each block. When the device stops
+    answering for good, the record is saved with what it had to do and `end` is called from another
+    thread. What hung or crashed the device is left out when the record is continued.
 
     Raises:
         KeyboardInterrupt, DeviceLost: after saving what there is.
     """
-    plan = [step.planned for step in steps(device, record.suite, only)]
+    todo = _Todo(steps(device, record.suite, only))
     record = _with_left_out(record, left_out(device, record.suite, only))
     device.trials.shun(record.suspects)
     device.trials.answers = partial(synchronize, device)
 
-    def missing(case: Case) -> list[str]:
-        phases = next(one.phases for one in plan if one.case == case)
-        return [phase for phase in phases if not record.done(case, phase)]
-
     def hung(case: Case, waited_s: float) -> None:
-        trying = device.trials.now
-        left, why = mishaps.hung(record, case, missing(case), trying, waited_s)
+        phases, trying = todo.missing(record, case), device.trials.now
+        left, why = mishaps.hung(record, case, phases, trying, waited_s)
         save(left)
         if end:
-            end(f"{case_key(case, '').replace('  ', ' ')}: {why}")
+            end(f"{_said(case)}: {why}")
 
-    before, number = "", 0
+    before, time = "", HostClock()
+    ends = time.now() + time_limit_s if time_limit_s else math.inf
     with Watchdog(hung) as watchdog:
         patient = watchdog if end and _may_hang(device) else None
         awaiting = Patience(record.suite, device.trials, patient)
+        measuring = _Measuring(device, record.suite, tick, awaiting)
         try:
-            for group in _twins(plan):
+            for group in todo.groups():
+                needed_s = todo.most_s(record, group)
+                if needed_s and time.now() + needed_s > ends:
+                    say(f"time is up, and {todo.left(record)} of {len(todo.steps)} cases are left")
+                    return record
                 benchmark = group[0].case.benchmark
                 if before and before != benchmark:
                     benchmarks.get(before).release()  # its memory is the next one's
                 before = benchmark
                 for one in group:
-                    number += 1
-                    say(f"{number}/{len(plan)} {case_key(one.case, '').replace('  ', ' ')}")
+                    say(f"{todo.number(one)}/{len(todo.steps)} {_said(one.case)}")
                 with current(device):
-                    for outcome in _Measuring(device, record.suite, tick, awaiting).of(
-                        group, record
-                    ):
+                    for outcome in measuring.of(group, record):
                         record = outcome
                         save(record)
                 watchdog.answered()
         except DeviceLost as lost:
             if case := awaiting.case:
-                save(mishaps.lost(record, case, missing(case), device.trials.now, str(lost)))
+                phases, trying = todo.missing(record, case), device.trials.now
+                save(mishaps.lost(record, case, phases, trying, str(lost)))
             raise
         finally:
             if before:
@@ -165,6 +168,39 @@ def measure_all(
     record = replace(record, measurements=_compared(record.measurements), complete=True)
     save(record)
     return record
+
+
+@dataclass(frozen=True)
+class _Todo:
+    """The plan of a run, and what a record lacks of it."""
+
+    steps: tuple[Step, ...]
+
+    def groups(self) -> list[list[Planned]]:
+        """What is measured in turn, in order."""
+        return _twins([step.planned for step in self.steps])
+
+    def number(self, planned: Planned) -> int:
+        """The place of a case, from 1."""
+        return next(n for n, step in enumerate(self.steps, 1) if step.planned is planned)
+
+    def missing(self, record: RunRecord, case: Case) -> list[str]:
+        """The phases of a case that are not measured yet."""
+        phases = next(s.planned.phases for s in self.steps if s.planned.case == case)
+        return [phase for phase in phases if not record.done(case, phase)]
+
+    def most_s(self, record: RunRecord, group: Sequence[Planned]) -> float:
+        """How long a group may still take by plan, preparing apart."""
+        left = [one for one in group if self.missing(record, one.case)]
+        return sum(step.most_s for step in self.steps if any(step.planned is one for one in left))
+
+    def left(self, record: RunRecord) -> int:
+        """How many cases are not measured yet."""
+        return sum(bool(self.missing(record, step.planned.case)) for step in self.steps)
+
+
+def _said(case: Case) -> str:
+    return case_key(case, "").replace("  ", " ")
 
 
 def _may_hang(device: Device) -> bool:

@@ -55,6 +55,8 @@ def execute(
     file = claims.load(request.claims, catalogue)
     judgement.check_names(file, request.only)
     where = group.place() if request.device != "none" else None
+    if where and request.time_limit_s:
+        raise CannotMeasure("ranks measure together to the end: leave out --time-limit")
     if where:
         found = joining.measured(request, where, catalogue, say, tick, end)
         return _kept(found, file, request, catalogue) if found else None
@@ -147,7 +149,11 @@ def _measured(
     own = _own(request)
     try:
         if own or not request.benchmarks:
-            record = campaign.measure_all(record, device, save, say, tick, own, leave)
+            limit = request.time_limit_s
+            record = campaign.measure_all(record, device, save, say, tick, own, leave, limit)
+            if not record.complete:
+                say(f"what was measured is kept; continue with --resume {record.id}")
+                return record
         record = linking.with_links(record, device, request, say, save)
         record = replace(record, complete=True)
         save(record)

@@ -40,6 +40,14 @@ def _bytes(text: str) -> int:
     return int(found.value)
 
 
+def _duration(text: str) -> float:
+    """A time such as 540s, 9m or 1.5h, in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text.strip())
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"'{text}' is no time: write one such as 540s, 9m or 1.5h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 @click.command("run")
 @options.claims_file
 @click.option(
@@ -78,6 +86,13 @@ def _bytes(text: str) -> int:
     metavar="SIZE",
     help="Do with so much device memory, as on a smaller part: 81559MiB is an H100's.",
 )
+@click.option(
+    "--time-limit",
+    type=_duration,
+    default=None,
+    metavar="TIME",
+    help="Begin no case that may end later than so long from now, such as 9m.",
+)
 @options.only
 @options.results
 @options.json_target
@@ -95,6 +110,7 @@ def command(
     benchmarks: tuple[str, ...],
     ranks: int | None,
     memory_limit: int | None,
+    time_limit: float | None,
     only: tuple[str, ...],
     results: Path,
     json_target: str | None,
@@ -129,6 +145,7 @@ def command(
         benchmarks,
         ranks or 0,
         memory_limit or 0,
+        time_limit or 0.0,
     )
     if dry_run:
         _tell_plan(*run.planned(request, known))

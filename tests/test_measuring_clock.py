@@ -130,6 +130,10 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> type[SimulatedCuda]:
         perf_counter = staticmethod(lambda: made[-1].host)
         monotonic = staticmethod(lambda: made[-1].host)
 
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            made[-1].host += seconds
+
     monkeypatch.setattr(clock_module, "time", FakeTime)
     return Simulated
 
@@ -224,10 +228,11 @@ def test_long_kernels_need_no_head_start_beyond_the_first(simulated: type[Simula
 def test_a_reading_is_made_while_the_card_works(simulated: type[SimulatedCuda]) -> None:
     card = simulated(host_s=10e-6, kernel_s=1e-3)
     clock, moments = DeviceClock(1, card), list[float]()
-    for count in (1, 2, 100, 600):
+    clock.samples(card.kernel, 1, 4)
+    for count in (1, 2, 3, 100, 600):
         clock.samples(card.kernel, 1, count, lambda: moments.append(card.card - card.host))
     # Half of the samples, or what is left of them after as many as the queue holds, are done.
-    assert moments == pytest.approx([0.0, 1e-3, 50e-3, 44e-3], abs=1e-4)
+    assert moments == pytest.approx([0.5e-3, 1e-3, 1.5e-3, 50e-3, 44e-3], abs=1e-4)
 
 
 def test_the_card_spins_no_longer_than_it_must(simulated: type[SimulatedCuda]) -> None:

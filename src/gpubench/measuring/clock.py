@@ -105,6 +105,7 @@ _SPIN_MARGIN = 2.0
 # Samples this many times as long as their launches outrun the host once the first is queued.
 _OUTRUNS = 3.0
 _ATTEMPTS = 3
+_LONGEST_SLEEP_S = 1.0
 
 
 class DeviceClock:
@@ -207,12 +208,21 @@ class DeviceClock:
             behind += bool(before.query())  # the device was there before the host had done
         self._queueing_s = (time.perf_counter() - start) / ((launches + 1) * count)
         if meanwhile and first:
-            # Not before the work has begun: while it spins, a card is fast and draws little.
-            events[len(events) // 2].synchronize()
+            self._wait_for_half(events, launches)
             meanwhile()
         self._cuda.synchronize()
         pairs = pairwise(events)
         return [before.elapsed_time(after) * 1e-3 for before, after in pairs], behind
+
+    def _wait_for_half(self, events: list[Any], launches: int) -> None:
+        """Until half of the samples are done, as far as is known how long one takes.
+
+        Not less: while it spins, a card is fast and draws little.
+        """
+        count = len(events) - 1
+        events[count // 2].synchronize()
+        if count % 2:
+            time.sleep(min(launches * self._launch_s / 2, _LONGEST_SLEEP_S))
 
     def _launcher(self, call: Call, calls: int) -> tuple[Call, int]:
         """(what queues `calls` calls, how many launches that is)."""

@@ -256,7 +256,16 @@ def test_what_stays_english_on_a_chinese_page_is_marked_so() -> None:
     text = html.render(findings((claim(), odd)), "zh")
     assert '<html lang="zh-Hans">' in text
     assert '<span lang="en">A sentence that nobody foresaw.</span>' in text
-    assert "<bdi>It reaches 4.8 TB/s.</bdi>" in text
+    assert '<bdi lang="en">It reaches 4.8 TB/s.</bdi>' in text
+
+
+def test_a_statement_is_told_in_chinese_where_the_file_has_it_so() -> None:
+    told = replace(claim(), translations={"zh": "带宽达到 4.8 <TB/s>。"})
+    judged = findings((told, judge(told, [found(4.7e12)])))
+    chinese, english = (html.render(judged, name) for name in ("zh", "en"))
+    assert "<bdi>带宽达到 4.8 &lt;TB/s&gt;。</bdi>" in chinese
+    assert "It reaches 4.8 TB/s." not in re.sub(r"<script.*?</script>", "", chinese, flags=re.S)
+    assert "带宽" not in english
 
 
 @pytest.mark.parametrize("name", ["en", "zh"])

@@ -382,7 +382,7 @@ class Claim:
 
     With a `baseline` the claim is about subject / baseline. `conditions` were stated by the
     article; `sweep` holds what it left open, each name with the values to try. Several subjects,
-    baselines or quantities are swept as well.
+    baselines or quantities are swept as well. `translations` are of the statement, by language.
     """
 
     id: str
@@ -398,6 +398,7 @@ class Claim:
     arithmetic: Arithmetic | None = None
     reading: str = ""
     line: int = 0
+    translations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -411,6 +412,7 @@ class OutOfScope:
     category: str
     printed: Claimed | None = None
     line: int = 0
+    translations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

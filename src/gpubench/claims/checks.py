@@ -34,6 +34,10 @@ def _named(unit: str) -> str:
     return "a plain number" if unit == "1" else f"in {unit}"
 
 
+def _translations(entry: schema.TranslationsEntry | None) -> dict[str, str]:
+    return {"zh": entry.zh} if entry and entry.zh else {}
+
+
 class Checker:
     """The checks of one file; `problems` collects what they find."""
 
@@ -80,6 +84,7 @@ class Checker:
             id=entry.id,
             category=entry.category,
             statement=entry.statement,
+            translations=_translations(entry.translations),
             citations=self._citations(entry.articles),
             quantities=tuple(entry.quantity),
             claimed=claimed,
@@ -99,6 +104,7 @@ class Checker:
         return OutOfScope(
             id=entry.id,
             statement=entry.statement,
+            translations=_translations(entry.translations),
             citations=self._citations(entry.articles),
             reason=entry.reason,
             category=entry.category,

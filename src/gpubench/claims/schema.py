@@ -122,12 +122,19 @@ class ArithmeticEntry(_Entry):
     )
 
 
+class TranslationsEntry(_Entry):
+    """A statement in the languages that a page can have beside English."""
+
+    zh: Sentence | None = Field(None, description="Simplified Chinese")
+
+
 class ClaimEntry(_Entry):
     """One checkable statement."""
 
     id: Id
     category: Category
     statement: Sentence = Field(description="one sentence in our own words")
+    translations: TranslationsEntry | None = Field(None, description="the same in other languages")
     articles: list[CitationEntry] = Field(min_length=1)
     subject: OneOrMore | None = Field(None, description="accelerator, group, model or rule")
     baseline: OneOrMore | None = Field(None, description="what the subject is compared with")
@@ -145,6 +152,7 @@ class OutOfScopeEntry(_Entry):
     id: Id
     category: Category
     statement: Sentence
+    translations: TranslationsEntry | None = Field(None, description="the same in other languages")
     articles: list[CitationEntry] = Field(min_length=1)
     reason: Sentence
     printed: ClaimedEntry | None = None
@@ -176,6 +184,7 @@ def owner(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
         "claimed": ClaimedEntry,
         "printed": ClaimedEntry,
         "arithmetic": ArithmeticEntry,
+        "translations": TranslationsEntry,
     }
     for step in path[:-1]:
         model = nested.get(step, model)

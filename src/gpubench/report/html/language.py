@@ -20,6 +20,7 @@ import yaml
 from markupsafe import Markup, escape
 
 from gpubench.invisible import shown
+from gpubench.model import Claim, OutOfScope
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 """The languages to choose from, with the tag that HTML knows them by."""
@@ -110,6 +111,13 @@ class Language:
     def reason(self, text: str) -> Markup:
         """Why a verdict is what it is."""
         return self._marked(text, self._reason(text) if self.name != "en" else None)
+
+    def statement(self, told: Claim | OutOfScope) -> Markup:
+        """What was claimed: in this language where the claims file has it so, else in English."""
+        translated = told.translations.get(self.name)
+        if translated:
+            return Markup("<bdi>{}</bdi>").format(safe(translated))
+        return Markup('<bdi lang="en">{}</bdi>').format(safe(told.statement))
 
     def span(self, text: str) -> Markup:
         """A figure or an interval, as `wording` writes them."""

@@ -64,7 +64,7 @@ class Aside:
     """A statement out of scope."""
 
     id: str
-    statement: str
+    statement: Markup
     printed: Markup
     reason: str
 
@@ -215,7 +215,7 @@ class Page:
         return [
             Aside(
                 entry.id,
-                entry.statement,
+                self.language.statement(entry),
                 self.language.span(wording.entry_claimed(entry)),
                 entry.reason,
             )

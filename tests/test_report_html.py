@@ -203,12 +203,14 @@ def test_many_records_have_a_line_each(shipped: Catalogue, shipped_findings: Fin
 # --------------------------------------------------------------------------- languages
 
 
-def cards(page: str) -> dict[str, str]:
+def cards(page: str, statements: bool = True) -> dict[str, str]:
     """The visible text of each claim, by id."""
     found = {}
     for body in re.findall(r'<details class="claim.*?</details>', page, re.DOTALL):
         name = re.search(r' id="([^"]+)"', body)
         assert name
+        if not statements:
+            body = re.sub(r'<span class="statement">.*?</span>', "", body, flags=re.DOTALL)
         found[name[1]] = " ".join("".join(read(body).text).split())
     return found
 
@@ -222,7 +224,7 @@ def numbers(text: str) -> list[str]:
 
 
 def test_figures_and_verdicts_are_the_same_in_both_languages(pages: dict[str, str]) -> None:
-    english, chinese = (cards(pages[name]) for name in ("en", "zh"))
+    english, chinese = (cards(pages[name], statements=False) for name in ("en", "zh"))
     assert list(english) == list(chinese)
     assert outcomes(pages["en"]) == outcomes(pages["zh"])
     for name, text in english.items():
@@ -241,6 +243,20 @@ def test_every_condition_has_a_chinese_name() -> None:
     chinese = language.Language("zh")
     said = {name: str(chinese.quantity(name)) for name in CONDITIONS}
     assert not [name for name, word in said.items() if word == name.replace("_", " ")]
+
+
+def test_every_shipped_statement_is_told_in_chinese_with_its_figures(
+    shipped_findings: Findings,
+) -> None:
+    entries = [*(told for _, told in shipped_findings.judged), *shipped_findings.set_aside]
+    assert len(entries) == 254
+    names = re.compile(r"\b(?:[AHBL]\d+0*|FP\d+|TFLOPS|TB/s|GB/s|NVLink|HBM3e?)\b")
+    for told in entries:
+        chinese = told.translations["zh"]
+        assert chinese.endswith("。")
+        assert not re.search(r"[\u4e00-\u9fff][,.;:?!(]|[,;:?!)][\u4e00-\u9fff]", chinese), told.id
+        missing = [name for name in names.findall(told.statement) if name not in chinese]
+        assert missing == [], told.id
 
 
 def test_every_reason_is_said_in_chinese(pages: dict[str, str]) -> None:

@@ -184,8 +184,12 @@ def _tuned_stencil(v: Any, u: Any, device: Device) -> tuple[Callable[[], None], 
         except Shunned:
             return None
 
-    best, table = search(seconds, stencil.CONFIGS)
-    clock.release()
+    try:
+        best, table = search(seconds, stencil.CONFIGS)
+    except ValueError as error:
+        raise CannotMeasure(f"the stencil: {error}") from None
+    finally:
+        clock.release()
     tried = [{**asdict(config), "seconds": taken} for config, taken in table]
     return bound(best), {"config": asdict(best), "search": tried}
 

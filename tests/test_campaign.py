@@ -310,23 +310,28 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:
     assert all(m.complete for m in done.measurements)
 
 
+@pytest.mark.parametrize(("preparing_s", "pairs"), [(0.0, 2), (3.0, 2), (4.5, 1)])
 def test_no_case_is_begun_that_may_end_after_the_time_limit(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, preparing_s: float, pairs: int
 ) -> None:
-    said: list[str] = []
-    steps = campaign.steps(DEVICE, "quick")
-    pair_s = sum(step.most_s for step in steps[:2])
-    moments = iter([0.0, 0.0, 1.0])  # at the beginning, before the first pair, before the second
-    monkeypatch.setattr(campaign, "HostClock", lambda: SimpleNamespace(now=lambda: next(moments)))
-    limit = pair_s + 0.5
+    moment, said = [0.0], list[str]()
+    monkeypatch.setattr(campaign, "HostClock", lambda: SimpleNamespace(now=lambda: moment[0]))
+    prepare = stage.prepare
+
+    def slowly(*arguments: Any) -> Prepared:
+        moment[0] += preparing_s
+        return prepare(*arguments)
+
+    stage.prepare = slowly  # type: ignore[method-assign]
+    pair_s = sum(step.most_s for step in campaign.steps(DEVICE, "quick")[:2])
+    limit = pair_s + 4 * 3.5  # enough for the second pair after two preparations, and its own two
     cut = campaign.measure_all(RECORD, DEVICE, lambda _: None, said.append, time_limit_s=limit)
-    assert not cut.complete
-    assert [m.case.parameters["n"] for m in cut.measurements] == [1, 1]
-    assert said[-1] == "time is up, and 2 of 4 cases are left"
-    moments = iter([0.0, 0.0])  # what is done already takes no time
-    done = campaign.measure_all(cut, DEVICE, lambda _: None, time_limit_s=limit)
-    assert done.complete
-    assert len(done.measurements) == 4
+    assert (cut.complete, len(cut.measurements)) == (pairs == 2, 2 * pairs)
+    if pairs == 1:
+        assert said[-1] == "time is up, and 2 of 4 cases are left"
+        done = campaign.measure_all(cut, DEVICE, lambda _: None, time_limit_s=limit)
+        assert done.complete  # what is done already takes no time
+        assert len(done.measurements) == 4
     assert len(stage.prepared) == 4
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -114,10 +114,11 @@ def measure_all(
 ) -> RunRecord:
     """Measure what `record` does not hold yet, by its suite and seed; returns it complete.
 
-    With a time limit no case is begun that by plan may end later; what is left then leaves the
-    record incomplete. `say` is told of each case, `tick` of each block. When the device stops
-    answering for good, the record is saved with what it had to do and `end` is called from another
-    thread. What hung or crashed the device is left out when the record is continued.
+    With a time limit no case is begun that by plan may end later, where those of a benchmark may
+    take as long to prepare as the slowest one did; what is left leaves the record incomplete. `say`
+    is told of each case, `tick` of each block. When the device stops answering for good, the record
+    is saved with what it had to do and `end` is called from another thread. What hung or crashed
+    the device is left out when the record is continued.
 
     Raises:
         KeyboardInterrupt, DeviceLost: after saving what there is.
@@ -134,19 +135,19 @@ def measure_all(
         if end:
             end(f"{_said(case)}: {why}")
 
-    before, time = "", HostClock()
-    ends = time.now() + time_limit_s if time_limit_s else math.inf
+    before, now = "", HostClock().now
+    ends = now() + time_limit_s if time_limit_s else math.inf
     with Watchdog(hung) as watchdog:
         patient = watchdog if end and _may_hang(device) else None
         awaiting = Patience(record.suite, device.trials, patient)
-        measuring = _Measuring(device, record.suite, tick, awaiting)
+        measuring = _Measuring(device, record.suite, tick, awaiting, now)
         try:
             for group in todo.groups():
-                needed_s = todo.most_s(record, group)
-                if needed_s and time.now() + needed_s > ends:
+                benchmark = group[0].case.benchmark
+                needed_s = todo.most_s(record, group, measuring.slowest_s.get(benchmark, 0.0))
+                if needed_s and now() + needed_s > ends:
                     say(f"time is up, and {todo.left(record)} of {len(todo.steps)} cases are left")
                     return record
-                benchmark = group[0].case.benchmark
                 if before and before != benchmark:
                     benchmarks.get(before).release()  # its memory is the next one's
                 before = benchmark
@@ -189,10 +190,14 @@ class _Todo:
         phases = next(s.planned.phases for s in self.steps if s.planned.case == case)
         return [phase for phase in phases if not record.done(case, phase)]
 
-    def most_s(self, record: RunRecord, group: Sequence[Planned]) -> float:
-        """How long a group may still take by plan, preparing apart."""
+    def most_s(self, record: RunRecord, group: Sequence[Planned], preparing_s: float) -> float:
+        """How long a group may still take by plan, each case beside what preparing it takes."""
         left = [one for one in group if self.missing(record, one.case)]
-        return sum(step.most_s for step in self.steps if any(step.planned is one for one in left))
+        return sum(
+            step.most_s + preparing_s
+            for step in self.steps
+            if any(step.planned is one for one in left)
+        )
 
     def left(self, record: RunRecord) -> int:
         """How many cases are not measured yet."""
@@ -222,6 +227,9 @@ class _Measuring:
     suite: str
     tick: Say | None
     awaiting: Patience
+    now: Callable[[], float]
+    slowest_s: dict[str, float] = field(default_factory=dict)
+    """How long the slowest preparation of each benchmark took."""
 
     def of(self, group: Sequence[Planned], record: RunRecord) -> Iterator[RunRecord]:
         """What is missing of twins; a case that cannot be measured becomes a failure."""
@@ -233,6 +241,7 @@ class _Measuring:
             benchmark = benchmarks.get(one.case.benchmark)
             own = getattr(benchmark, "PREPARING_S", mishaps.PREPARING_S)
             self.awaiting.preparing(one.case, own)
+            began = self.now()
             try:
                 prepared = benchmark.prepare(one.case, self.device, record.seed)
             except DeviceLost:
@@ -242,6 +251,8 @@ class _Measuring:
                 yield record
             else:
                 ready.append((prepared, missing))
+            name = one.case.benchmark
+            self.slowest_s[name] = max(self.slowest_s.get(name, 0.0), self.now() - began)
         for phase in ("burst", "sustained"):
             if together := [prepared for prepared, missing in ready if phase in missing]:
                 for outcome in self._phase(together, phase, record):

@@ -164,6 +164,7 @@ def measure_all(
                 save(mishaps.lost(record, case, phases, trying, str(lost)))
             raise
         finally:
+            device.trials.rest()
             if before:
                 benchmarks.get(before).release()
     record = replace(record, measurements=_compared(record.measurements), complete=True)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from gpubench.benchmarks._fastest import fastest
 from gpubench.errors import CannotMeasure
-from gpubench.kernels.search import search
-from gpubench.measuring import Device, DeviceClock, Prepared, Shunned, import_torch, told
+from gpubench.measuring import Device, Prepared, import_torch, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
 
@@ -124,7 +124,6 @@ def _triton_call(
 ) -> tuple[Callable[[], None], Any, dict[str, Any]]:
     """The call in the fastest of a few launch configurations, its sums, and all that were tried."""
     stream = _kernels()
-    clock = DeviceClock(device.index)
 
     def bound(config: Any) -> tuple[Callable[[], None], Any]:
         programs = config.programs(device.units)
@@ -141,31 +140,14 @@ def _triton_call(
         }[pattern]
         return lambda: kernel(*arguments, programs=programs, config=config), sums
 
-    def seconds(config: Any) -> float | None:
-        call, _ = bound(config)
-        try:
-            with device.trials.trying(f"{pattern} {config}"):
-                call()  # compiles, which must not hold up the queue of what is timed
-                return min(clock.samples(call, 1, _SEARCH_SAMPLES))
-        except (Shunned, stream.triton.runtime.errors.OutOfResources):
-            return None  # a card with less shared memory; the next configuration needs less
-
     if not tuned:
         return *bound(stream.DEFAULT), {"config": asdict(stream.DEFAULT)}
-    waking = bound(stream.DEFAULT)[0]
-    waking()
-    clock.samples(waking, 1, _WAKING_SAMPLES)  # else the first one is timed on an idle clock
-    try:
-        best, table = search(seconds, stream.CONFIGS)
-    except ValueError as error:
-        raise CannotMeasure(f"{pattern}: {error}") from None
-    finally:
-        clock.release()
-    tried = [{**asdict(config), "seconds": taken} for config, taken in table]
-    return *bound(best), {"config": asdict(best), "search": tried}
-
-
-_SEARCH_SAMPLES, _WAKING_SAMPLES = 5, 50
+    # A card with less shared memory leaves some out.
+    too_large = (stream.triton.runtime.errors.OutOfResources,)
+    best, choices = fastest(
+        pattern, device, lambda config: bound(config)[0], stream.CONFIGS, too_large
+    )
+    return *bound(best), choices
 
 
 def _kernels() -> Any:

@@ -15,14 +15,12 @@ from itertools import pairwise
 from typing import Any
 
 from gpubench.benchmarks import Planned, _hardware, _matrices, _streams, gemm
+from gpubench.benchmarks._fastest import fastest
 from gpubench.errors import CannotMeasure
-from gpubench.kernels.search import search
 from gpubench.measuring import (
     Ceilings,
     Device,
-    DeviceClock,
     Prepared,
-    Shunned,
     import_torch,
     refused,
     told,
@@ -170,28 +168,13 @@ def _stencil(case: Case, device: Device, seed: int) -> _Made:
 
 def _tuned_stencil(v: Any, u: Any, device: Device) -> tuple[Callable[[], None], dict[str, Any]]:
     """The fastest of a few tiles."""
-    stencil, clock = _kernel("stencil"), DeviceClock(device.index)
+    stencil = _kernel("stencil")
 
     def bound(config: Any) -> Callable[[], None]:
         return lambda: stencil.seven_point(v, u, _A, _B, config=config)
 
-    def seconds(config: Any) -> float | None:
-        call = bound(config)
-        try:
-            with device.trials.trying(f"stencil {config}"):
-                call()  # compiles
-                return min(clock.samples(call, 1, 5))
-        except Shunned:
-            return None
-
-    try:
-        best, table = search(seconds, stencil.CONFIGS)
-    except ValueError as error:
-        raise CannotMeasure(f"the stencil: {error}") from None
-    finally:
-        clock.release()
-    tried = [{**asdict(config), "seconds": taken} for config, taken in table]
-    return bound(best), {"config": asdict(best), "search": tried}
+    best, choices = fastest("stencil", device, bound, stencil.CONFIGS)
+    return bound(best), choices
 
 
 def _seven_point(u: Any) -> Any:

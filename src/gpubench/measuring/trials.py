@@ -27,11 +27,15 @@ class Trials:
     def __init__(self) -> None:
         self.now = ""
         """What is tried, or was when the device failed; "" between trials."""
-        self.told: Callable[[], None] = lambda: None
-        """Called when a trial begins and when it ends."""
-        self.answers: Callable[[], None] = lambda: None
-        """Raises what the device says when it is asked whether it still works."""
         self._shunned: frozenset[str] = frozenset()
+        self.rest()
+
+    def rest(self) -> None:
+        """Nobody is told of trials any more, nor is the device asked."""
+        self.told: Callable[[], None] = _nothing
+        """Called when a trial begins and when it ends."""
+        self.answers: Callable[[], None] = _nothing
+        """Raises what the device says when it is asked whether it still works."""
 
     def shun(self, names: Iterable[str]) -> None:
         """From now on these are not tried."""
@@ -61,3 +65,7 @@ class Trials:
     def _over(self) -> None:
         self.now = ""
         self.told()
+
+
+def _nothing() -> None:
+    pass

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gpubench import beginning, linking, measuring, run
+from gpubench import beginning, claims, linking, measuring, run
 from gpubench.beginning import Request
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
@@ -204,6 +204,36 @@ def test_a_plan_names_the_collectives_of_the_ranks(shipped: Catalogue) -> None:
     assert {step.planned.case.parameters["ranks"] for step in steps} == {3}
     assert {step.planned.case.method for step in steps} == {"gloo"}
     assert left_out == ""
+
+
+@pytest.mark.parametrize(("share", "measured"), [(0.9, False), (1.1, True)])
+def test_no_ranks_are_started_for_what_may_end_after_the_time_limit(
+    gpus: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    shipped: Catalogue,
+    share: float,
+    measured: bool,
+) -> None:
+    gpus(8)
+    launch, said, moment = Launch(), list[str](), 100.0
+    monkeypatch.setattr(run, "HostClock", lambda: SimpleNamespace(now=lambda: moment))
+    with_links = linking.with_links
+    monkeypatch.setattr(
+        linking, "with_links", lambda *arguments: with_links(*arguments, launch=launch)
+    )
+    monkeypatch.setattr(beginning, "begun", lambda *_: (RECORD, H200))
+    monkeypatch.setattr(beginning, "with_allocatable", lambda record, _: record)
+    asked = Request(claims.default_path(), tmp_path, device="cuda", benchmarks=("collectives",))
+    planned, _ = run.planned(asked, shipped)
+    limit_s = share * sum(step.most_s for step in planned)
+    found = run.execute(replace(asked, time_limit_s=limit_s), shipped, said.append)
+    assert found
+    assert found.record.complete == measured
+    assert bool(found.record.measurements) == bool(launch.asked) == measured
+    left = ["time is up, and the collectives are left"]
+    left += ["what was measured is kept; continue with --resume id"]
+    assert (said[-2:] == left) != measured
 
 
 def test_what_nccl_says_is_read_in_words_and_numbers() -> None:

@@ -84,7 +84,7 @@ def with_links(
         return record if told in record.cautions else _with(record, told)
     for switch in switches():
         planned = collectives.plan(collectives.prospect(device, count, switch), record.suite)
-        if not _missing(record, planned):
+        if not missing(record, planned):
             continue
         say(f"collectives over {count} ranks{'' if switch else ', not reducing in the switch'}")
         given = (count, device.kind, record.suite, record.seed, say)
@@ -99,11 +99,9 @@ def _with(record: RunRecord, caution: Caution) -> RunRecord:
     return replace(record, cautions=(*record.cautions, caution))
 
 
-def _missing(record: RunRecord, planned: Sequence[Planned]) -> bool:
+def missing(record: RunRecord, planned: Sequence[Planned]) -> bool:
     """Whether a case of the plan stands neither among the measurements nor the failures."""
-    held = {case_key(m.case, m.phase) for m in record.measurements if m.complete}
-    held |= set(record.failures)
-    return any(case_key(one.case, phase) not in held for one in planned for phase in one.phases)
+    return any(not record.done(one.case, phase) for one in planned for phase in one.phases)
 
 
 def _measured(

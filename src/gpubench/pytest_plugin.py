@@ -65,7 +65,7 @@ class GpuBenchmark:
             gpubench.errors.CannotMeasure: the device cannot be measured, with the reason.
         """
         from gpubench import measuring
-        from gpubench.measuring import PLANS, Prepared, clock_for, current, measure
+        from gpubench.measuring import PLANS, Prepared, clock_for, current, measure, synchronize
         from gpubench.measuring.flush import FlushingClock
         from gpubench.model import Case, Work
 
@@ -80,7 +80,7 @@ class GpuBenchmark:
 
         with current(found):
             result = function(*args, **kwargs)
-            _finish(found)
+            synchronize(found)
             if check is not None and not check():
                 pytest.fail(f"{self._name}: the answer is wrong, so it is not timed")
             if not self._benchmark.enabled:
@@ -128,10 +128,3 @@ class GpuBenchmark:
         if found.work.flops:
             told["flops_per_second"] = timing.throughput(found).mid
         self._benchmark.extra_info.update(told)
-
-
-def _finish(device: Device) -> None:
-    from gpubench.measuring import import_torch
-
-    if device.kind == "cuda":
-        import_torch().cuda.synchronize(device.index)

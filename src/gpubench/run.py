@@ -13,7 +13,7 @@ from gpubench.catalogue import Catalogue
 from gpubench.claims import ClaimsFile
 from gpubench.errors import CannotMeasure, RecordError
 from gpubench.judgement import Judgement
-from gpubench.measuring import Device, group
+from gpubench.measuring import Device, HostClock, group
 from gpubench.records import RunRecord
 
 __all__ = ["Request", "RunResult", "execute", "planned"]
@@ -106,15 +106,30 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step
         steps = campaign.steps(device, suite, own)
         left_out = campaign.left_out(device, suite, own)
     if linking.wanted(request, device):
-        count = linking.ranks(request, device)
-        if count > 1:
-            for switch in linking.switches():
-                joined = collectives.prospect(device, count, switch)
-                if switch or collectives.plan(joined, suite):
-                    steps += campaign.steps(joined, suite, (linking.NAME,))
-        else:
+        links = _links(request, device, suite)
+        steps += links
+        if not links:
             left_out = "; ".join(filter(None, (left_out, collectives.NEEDS_TWO)))
     return steps, left_out
+
+
+def _links(request: Request, device: Device, suite: str) -> tuple[campaign.Step, ...]:
+    """What ranks measure, with and without the switch; nothing for one rank."""
+    count = linking.ranks(request, device)
+    found: tuple[campaign.Step, ...] = ()
+    for switch in linking.switches() if count > 1 else ():
+        joined = collectives.prospect(device, count, switch)
+        if switch or collectives.plan(joined, suite):
+            found += campaign.steps(joined, suite, (linking.NAME,))
+    return found
+
+
+def _links_most_s(record: RunRecord, device: Device, request: Request) -> float:
+    """How long the collectives that a record lacks may take by plan."""
+    if not linking.wanted(request, device):
+        return 0.0
+    steps = _links(request, device, record.suite)
+    return sum(step.most_s for step in steps if linking.missing(record, [step.planned]))
 
 
 def _own(request: Request) -> tuple[str, ...]:
@@ -130,7 +145,10 @@ def _measured(
     tick: Say | None,
     end: Say | None,
 ) -> RunRecord:
-    """The record with every case of its suite; a run cut short says how to go on."""
+    """The record with every case of its suite; a run cut short says how to go on.
+
+    Ranks are not started for what by plan may outlast the time limit.
+    """
     saved = bool(record.measurements)
 
     def save(state: RunRecord) -> None:
@@ -145,20 +163,30 @@ def _measured(
         if end:
             end(f"{why}; continue with --resume {record.id}")
 
+    def say_remedy() -> None:
+        say(f"what was measured is kept; continue with --resume {record.id}")
+
     leave = end_with_remedy if end else None
-    own = _own(request)
+    own, limit, now = _own(request), request.time_limit_s, HostClock().now
+    ends = now() + limit
     try:
         if own or not request.benchmarks:
-            limit = request.time_limit_s
             record = campaign.measure_all(record, device, save, say, tick, own, leave, limit)
             if not record.complete:
-                say(f"what was measured is kept; continue with --resume {record.id}")
+                say_remedy()
                 return record
-        record = linking.with_links(record, device, request, say, save)
-        record = replace(record, complete=True)
+        needed_s = _links_most_s(record, device, request) if limit else 0.0
+        if needed_s and now() + needed_s > ends:
+            say("time is up, and the collectives are left")
+            record = replace(record, complete=False)
+        else:
+            record = linking.with_links(record, device, request, say, save)
+            record = replace(record, complete=True)
         save(record)
+        if not record.complete:
+            say_remedy()
         return record
     except (KeyboardInterrupt, SystemExit, CannotMeasure):
         if saved:
-            say(f"what was measured is kept; continue with --resume {record.id}")
+            say_remedy()
         raise

@@ -143,7 +143,8 @@ def make(model: LanguageModel, precision: str, where: str, seed: int) -> Weights
             return Linear(drawn(*shape, spread=shape[-1] ** -0.5))
         found = quantised_weight(drawn(*shape, spread=shape[-1] ** -0.5))
         # Else the next ones settle in what these temporaries left, and gigabytes stay broken up.
-        empty_cache(where)
+        if where.startswith("cuda"):
+            torch.cuda.empty_cache()
         return found
 
     def norm() -> Tensor:
@@ -187,13 +188,6 @@ def quantised_weight(weight: Tensor) -> Linear:
         into.copy_(found.values)
         by.copy_(found.scales)
     return Linear(eight, scales)
-
-
-def empty_cache(where: str) -> None:
-    """Give back to the device what torch keeps for later."""
-    torch = import_torch()
-    if where.startswith("cuda"):
-        torch.cuda.empty_cache()
 
 
 # Values in 32 bits at once: a quarter of a gigabyte.

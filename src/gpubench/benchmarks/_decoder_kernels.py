@@ -209,13 +209,6 @@ def _why_not(error: Exception, name: str) -> str | None:
     return str(sentence)
 
 
-def _refused_by_torch(error: RuntimeError) -> str | None:
-    """What torch's product says of shapes that it does not take; None for faults of the device."""
-    if faults.as_sentence(error, "trying torch's product"):
-        return None
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def _rows_like(x: Tensor, n: int, eight: bool) -> Rows:
     torch = import_torch()
     dtype = torch.float8_e4m3fn if eight else x.dtype
@@ -342,7 +335,7 @@ def _timed(
         except Exception as error:
             reason = _why_not(error, "a configuration")
             if reason is None and config is None and isinstance(error, RuntimeError):
-                reason = _refused_by_torch(error)
+                reason = faults.refusal(error, "trying torch's product")
             if reason is None:
                 raise
             yield config, None, reason

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from gpubench import catalogue
 from gpubench.benchmarks import Planned
 from gpubench.errors import CannotMeasure
-from gpubench.measuring import Ceilings, Device, Prepared, faults, import_torch
+from gpubench.measuring import Ceilings, Device, Prepared, faults, import_torch, synchronize
 from gpubench.measuring.group import Group, Place, Prospect, broken_group_told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Accelerator, Case, Work
@@ -244,7 +244,7 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
     call = _call(case, buffers, group)
     with broken_group_told(f"checking {case.parameters['collective']}"):
         call()
-        _finish(device)
+        synchronize(device)
     said = _together(group, "checking", lambda: _checked(case, buffers, group))
     said = next(each for each in group.gather(said) if each != _NOTHING)
     if case.parameters["collective"] == "all_reduce":
@@ -268,11 +268,6 @@ def _together(group: Group, doing: str, each: Callable[[], _Result]) -> _Result:
     group.together(problem)
     assert result is not None
     return result
-
-
-def _finish(device: Device) -> None:
-    if device.kind == "cuda":
-        import_torch().cuda.synchronize(device.index)
 
 
 def _allocated(case: Case, device: Device, group: Group) -> _Buffers:

@@ -17,14 +17,7 @@ from typing import Any
 from gpubench.benchmarks import Planned, _hardware, _matrices, _streams, gemm
 from gpubench.benchmarks._fastest import fastest
 from gpubench.errors import CannotMeasure
-from gpubench.measuring import (
-    Ceilings,
-    Device,
-    Prepared,
-    import_torch,
-    refused,
-    told,
-)
+from gpubench.measuring import Ceilings, Device, Prepared, import_torch, refused, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
 from gpubench.roofline.hpc import KERNELS

@@ -89,12 +89,18 @@ def refused(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (CannotMeasure, MemoryError):
-        raise
     except (RuntimeError, ValueError) as error:
-        if as_sentence(error, what):
+        reason = refusal(error, what)
+        if reason is None:
             raise
-        raise CannotMeasure(f"torch does not do {what} here ({_first_line(error)})") from error
+        raise CannotMeasure(f"torch does not do {what} here ({reason})") from error
+
+
+def refusal(error: Exception, what: str) -> str | None:
+    """What an operator of torch says of `what`, which it does not take; None for faults of the
+    device.
+    """
+    return None if as_sentence(error, what) else _first_line(error)
 
 
 def _device_fault(error: BaseException, doing: str) -> CannotMeasure:

@@ -140,7 +140,6 @@ def settle(
     assumed = _defaults(kind.conditions, conditions, parts, model)
     values: dict[str, Any] = {**conditions, **assumed}
     _check_positive(values)
-    _check_engine(values)
     if "gpus" in kind.conditions and "gpus" not in values:
         case = Case(quantity, values, model)
         values["gpus"] = assumed["gpus"] = _fewest(case, parts, with_)
@@ -190,14 +189,6 @@ def _check_positive(values: Mapping[str, Any]) -> None:
         zero_allowed = name in ("utilization", "bandwidth_bound_share", "input_tokens")
         if isinstance(value, int | float) and (value < 0 or (value == 0 and not zero_allowed)):
             raise CannotEstimate(f"{name.replace('_', ' ')} must be positive, not {value:g}")
-
-
-def _check_engine(values: Mapping[str, Any]) -> None:
-    most, batch = values.get("engine_sequences"), values.get("batch")
-    if most and isinstance(batch, int) and batch > most:
-        raise CannotEstimate(
-            f"an engine built for {most} sequences does not take a batch of {batch}"
-        )
 
 
 def _fewest(case: Case, parts: Sequence[Accelerator], with_: Parameters) -> int:

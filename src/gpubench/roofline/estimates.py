@@ -7,7 +7,7 @@ An estimate evaluates the model at the middle of its parameters; how far that ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ def _answer(asked: _Question) -> Estimate:
     if case.quantity == "communication_phase_time":
         raise CannotEstimate("communication_phase_time is known only as a ratio of two parts")
     found = evaluate(case, part, shared.mid)
-    noted = _noted(case, asked.parts, lambda values: values[0], evaluate, found.value)
+    noted = _noted(case, asked.parts, evaluate, (found.value,))
     spread, error = spreads.of_one(
         case, part, lambda one, parameters: evaluate(case, one, parameters).value, found.value
     )
@@ -124,7 +124,7 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
     mid = calibration.load().mid
     above, below = evaluate(case, subject, mid), evaluate(case, baseline, mid)
     value = above.value / below.value
-    noted = _noted(case, parts, lambda values: values[0] / values[1], evaluate, value)
+    noted = _noted(case, parts, evaluate, (above.value, below.value))
     spread, error = spreads.of_two(
         case, subject, baseline, lambda one, given: evaluate(case, one, given).value, value
     )
@@ -150,11 +150,11 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
 def _noted(
     case: Case,
     parts: Sequence[Accelerator],
-    combined: Callable[[Sequence[float]], float],
     evaluate: Evaluator,
-    value: float,
+    values: Sequence[float],
 ) -> tuple[str, ...]:
-    """What to say where engines built for fewer sequences would give another throughput.
+    """What to say where engines built for fewer sequences would give another throughput than the
+    `values` found for the parts, or another ratio of two.
 
     What sampling keeps for each of them may take most of a small memory; whoever serves there
     builds for fewer, and published figures of such parts depend on it.
@@ -167,12 +167,12 @@ def _noted(
         replace(case, values={**case.values, "engine_sequences": most})
         for most in splits.FEWER_SEQUENCES
     ]
-    best = []
-    for part in parts:
-        found = [evaluate(one, part, mid) for one in (case, *fewer)]
-        best.append(max(found, key=lambda one: one.value).value)
-    other = combined(best)
-    if abs(math.log(other / value)) < _WORTH_NOTING:
+    best = [
+        max(value, *(evaluate(one, part, mid).value for one in fewer))
+        for part, value in zip(parts, values, strict=True)
+    ]
+    usual, other = (found[0] / math.prod(found[1:]) for found in (values, best))
+    if abs(math.log(other / usual)) < _WORTH_NOTING:
         return ()
     sizes = " or ".join(map(str, splits.FEWER_SEQUENCES))
     if len(parts) > 1:

@@ -39,10 +39,18 @@ shorter iterations, whose buffers leave more room for the cache. The last one ha
 def usual(pipeline: int, batch: int | str = "max", sequences: int = 0) -> tuple[Engine, ...]:
     """`USUAL` for so many stages, built for `sequences`; where they are 0, for a batch that is
     stated, or else for the default.
+
+    Raises:
+        DoesNotFit: they are built for fewer than the batch.
     """
     most = USUAL[0].sequences
-    if sequences or isinstance(batch, int):
-        most = sequences or min(int(batch), most)
+    if isinstance(batch, int):
+        if sequences and batch > sequences:
+            raise DoesNotFit(
+                f"an engine built for {sequences} sequences does not take a batch of {batch}"
+            )
+        most = min(batch, most)
+    most = sequences or most
     return tuple(replace(engine, pipeline=pipeline, sequences=most) for engine in USUAL)
 
 

@@ -17,7 +17,8 @@ _NARROWER = ("fp16", "fp8", "int4")
 # What a refusal suggests, nearest first.
 
 FEWER_SEQUENCES = (256, 64)
-"""What engines are built for instead where memory is short: 256 has long been vLLM's default."""
+"""What engines are built for instead where memory is short: 256 is vLLM's `max_num_seqs` before its
+engine V1 (vllm/engine/arg_utils.py at 001999d), and a quarter of that."""
 
 
 def check(model: LanguageModel, gpus: int, pipeline: int) -> None:

@@ -197,8 +197,6 @@ def _row(
     """
     import numpy as np
 
-    if built_for and batch > built_for:
-        raise DoesNotFit(f"an engine built for {built_for} sequences takes no batch of {batch}")
     devices, asked = plane.tensor * plane.pipeline, "max" if batch == MAX else batch
     split = {"gpus": devices, "pipeline": plane.pipeline}
     conditions = {"precision": plane.precision, "batch": asked, **split}

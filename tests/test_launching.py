@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -48,8 +49,13 @@ def _rank(path: Path) -> str:
 
 
 @pytest.mark.slow
-def test_four_ranks_measure_what_they_checked() -> None:
+def test_four_ranks_measure_what_they_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # else it is where it was at first
     found = ranks("none", count=4)
+    assert list(tmp_path.iterdir()) == []  # nothing is left behind, by the launcher neither
     assert found.problem == ""
     assert found.record
     assert found.record.complete

@@ -92,7 +92,9 @@ def measured_by_ranks(
 
         said = _Said(heard)
         told = {"NCCL_DEBUG_FILE": str(folder / _LOG), **(variables or {})}
-        with _started(count, [*entry, *asked], told) as (ranks, stream):
+        # Where nothing is named, the launcher leaves a folder of logs behind, though they are empty.
+        launched = ["--log-dir", str(folder / "launcher"), *entry, *asked]
+        with _started(count, launched, told) as (ranks, stream):
             why = _watched(ranks, stream, said, silence_s)
         record = _keep(folder, keep)
         if not why and (ranks.returncode or record is None):

@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0 triton==3.7.1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run report test older gpu lint check bench docs schema clean
+.PHONY: help run report test tritons gpu lint check bench docs schema clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,15 +25,17 @@ report: $(VENV)/.installed  ## the page by the newest records: build/report.html
 test: $(VENV)/.installed-dev  ## install with the test tools and run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-# An older Triton, as a GPU's machine may have it; its interpreter needs an older numpy.
-OLDER ?= triton==3.6.0 numpy<2.4
-FOLDER := build/$(subst ==,-,$(firstword $(OLDER)))
-$(FOLDER): $(VENV)/.installed-dev
+# The oldest Triton that the figures in docs/kernels.md hold for, and the newest. The interpreter of
+# the older one needs an older numpy.
+TRITONS ?= 3.6.0 3.9.0
+build/triton-%: $(VENV)/.installed-dev
 	@rm -rf $@
-	@$(PIP) install --target $@ $(patsubst %,'%',$(OLDER))
+	@$(PIP) install --target $@ 'triton==$*' 'numpy<2.4' || { rm -rf $@; exit 1; }
 
-older: $(FOLDER)  ## the kernels' tests with another Triton (OLDER=triton==…)
-	@PYTHONPATH=$(FOLDER) $(BIN)/python -m pytest tests/test_kernels_*.py $(ARGS)
+tritons: $(TRITONS:%=build/triton-%)  ## the kernels' tests with other Tritons (TRITONS="3.6.0 …")
+	@for version in $(TRITONS); do echo "Triton $$version"; \
+	  PYTHONPATH=build/triton-$$version $(BIN)/python -m pytest tests/test_kernels_*.py $(ARGS) || exit; \
+	done
 
 # With the torch that PYTHON has, since a GPU's machine has its own; see docs/gpu-run.md.
 SUITE ?= full
@@ -50,7 +52,7 @@ lint: $(VENV)/.installed-dev  ## formatting, lint rules and types
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-check: lint test older  ## all that continuous integration runs
+check: lint test tritons  ## all that continuous integration runs
 
 bench: $(VENV)/.installed-dev  ## start-up, memory, growth with the claims, sweeps, collectives
 	@$(BIN)/python tests/bench_startup.py

@@ -109,6 +109,7 @@ def decode(
         SPLITS=splits,
         STAGES=config.stages,
         num_warps=config.num_warps,
+        enable_fp_fusion=True,
     )
     _combine[(batch * heads,)](
         out,
@@ -119,6 +120,7 @@ def decode(
         PADDED=triton.next_power_of_2(splits),
         CHUNK=min(triton.next_power_of_2(splits), _COMBINED_AT_ONCE),
         num_warps=_COMBINING_WARPS,
+        enable_fp_fusion=True,
     )
 
 

@@ -97,7 +97,7 @@ CONFIGS = {
         Config(128, 128, 128, 8, 3, descriptors=False),
     ),
     "amd": (
-        Config(256, 256, 128, 8, 2, descriptors=False),
+        Config(256, 256, 64, 8, 2, descriptors=False),
         Config(128, 256, 128, 8, 2, descriptors=False),
         Config(128, 128, 128, 4, 2, descriptors=False),
     ),
@@ -119,11 +119,20 @@ WIDE = {
     ),
 }
 
+# The same for int8, of whose next block compilers since Triton 3.8 keep every byte in a register.
+INTEGERS = WIDE | {
+    "ampere": (
+        Config(128, 128, 128, 8, 3, descriptors=False),
+        Config(128, 128, 64, 8, 4, descriptors=False),
+        Config(64, 256, 64, 8, 4, descriptors=False),
+    ),
+}
 
-def configs(capability: str, out_bytes: int) -> tuple[Config, ...]:
-    """What to try on a device, for a C whose elements have so many bytes."""
+
+def configs(capability: str, out: str) -> tuple[Config, ...]:
+    """What to try on a device, for a C of the type `out`, by torch's name."""
     kind = family(capability)
-    return WIDE[kind] if out_bytes > 2 and kind in WIDE else CONFIGS[kind]
+    return {"float32": WIDE, "int32": INTEGERS}.get(out, CONFIGS).get(kind, CONFIGS[kind])
 
 
 def family(capability: str) -> str:
@@ -171,6 +180,7 @@ def multiply(
         "INPUT": "tf32" if tf32 else "ieee",
         "num_warps": config.num_warps,
         "num_stages": config.stages,
+        "enable_fp_fusion": True,
     }
     tiles = config.tiles(m, n)
     if not config.descriptors:

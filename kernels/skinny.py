@@ -83,6 +83,7 @@ def multiply(
         STAGES=config.stages,
         SCALED=scale_x is not None,
         num_warps=config.num_warps,
+        enable_fp_fusion=True,
     )
 
 

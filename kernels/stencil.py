@@ -62,7 +62,11 @@ def seven_point(
     n = u.shape[0]
     grid = (triton.cdiv(n, config.block) * triton.cdiv(n, config.rows), n)
     _seven_point[grid](
-        v, u, a, b, n, ROWS=config.rows, BLOCK=config.block, num_warps=config.num_warps
+        *(v, u, a, b, n),
+        ROWS=config.rows,
+        BLOCK=config.block,
+        num_warps=config.num_warps,
+        enable_fp_fusion=True,
     )
 
 

@@ -351,6 +351,8 @@ def _options(config: Config, array: "torch.Tensor") -> dict[str, int | str]:
         "EVICT": config.evict,
         "STAGES": config.stages,
         "num_warps": config.num_warps,
+        # Said everywhere, since what Triton does unasked is another thing from 3.10 on.
+        "enable_fp_fusion": True,
     }
 
 

@@ -66,6 +66,7 @@ def norm(
         QUANTISE=scales is not None,
         BLOCK=block,
         num_warps=_warps(block),
+        enable_fp_fusion=True,
     )
 
 
@@ -119,6 +120,7 @@ def rope(
         DIM=dim,
         TOGETHER=together,
         num_warps=4,
+        enable_fp_fusion=True,
     )
 
 
@@ -183,6 +185,7 @@ def _rowwise(
         QUANTISE=scales is not None,
         BLOCK=block,
         num_warps=_warps(block),
+        enable_fp_fusion=True,
     )
 
 

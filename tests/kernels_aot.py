@@ -121,7 +121,9 @@ _SAID = "assembler.txt"
 
 def _compiled(source: ASTSource, target: GPUTarget, options: Mapping[str, int]) -> tuple[Any, str]:
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        kernel = triton.compile(source, target=target, options=dict(options))
+        kernel = triton.compile(
+            source, target=target, options={"enable_fp_fusion": True, **options}
+        )
     return kernel, said.getvalue()
 
 

@@ -32,13 +32,18 @@ from kernels_aot import (
     target_of,
 )
 
-POINTERS = {"float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "int8": "*i8"}
+POINTERS = {
+    "float16": "*fp16",
+    "bfloat16": "*bf16",
+    "float32": "*fp32",
+    "int8": "*i8",
+    "int32": "*i32",
+}
 POINTERS |= {"float8_e4m3fn": "*fp8e4nv", "float8_e4m3fnuz": "*fp8e4b8"}
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int8": 1}
 BYTES |= {"float8_e4m3fn": 1, "float8_e4m3fnuz": 1}
 # What C is, where it is not what A and B are.
-OUT = {"float8_e4m3fn": "*bf16", "float8_e4m3fnuz": "*bf16", "int8": "*i32"}
-OUT_BYTES = {"float32": 4, "int8": 4}
+OUT = {"float8_e4m3fn": "bfloat16", "float8_e4m3fnuz": "bfloat16", "int8": "int32"}
 # What the matrix units of a target multiply beside float16 and bfloat16, as Triton uses them:
 # float32 as TF32. It gives int8 none of Blackwell's own instructions.
 TYPES = {
@@ -73,9 +78,9 @@ def variants(target: str) -> Iterator[tuple[str, str, gemm.Config, bool, dict[st
     """(name, dtype, configuration, whether B lies by columns, options) of what is compiled."""
     capability = CAPABILITIES.get(target, target)
     for dtype in ("float16", *TYPES[target]):
-        for place, config in enumerate(gemm.configs(capability, OUT_BYTES.get(dtype, 2))):
+        for place, config in enumerate(gemm.configs(capability, OUT.get(dtype, dtype))):
             yield f"{place} {dtype}", dtype, config, True, {}
-    configs = gemm.configs(capability, 2)
+    configs = gemm.configs(capability, "float16")
     default = configs[0]
     yield "bfloat16", "bfloat16", default, True, {}
     if default.descriptors:
@@ -111,7 +116,7 @@ def compiled(
         if parameter.name in constants:
             signature[parameter.name] = "constexpr"
             continue
-        pointer = {"c": OUT.get(dtype, POINTERS[dtype]), "a": POINTERS[dtype], "b": POINTERS[dtype]}
+        pointer = {"a": POINTERS[dtype], "b": POINTERS[dtype], "c": POINTERS[OUT.get(dtype, dtype)]}
         signature[parameter.name] = pointer.get(parameter.name, "i32")
         attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(fn, signature=signature, constexprs=constants, attrs=attributes)

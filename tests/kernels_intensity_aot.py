@@ -31,6 +31,7 @@ def told(row: int, config: stream.Config, name: str) -> dict[str, Any]:
         "registers": code.registers,
         "spilled": code.spilled,
         # Whole blocks and the ragged end have a loop of their own each.
+        "multiplications": len(re.findall(r"\b(?:v_)?(?:pk_)?mul[._]\S*f32", text)),
         "steps": (single + 2 * packed) / 2 / (config.block(4) / threads),
     }
 

@@ -216,6 +216,7 @@ def test_as_many_programs_as_it_is_told_and_no_more_than_tiles(
         "FLATTEN": True,
         "num_warps": 8,
         "num_stages": 4,
+        "enable_fp_fusion": True,
     }
     gemm.multiply(*matrices(1024, 1024, 64), programs=132, config=config, tf32=True)
     assert kernel.grid == (32,)
@@ -279,13 +280,14 @@ def test_each_part_has_configurations_of_its_family(
     gemm: Any, capability: str, family: str
 ) -> None:
     assert gemm.family(capability) == family
-    assert gemm.configs(capability, 2) == gemm.CONFIGS[family]
-    assert gemm.configs(capability, 4) == gemm.WIDE.get(family, gemm.CONFIGS[family])
+    assert gemm.configs(capability, "float16") == gemm.CONFIGS[family]
+    assert gemm.configs(capability, "float32") == gemm.WIDE.get(family, gemm.CONFIGS[family])
+    assert gemm.configs(capability, "int32") == gemm.INTEGERS.get(family, gemm.CONFIGS[family])
 
 
 @needs_triton
 def test_configurations_differ_and_say_what_they_cannot_be(gemm: Any) -> None:
-    for configs in (*gemm.CONFIGS.values(), *gemm.WIDE.values()):
+    for configs in (*gemm.CONFIGS.values(), *gemm.WIDE.values(), *gemm.INTEGERS.values()):
         assert len(set(configs)) == len(configs)
     with pytest.raises(ValueError, match="block_m is 96: tiles are powers of two"):
         replace(gemm.DEFAULT, block_m=96)

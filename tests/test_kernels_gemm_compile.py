@@ -106,8 +106,8 @@ def test_other_types_are_multiplied_as_such_by_every_configuration(
 ) -> None:
     from gpubench.kernels import gemm
 
-    out_bytes = 4 if dtype in ("int8", "float32") else 2
-    configs = gemm.configs(CAPABILITIES.get(target, target), out_bytes)
+    out = {"int8": "int32", "float32": "float32"}.get(dtype, "bfloat16")
+    configs = gemm.configs(CAPABILITIES.get(target, target), out)
     assert configs
     allowed = {OTHERS[target, dtype].format(n) for n in (64, 128, 256)}
     for place in range(len(configs)):

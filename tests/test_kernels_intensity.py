@@ -68,7 +68,9 @@ def test_loads_are_wide_and_every_step_is_one_multiply_add(
     for row, code in compiled[target].items():
         assert code["loads"] == ["dwordx4" if target == "gfx942" else "v4.b32"]
         assert code["spilled"] == 0
-        assert code["steps"] == int(row)
+        # LLVM may unroll the loop of rows, as it does for AMD since Triton 3.8: whole rows, then.
+        assert code["steps"] == int(row) or (target == "gfx942" and code["steps"] % int(row) == 0)
+        assert code["multiplications"] == 0  # none that is not part of a multiply-add
         # NVIDIA: 65,536 registers a multiprocessor, 8 at a time; all programs are to fit.
         programs = intensity.DEFAULT.programs_per_multiprocessor
         assert code["registers"] <= 65536 // (programs * 32 * intensity.DEFAULT.num_warps) // 8 * 8

@@ -124,6 +124,7 @@ def test_a_wrapper_launches_the_programs_it_is_told(
         "EVICT": "",
         "STAGES": 3,
         "num_warps": 4,
+        "enable_fp_fusion": True,
     }
 
 

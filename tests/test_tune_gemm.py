@@ -66,8 +66,8 @@ def test_what_the_search_knows_is_tried_first_for_every_precision() -> None:
         assert len(set(every)) == len(every)
         known = [
             tune_gemm.Trial(precision, config)
-            for precision, out_bytes in (("fp16", 2), ("fp8", 2), ("tf32", 4))
-            for config in gemm.configs(capability, out_bytes)
+            for precision, out in (("fp16", "float16"), ("fp8", "bfloat16"), ("tf32", "float32"))
+            for config in gemm.configs(capability, out)
         ]
         assert every[: len(known)] == known
         assert {trial.precision for trial in every[len(known) :][:12]} == {"fp16", "fp8", "tf32"}

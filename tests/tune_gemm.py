@@ -49,7 +49,7 @@ def trials(capability: str, precisions: list[str]) -> list[Trial]:
     """Everything to try: what the search knows first, for each precision, then the rest."""
     first, then = list[Trial](), list[Trial]()
     for precision in precisions:
-        known = gemm.configs(capability, _matrices.PRECISIONS[precision].out_bytes)
+        known = gemm.configs(capability, _matrices.PRECISIONS[precision].out)
         rest = [config for config in beyond(capability) if config not in known]
         first += [Trial(precision, config) for config in known]
         then += [Trial(precision, config) for config in rest]

@@ -273,7 +273,7 @@ def _triton_call(
     waking = torch_call(x, case)
     clock.samples(waking, 1, _WAKING_SAMPLES)  # else the first one is timed on an idle clock
     try:
-        best, table = search(seconds, gemm.configs(device.capability, precision(case).out_bytes))
+        best, table = search(seconds, gemm.configs(device.capability, precision(case).out))
     except ValueError as error:
         raise CannotMeasure(f"{error}: {'; '.join(dict.fromkeys(failed.values()))}") from None
     finally:

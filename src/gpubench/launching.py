@@ -92,7 +92,7 @@ def measured_by_ranks(
 
         said = _Said(heard)
         told = {"NCCL_DEBUG_FILE": str(folder / _LOG), **(variables or {})}
-        # Where nothing is named, the launcher leaves a folder of logs behind, though they are empty.
+        # Unless it is told where, the launcher leaves a folder of logs behind, though none is kept.
         launched = ["--log-dir", str(folder / "launcher"), *entry, *asked]
         with _started(count, launched, told) as (ranks, stream):
             why = _watched(ranks, stream, said, silence_s)

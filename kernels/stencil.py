@@ -88,6 +88,7 @@ def _seven_point(
     inside = (j < n) & (k < n)  # (ROWS, BLOCK)
     at = (tl.cast(i, tl.int64) * n + j) * n + k
     plane = tl.cast(n, tl.int64) * n
+    i += tl.zeros_like(j)  # as a number it makes no mask in the interpreter of Triton 3.9
     here = tl.load(u + at, mask=inside, other=0.0)
     around = tl.load(u + at - plane, mask=inside & (i > 0), other=0.0)
     around += tl.load(u + at + plane, mask=inside & (i + 1 < n), other=0.0)

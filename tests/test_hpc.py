@@ -1,8 +1,7 @@
-"""Kernels in double precision: counts, answers, and the stencil's machine code."""
+"""Kernels in double precision: counts and answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,6 @@ from gpubench.model import Case  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline.hpc import KERNELS  # noqa: E402
 from tests.devices import CPU, H200  # noqa: E402
-from tests.kernels_support import Script, needs_triton, scripts  # noqa: E402
 from tests.test_rehearsal import DEVICE, PlayedCuda  # noqa: E402
 from tests.test_rehearsal import cuda as cuda  # noqa: E402  the fixture
 
@@ -122,39 +120,3 @@ def played_kernel(name: str) -> Any:
             v.copy_(hpc._seven_point(u))
 
     return Played
-
-
-TARGETS = ("sm_80", "sm_90", "sm_100")
-
-
-@pytest.fixture(scope="module")
-def stencil() -> Iterator[dict[str, Script]]:
-    """The stencil's kernel, interpreted and compiled for each target."""
-    script = "kernels_stencil_told.py"
-    with scripts(interpreted=(script,), **{name: (script, name) for name in TARGETS}) as running:
-        yield running
-
-
-@needs_triton
-@pytest.mark.slow
-def test_the_stencils_kernel_gives_what_plain_torch_gives_and_touches_nothing_else(
-    stencil: dict[str, Script],
-) -> None:
-    found = stencil["interpreted"].told()
-    assert len(found["cases"]) == 10
-    assert all(all(case.values()) for case in found["cases"])
-    assert len(found["refused"]) == 5
-
-
-@needs_triton
-@pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-def test_the_stencil_reads_rows_16_bytes_at_a_time_and_spills_nothing(
-    stencil: dict[str, Script], target: str
-) -> None:
-    for code in stencil[target].told().values():
-        assert code["spilled"] == 0
-        assert set(code["stores"]) == {16}
-        # Five of the seven neighbours start where rows do; left and right are a value off.
-        wide = code["loads"].count(16)
-        assert wide / (wide + code["loads"].count(8) / 2) == pytest.approx(5 / 7)

@@ -115,7 +115,7 @@ def input_range(text: str, printed: Mapping[str, Claimed], catalogue: Catalogue)
             raise MissingFigure(f"{text} is no number")
         return Range.of(figure.value)
     if text[:1].isdigit():
-        return Range.of(units.parse(text))
+        return _literal_range(text)
     near = near_matches(text, (*printed, *catalogue.reported))
     offer = f"did you mean {' or '.join(near)}?" if near else "name an entry that has a figure"
     raise UnitError(
@@ -135,6 +135,15 @@ def catalogue_input(text: str, catalogue: Catalogue) -> Figure | None:
         return catalogue.reported[text]
     part, _, quantity = text.rpartition(".")
     return catalogue.accelerators[part].figure(quantity) if part in catalogue.accelerators else None
+
+
+def _literal_range(text: str) -> Range:
+    """"8 cards", or "0 % to 100 %". Raises UnitError for a range that runs backwards, too."""
+    ends = [units.parse(end) for end in text.split(" to ")]
+    low, high = ends[0], ends[-1]
+    if len(ends) > 2 or low.unit != high.unit or low.value > high.value:
+        raise UnitError(f"cannot read '{text}': write a range from low to high, as in '10 % to 20 %'")
+    return Range(low, Quantity((low.value + high.value) / 2, low.unit), high)
 
 
 def printed_range(claimed: Claimed) -> Range:

@@ -113,7 +113,7 @@ def test_a_part_without_a_switch_that_adds_cannot_reduce_in_it(name: str) -> Non
 
 
 def test_a_phase_that_waits_a_fifth_for_links_takes_a_quarter_longer_on_an_h800() -> None:
-    assert collectives.relative_phase_time(H800, 0.2) == pytest.approx(0.8 + 0.2 * 450 / 200)
-    assert collectives.relative_phase_time(H200, 0.7) == pytest.approx(1.0)
+    assert collectives.relative_phase_time(H800, H200, 0.2) == pytest.approx(0.8 + 0.2 * 450 / 200)
+    assert collectives.relative_phase_time(H200, H200, 0.7) == pytest.approx(1.0)
     with pytest.raises(CannotEstimate, match="between 0 and 1"):
-        collectives.relative_phase_time(H800, 20)
+        collectives.relative_phase_time(H800, H200, 20)

@@ -165,6 +165,10 @@ def test_loading_parameters_follows_bandwidth_only_from_device_memory() -> None:
 def test_an_h800_waits_longer_in_phases_bound_by_links() -> None:
     found = ratio("communication_phase_time", H800, bandwidth_bound_share=0.2)
     assert found.mid == pytest.approx(1.25)
+    # The share is one of the baseline's phase, whatever its links: 600 GB/s here, cut to 400.
+    a800 = CATALOGUE.accelerator("nvidia-a800-80gb-sxm4")
+    found = ratio("communication_phase_time", a800, A100, bandwidth_bound_share=0.4)
+    assert found.mid == pytest.approx(0.6 + 0.4 * 600 / 400)
     with pytest.raises(CannotEstimate, match="only as a ratio"):
         of("communication_phase_time", H800)
 

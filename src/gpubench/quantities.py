@@ -124,7 +124,9 @@ _CONDITIONS = (
     ConditionKind("path", "which path a parameter takes", ("hbm", "pcie")),
     ConditionKind("engine", "the software that serves a model, with its release"),
     ConditionKind("kernel", "the HPC kernel", ("triad", "spmv", "stencil", "dgemm")),
-    ConditionKind("bandwidth_bound_share", "share of a phase that waits for links", unit="1"),
+    ConditionKind(
+        "bandwidth_bound_share", "share of the baseline's phase that waits for links", unit="1"
+    ),
     ConditionKind("ports", "network ports of a node", integer=True),
     ConditionKind("port_rate", "rate of one port, one direction", unit="B/s"),
     ConditionKind("figure", "the specification compared", ()),

@@ -138,11 +138,13 @@ def catalogue_input(text: str, catalogue: Catalogue) -> Figure | None:
 
 
 def _literal_range(text: str) -> Range:
-    """"8 cards", or "0 % to 100 %". Raises UnitError for a range that runs backwards, too."""
+    """ "8 cards", or "0 % to 100 %". Raises UnitError for a range that runs backwards, too."""
     ends = [units.parse(end) for end in text.split(" to ")]
     low, high = ends[0], ends[-1]
     if len(ends) > 2 or low.unit != high.unit or low.value > high.value:
-        raise UnitError(f"cannot read '{text}': write a range from low to high, as in '10 % to 20 %'")
+        raise UnitError(
+            f"cannot read '{text}': write a range from low to high, as in '10 % to 20 %'"
+        )
     return Range(low, Quantity((low.value + high.value) / 2, low.unit), high)
 
 

@@ -15,9 +15,6 @@ from gpubench.roofline import ceilings, latency_bandwidth
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.operators import Timed
 
-NVLINK_REFERENCE = 450e9
-"""B/s one way of an H100's links, to which shares of link-bound time refer."""
-
 _MEMORY_PASSES = 3
 
 
@@ -86,11 +83,12 @@ def _within_node(
     return Timed(hidden + latency, memory=hidden, overhead=latency)
 
 
-def relative_phase_time(part: Accelerator, link_bound: float) -> float:
-    """Time of a phase on this part over the same phase with 450 GB/s of links one way.
+def relative_phase_time(part: Accelerator, baseline: Accelerator, link_bound: float) -> float:
+    """Time of a phase on this part over the same phase on a baseline, by their peak links.
 
-    `link_bound` is the share of the reference phase that waits for links (Amdahl's law).
+    `link_bound` is the share of the baseline's phase that waits for links (Amdahl's law).
     """
     if not 0 <= link_bound <= 1:
         raise CannotEstimate(f"bandwidth_bound_share must lie between 0 and 1, not {link_bound:g}")
-    return (1 - link_bound) + link_bound * NVLINK_REFERENCE / ceilings.link_peak(part)
+    slower = ceilings.link_peak(baseline) / ceilings.link_peak(part)
+    return (1 - link_bound) + link_bound * slower

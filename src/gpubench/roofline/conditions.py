@@ -64,12 +64,16 @@ _TOKENS_PER_PARAMETER = 20
 
 @dataclass(frozen=True)
 class Case:
-    """A quantity with every condition settled. `of` reads one; `model` is None if not needed."""
+    """A quantity with every condition settled. `of` reads one; `model` is None if not needed.
+
+    `parts` are those that are asked about: the subject, and what it is compared with.
+    """
 
     quantity: str
     values: Mapping[str, Any]
     model: LanguageModel | None
     assumptions: tuple[str, ...] = field(default=())
+    parts: tuple[Accelerator, ...] = ()
 
     def of(self, name: str) -> Any:
         """The value of one condition."""
@@ -147,7 +151,8 @@ def settle(
         values["pipeline"] = _stages(model, values["gpus"])
         if values["pipeline"] > 1:
             assumed["pipeline"] = values["pipeline"]
-    return Case(quantity, values, model, _written(assumed, values, model, quantity))
+    words = _written(assumed, values, model, quantity)
+    return Case(quantity, values, model, words, tuple(parts))
 
 
 def _defaults(

@@ -271,7 +271,8 @@ def _gradient_sync(case: Case, part: Accelerator | None, with_: Parameters) -> F
 
 def _phase_time(case: Case, part: Accelerator | None, _: Parameters) -> Found:
     assert part is not None
-    return Found(collectives.relative_phase_time(part, case.of("bandwidth_bound_share")), "links")
+    share = case.of("bandwidth_bound_share")
+    return Found(collectives.relative_phase_time(part, case.parts[-1], share), "links")
 
 
 def _node_network(case: Case, _: Accelerator | None, __: Parameters) -> Found:

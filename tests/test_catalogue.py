@@ -563,27 +563,8 @@ def test_rows_of_another_split_make_no_pair(known):
     assert not inference.matched_pairs((replace(row.subject, pp=2), row.baseline), *PAIR)
 
 
-def test_a_finding_says_how_many_stages_its_row_had(known):
-    pair = known.matched_pairs(*PAIR)[0]
-    staged = replace(pair, subject=replace(pair.subject, pp=2))
-    found = inference.as_finding(pair), inference.as_finding(staged)
-    assert [finding.conditions["pipeline"] for finding in found if finding] == [1, 2]
-
-
 def test_published_uplifts_run_from_nothing_to_elevenfold(known):
     pairs = known.matched_pairs(*PAIR)
     uplifts = [pair.advantage for pair in pairs if pair.subject.metric == "output_tok_s"]
     assert min(uplifts) == pytest.approx(1.0, abs=0.05)
     assert max(uplifts) == pytest.approx(10.9, abs=0.1)
-
-
-def test_a_pair_becomes_a_finding_under_the_conditions_claims_use(known):
-    findings = known.pair_findings(*PAIR, model="llama-2-70b")
-    assert len(findings) > 50
-    assert {finding.conditions["model"] for finding in findings} == {"llama-2-70b"}
-    conditions = findings[0].conditions
-    assert (
-        {"model", "precision", "gpus", "batch", "input_tokens"}
-        <= set(conditions)
-        <= set(CONDITIONS)
-    )

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from gpubench.catalogue import Catalogue
+from gpubench.catalogue import Catalogue, PublishedFinding
+from gpubench.errors import ClaimsError
 from gpubench.evidence import gather, situations
 from gpubench.judgement import judge_all
 from gpubench.model import Evidence
@@ -205,6 +206,113 @@ subject: nvidia-h200-sxm
 quantity: memory_bandwidth
 claimed: {value: 4.8 TB/s, qualifier: exact}
 """
+
+
+def test_a_published_throughput_of_one_part_is_evidence(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    """TensorRT-LLM 0.13 and 0.14 published 5,215 and 5,195 token/s."""
+    body = """
+subject: nvidia-h100-sxm5
+quantity: inference_throughput
+claimed: {value: VALUE, qualifier: about}
+conditions:
+  {model: llama-3.1-70b, precision: fp8, gpus: 2, batch: max, input_tokens: 128, output_tokens: 128}
+"""
+    for value, outcome in (("5200 token/s", "supported"), ("9000 token/s", "refuted")):
+        (said,) = judge_all(load_claims(body.replace("VALUE", value)), shipped).verdicts
+        assert (said.outcome, said.basis) == (outcome, "published")
+    assert said.span
+    assert said.span.low == pytest.approx(5195, abs=1)
+
+
+def test_parts_of_equal_power_save_energy_as_they_gain_throughput(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = """
+subject: nvidia-h200-sxm
+baseline: BASELINE
+quantity: energy_per_token
+claimed: {value: 0.5 x, qualifier: about}
+conditions: {model: llama-2-70b, precision: fp8}
+"""
+    heard = {
+        baseline: [
+            item
+            for item in evidence(load_claims, shipped, body.replace("BASELINE", baseline))
+            if item.kind == "published" and any("equal rated power" in a for a in item.assumptions)
+        ]
+        for baseline in (H100, A100)
+    }
+    assert heard[A100] == []  # 400 W
+    pairs = [one for one in shipped.served("nvidia-h200-sxm", H100) if _meant(one)]
+    assert len(pairs) > 10
+    assert [item.mid for item in heard[H100]] == pytest.approx([1 / one.mid for one in pairs])
+
+
+H100, A100 = "nvidia-h100-sxm5", "nvidia-a100-80gb-sxm4"
+
+
+def _meant(finding: PublishedFinding) -> bool:
+    wanted = {"model": "llama-2-70b", "precision": "fp8"}
+    throughput = finding.quantity == "inference_throughput"
+    return throughput and wanted.items() <= finding.conditions.items()
+
+
+def test_models_that_a_claim_does_not_mean_are_not_heard(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = """
+subject: nvidia-h200-sxm
+baseline: nvidia-h100-sxm5
+quantity: inference_throughput
+claimed: {low: 60 % more, high: 90 % more, qualifier: range}
+sweep: {model: [gpt-3-175b, llama-3.1-405b], gpus: [8], precision: [fp8]}
+"""
+    found = evidence(load_claims, shipped, body)
+    assert {item.conditions["model"] for item in found} == {"gpt-3-175b", "llama-3.1-405b"}
+
+
+def test_where_sparsity_is_open_the_sparse_rate_is_told(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = "subject: nvidia-h100-sxm5\nquantity: peak_fp16\n"
+    body += "claimed: {value: 1979 TFLOPS, qualifier: exact}\n"
+    dense = "the dense rate, as sparsity is not stated; with 2:4 sparsity 1,979 TFLOPS"
+    for more, told in (("", True), ("conditions: {sparsity: dense}\n", False)):
+        sheets = [i for i in evidence(load_claims, shipped, body + more) if i.kind == "catalogue"]
+        assert any(dense in item.assumptions for item in sheets) is told
+
+
+def test_a_range_that_is_assumed_spans_an_interval(load_claims: Load, shipped: Catalogue) -> None:
+    body = """
+quantity: share
+claimed: {value: 25 %, qualifier: exact}
+arithmetic: {formula: (1 - imported) * part, inputs: {imported: 63 %, part: RANGE}}
+"""
+    (item,) = evidence(load_claims, shipped, body.replace("RANGE", "0 % to 100 %"))
+    assert (item.low, item.high) == pytest.approx((0.0, 0.37))
+    for wrong in ("100 % to 0 %", "1 % to 2 cards", "1 % to 2 % to 3 %"):
+        with pytest.raises(ClaimsError, match="write a range from low to high"):
+            load_claims(body.replace("RANGE", wrong))
+
+
+def test_what_is_computed_from_a_refuted_figure_says_so(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    wrong = BANDWIDTH.replace("4.8", "5.6")
+    body = """
+quantity: cost_ratio
+claimed: {value: 2 x, qualifier: about}
+arithmetic: {formula: new / old, inputs: {new: claim-1, old: 3.35 TB/s}}
+"""
+    for first, flags in (
+        (wrong, ("claim-1, which it is computed from, is itself refuted",)),
+        (BANDWIDTH, ()),
+    ):
+        file = load_claims(first, body)
+        assert judge_all(file, shipped).verdicts[1].flags == flags
+        assert judge_all(file, shipped, only=["claim-2"]).verdicts[0].flags == flags
 
 
 def test_a_changed_data_sheet_changes_the_verdict(load_claims: Load, shipped: Catalogue) -> None:

@@ -255,14 +255,17 @@ def test_a_conditional_reason_tells_where_the_others_lie_if_nothing_marks_those_
     assert "the others all where batch is 8 and gpus is 1;" in judge(it, [fails, *holds]).reason
 
 
-def test_the_model_error_told_is_that_of_most_estimates() -> None:
+def test_of_several_model_errors_each_is_told_with_how_many_it_is_of() -> None:
     it = claim("2 x", "about", quantity="share", sweep={"batch": (8, 32, 64)})
-    errors = {8: "of few", 32: "of many", 64: "of many"}
+    usual = "median error 3 %; as serving"
+    errors = {8: "median error 9 %", 32: usual, 64: usual}
     estimates = [
         Evidence("estimated", {"batch": b}, "model", low=2.0, mid=2.0, high=2.0, error=error)
         for b, error in errors.items()
     ]
-    assert "Model error of 2 of the 3 estimates: of many." in judge(it, estimates).reason
+    said = judge(it, estimates).reason
+    assert said.endswith("Model errors: of 2, median error 3 %; of 1, median error 9 %.")
+    assert judge(it, estimates[1:]).reason.endswith("Model error: median error 3 %; as serving.")
 
 
 def test_up_to_a_reduction_is_exceeded_by_a_larger_one() -> None:
@@ -283,9 +286,87 @@ def test_a_sustained_rate_without_a_known_floor_says_nothing_about_a_peak() -> N
     )
 
 
-def test_a_source_of_equal_weight_that_supports_what_is_refuted_is_noted() -> None:
+def test_refuting_takes_all_sources_of_the_same_weight() -> None:
     said = judge(claim("8 TB/s"), [replace(found(7.7e12), disputed={"S. Bekman": 8e12})])
-    assert said.outcome == "refuted"
+    assert said.outcome == "inconclusive"
     assert said.flags == ("S. Bekman says 8 TB/s, which would support it",)
     other = judge(claim("8 TB/s"), [replace(found(7.7e12), disputed={"somebody": 4.1e12})])
-    assert other.flags == ()
+    assert (other.outcome, other.flags) == ("refuted", ())
+
+
+def test_a_sustained_rate_says_nothing_about_an_upper_bound_that_it_keeps() -> None:
+    it = claim("4.7 TB/s", "at-most", conditions={"rate": "peak"})
+    kept = found(4.0e12, kind="published", rate="sustained")
+    said = judge(it, [kept, found(4.8e12)])
+    assert (said.outcome, said.basis, said.flags) == ("refuted", "catalogue", ())
+    assert said.relations == ("sustained", "above")
+    beyond = found(5.2e12, kind="published", rate="sustained")
+    assert judge(it, [beyond, found(5.3e12)]).outcome == "refuted"
+
+
+def test_what_others_sustained_tells_less_of_a_peak_than_a_data_sheet() -> None:
+    it = claim("1979 TFLOPS", quantity="peak_fp16", conditions={"rate": "peak"})
+    sustained = found(760e12, kind="published", rate="sustained")
+    said = judge(it, [sustained, found(989e12)])
+    assert (said.outcome, said.basis, said.found) == ("refuted", "catalogue", "989 TFLOPS")
+    assert judge(it, [sustained]).basis == "published"  # where no data sheet speaks
+
+
+def test_a_share_is_told_of_a_peak_and_not_of_a_bound() -> None:
+    rate = found(4.5e12, kind="published", rate="sustained")
+    peak = judge(claim("4.8 TB/s", conditions={"rate": "peak"}), [rate, found(4.8e12)])
+    assert "4.5 TB/s of it, 94 %, have been sustained" in peak.reason
+    for text in ("2 TB/s", "0 TB/s"):
+        bound = judge(claim(text, "more-than", conditions={"rate": "peak"}), [rate, found(4.8e12)])
+        assert bound.outcome == "supported"
+        assert "%" not in bound.reason
+
+
+@pytest.mark.parametrize(
+    ("claimed_words", "found_words", "expected"),
+    [
+        ("NVIDIA Hopper", "Hopper", "supported"),
+        ("hbm 3", "HBM3", "supported"),
+        ("HBM-3e", "HBM3e", "supported"),
+        ("HBM3", "HBM3e", "refuted"),
+        ("CDNA3", "CDNA 3", "supported"),
+        ("TSMC 7 nm", "TSMC 7nm", "supported"),
+        ("4N", "TSMC 4N", "supported"),
+        ("5 nm", "TSMC 4N", "inconclusive"),
+        ("5 nm", "TSMC 7nm", "refuted"),
+    ],
+)
+def test_words_are_those_of_the_trade(claimed_words: str, found_words: str, expected: str) -> None:
+    it = replace(
+        claim("1 x", quantity="process_node"), claimed=Claimed("exact", text=claimed_words)
+    )
+    seen = Evidence("catalogue", {}, "somebody", text=found_words)
+    assert outcome(it, seen) == expected
+
+
+def test_conditions_of_which_nothing_is_known_are_told() -> None:
+    it = claim("4.8 TB/s", sweep={"sparsity": ("dense", "sparse")})
+    missing = Evidence("catalogue", {"sparsity": "sparse"}, "", missing="nobody published it")
+    said = judge(it, [found(4.8e12, sparsity="dense"), missing])
+    assert said.outcome == "supported"
+    assert said.reason.endswith("Nothing is at hand where sparsity is sparse.")
+    covered = judge(it, [found(4.8e12, sparsity=s) for s in ("dense", "sparse")] + [missing])
+    assert "Nothing" not in covered.reason
+
+
+def test_what_is_undecided_is_no_failure() -> None:
+    it = claim("4.8 TB/s", "about", sweep={"gpus": (1, 2, 4)})
+    inside, across = found(4.8e12, gpus=1), found(3.9e12, 4.6e12, gpus=2)
+    said = judge(it, [inside, across])
+    assert said.reason.startswith("Shown in 1 of 2 conditions (50 %), only where gpus is 1")
+    assert "1 undecided, and none fails" in said.reason
+    failing = judge(it, [inside, across, found(1e12, gpus=4)])
+    assert "Holds in 1 of 3 conditions (33 %), shown only where gpus is 1" in failing.reason
+
+
+def test_support_by_printed_figures_alone_is_told_as_such() -> None:
+    it = claim("2 x", "about", quantity="price_ratio")
+    printed = found(2.1, kind="arithmetic")
+    assert "nothing else at hand confirms them" in judge(it, [printed]).reason
+    assert "nothing else" not in judge(it, [printed, found(2.0)]).reason
+    assert "nothing else" not in judge(it, [found(9.0, kind="arithmetic")]).reason

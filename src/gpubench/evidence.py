@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gpubench import measured, roofline
@@ -19,7 +19,7 @@ from gpubench.errors import CannotEstimate, MissingFigure, UnitError
 from gpubench.model import Claim, Claimed, Estimate, Evidence, Kind
 from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
-from gpubench.units import show
+from gpubench.units import Quantity, show
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +162,38 @@ def _published(claim: Claim, catalogue: Catalogue) -> Iterator[Evidence]:
 def _findings(
     claim: Claim, quantity: str, subject: str, baseline: str | None, catalogue: Catalogue
 ) -> Iterator[PublishedFinding]:
-    """Single findings, and the pairs of inference results where two parts are compared."""
-    yield from catalogue.published(quantity, subject, baseline)
-    if baseline and QUANTITIES[quantity].via == "estimate":
-        models = claim.sweep.get("model") or (claim.conditions.get("model"),)
-        for model in models:
-            for pair in catalogue.pair_findings(subject, baseline, model):
-                if pair.quantity == quantity:
-                    yield pair
+    """Single findings, and what the table of inference results says, of the models meant."""
+    models = claim.sweep.get("model") or (claim.conditions.get("model"),)
+    estimated = QUANTITIES[quantity].via == "estimate"
+    served = catalogue.served(subject, baseline) if estimated else ()
+    for finding in (*catalogue.published(quantity, subject, baseline), *served):
+        if None not in models and finding.conditions.get("model", models[0]) not in models:
+            continue
+        if finding.quantity == quantity:
+            yield finding
+        elif found := _energy_of(finding, quantity, catalogue):
+            yield found
+
+
+def _energy_of(
+    pair: PublishedFinding, quantity: str, catalogue: Catalogue
+) -> PublishedFinding | None:
+    """Joules a token by throughputs that were published, of two parts of equal rated power."""
+    if (quantity, pair.quantity) != ("energy_per_token", "inference_throughput"):
+        return None
+    parts = [catalogue.accelerators.get(name) for name in (pair.subject, pair.baseline)]
+    rated = [part and part.figures.get("board_power") for part in parts]
+    if None in rated or len({figure.value for figure in rated if figure}) > 1:
+        return None
+    return replace(
+        pair,
+        quantity=quantity,
+        low=1 / pair.high,
+        mid=1 / pair.mid,
+        high=1 / pair.low,
+        how=f"inverse of the throughput at equal rated power: {pair.how}",
+        remark="rated, not measured power",
+    )
 
 
 # What a figure means where nothing is said, as in `catalogue.facts`.
@@ -233,9 +257,19 @@ def _estimated(case: Situation, catalogue: Catalogue) -> Evidence:
     )
 
 
+def _taken_as_dense(case: Situation, catalogue: Catalogue) -> Iterator[str]:
+    """What is said where a claim leaves sparsity open, and a data sheet has both rates."""
+    if case.baseline or "sparsity" in case.conditions or case.subject not in catalogue.accelerators:
+        return
+    sparse = catalogue.accelerators[case.subject].figures.get(f"{case.quantity}_sparse")
+    if sparse and isinstance(sparse.value, Quantity):
+        yield f"the dense rate, as sparsity is not stated; with 2:4 sparsity {show(sparse.value)}"
+
+
 def _looked_up(case: Situation, catalogue: Catalogue) -> Evidence:
     """A figure of the catalogue, or one derived from its figures."""
     found = facts.find(case.quantity, case.subject, case.baseline, case.conditions, catalogue)
+    found = replace(found, remarks=(*found.remarks, *_taken_as_dense(case, catalogue)))
     if isinstance(found.value, str):
         return Evidence(
             "catalogue", case.varying, found.source, text=found.value, assumptions=found.remarks

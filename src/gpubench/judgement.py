@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
 from gpubench import evidence, verdict
 from gpubench.catalogue import Catalogue
 from gpubench.claims import ClaimsFile
 from gpubench.contradictions import Contradiction, contradictions
 from gpubench.errors import UnknownName
-from gpubench.model import Verdict
+from gpubench.model import Claim, Verdict
 from gpubench.records import RunRecord
 
 
@@ -36,17 +37,36 @@ def judge_all(
     """
     wanted = check_names(file, only)
     printed = file.printed()
-    verdicts = [
-        verdict.judge(claim, evidence.gather(claim, printed, catalogue, measured))
-        for claim in file.claims
-        if claim.id in wanted
-    ]
+    claims = {claim.id: claim for claim in file.claims}
+
+    @cache
+    def judged(name: str) -> Verdict:
+        found = evidence.gather(claims[name], printed, catalogue, measured)
+        return verdict.judge(claims[name], found)
+
+    verdicts = []
+    for claim in file.claims:
+        if claim.id in wanted:
+            doubtful = (
+                name for name in _inputs(claim, claims) if judged(name).outcome == "refuted"
+            )
+            flags = (f"{name}, which it is computed from, is itself refuted" for name in doubtful)
+            found = judged(claim.id)
+            verdicts.append(replace(found, flags=(*found.flags, *flags)))
     set_aside = [verdict.set_aside(entry) for entry in file.out_of_scope if entry.id in wanted]
     return Judgement(
         file,
         (*verdicts, *set_aside),
         contradictions(claim for claim in file.claims if claim.id in wanted),
     )
+
+
+def _inputs(claim: Claim, claims: Mapping[str, Claim]) -> list[str]:
+    """The claims whose printed figures a claim is computed from."""
+    if claim.arithmetic is None:
+        return []
+    texts = (text for alternatives in claim.arithmetic.inputs.values() for text in alternatives)
+    return [text for text in dict.fromkeys(texts) if text in claims]
 
 
 def check_names(file: ClaimsFile, only: Sequence[str]) -> set[str]:

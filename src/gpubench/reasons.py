@@ -19,16 +19,22 @@ HOLDS = ("inside", "achievable")
 
 
 def explain(
-    claim: Claim, accepted: Interval | None, chosen: Sequence[Found], outcome: Outcome
+    claim: Claim,
+    accepted: Interval | None,
+    chosen: Sequence[Found],
+    outcome: Outcome,
+    unanswered: Sequence[Evidence] = (),
+    alone: bool = False,
 ) -> str:
-    """The sentence behind a verdict, with the model's error where the model had a say."""
+    """The sentence behind a verdict, and what else its reader should know: where nothing could be
+    found, that printed figures stand `alone`, and the error of the model where it had a say.
+    """
     text = f"{_what(claim, accepted, chosen, outcome)}{_achieved(claim, chosen)}."
-    errors = Counter(item.error for item, _ in chosen if item.kind == "estimated" and item.error)
-    if not errors:
-        return text
-    (error, count), total = errors.most_common(1)[0], errors.total()
-    part = f" of {count} of the {total} estimates" if count < total else ""
-    return f"{text} Model error{part}: {error}."
+    if unanswered:
+        text += f" {_gaps(claim, chosen, unanswered)}"
+    if alone and outcome == "supported" and all(item.kind == "arithmetic" for item, _ in chosen):
+        text += " So say the printed figures; nothing else at hand confirms them."
+    return f"{text} {_errors(chosen)}".rstrip()
 
 
 def why_untested(evidence: Sequence[Evidence]) -> str:
@@ -84,6 +90,40 @@ def condition(name: str, value: Any) -> str:
     return f"{value:,}"
 
 
+# --------------------------------------------------------------------------- what is added to it
+
+
+def _gaps(claim: Claim, chosen: Sequence[Found], unanswered: Sequence[Evidence]) -> str:
+    """Conditions of which nothing is known: "Nothing is at hand where sparsity is sparse."."""
+    where = _place(claim, unanswered, [*(item for item, _ in chosen), *unanswered])
+    if where:
+        return f"Nothing is at hand where {where}."
+    return f"Nothing is at hand for {len(unanswered)} more."
+
+
+def _errors(chosen: Sequence[Found]) -> str:
+    """The validated errors of the estimates that decided; of several, how many each is of.
+
+    What widens one of several, and which parameters it spans, is told with each piece of evidence.
+    """
+    errors = Counter(item.error for item, _ in chosen if item.kind == "estimated" and item.error)
+    if len(errors) > 1:
+        alike = Counter[str]()
+        for error, count in errors.items():
+            alike[_main_part(error)] += count
+        errors = alike
+    if len(errors) < 2:
+        return "".join(f"Model error: {error}." for error in errors)
+    said = "; ".join(f"of {count}, {error}" for error, count in errors.most_common())
+    return f"Model errors: {said}."
+
+
+def _main_part(error: str) -> str:
+    """An error without what follows the shares or, where it is not validated, the ranges."""
+    before, ranges, _ = error.partition("the interval spans the ranges of its parameters")
+    return (before + ranges).partition("; ")[0]
+
+
 # --------------------------------------------------------------------------- parts of the sentence
 
 
@@ -120,10 +160,15 @@ def _achieved(claim: Claim, chosen: Sequence[Found]) -> str:
     rates = [item for item, relation in chosen if relation == "achievable"]
     if not rates or claim.claimed.low is None:
         return ""
-    peak = claim.claimed.low.value.value
+    found, peak = describe_found(claim, rates), claim.claimed.low.value.value
+    if claim.claimed.qualifier in _OPEN or peak <= 0:
+        return f"; {found} have been sustained"
     shares = [end / peak for item in rates for end in (item.low, item.high) if end is not None]
     span = between(f"{min(shares):.0%}".replace("%", " %"), f"{max(shares):.0%}".replace("%", " %"))
-    return f"; {describe_found(claim, rates)} of it, {span}, have been sustained"
+    return f"; {found} of it, {span}, have been sustained"
+
+
+_OPEN = ("at-least", "at-most", "more-than", "less-than")  # these name no peak, but a bound of one
 
 
 def _tally(chosen: Sequence[Found]) -> str:
@@ -146,12 +191,16 @@ def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
     others = [item for item, relation in chosen if relation not in HOLDS]
     undecided = sum(relation == "straddling" for _, relation in chosen)
     share = f"{len(inside) / len(chosen):.0%}".replace("%", " %")
-    text = f"Holds in {len(inside)} of {len(chosen)} conditions ({share})"
+    holds = "Holds" if undecided < len(others) else "Shown"
+    text = f"{holds} in {len(inside)} of {len(chosen)} conditions ({share})"
     everything = [item for item, _ in chosen]
     if here := _place(claim, inside, everything):
-        text = f"{text}, only where {here}"
+        # What is undecided may hold elsewhere, too.
+        text = f"{text}, {'shown ' if undecided and holds == 'Holds' else ''}only where {here}"
     elif there := _place(claim, others, everything):
         text = f"{text}, the others all where {there}"
+    if undecided == len(others):
+        return f"{text}; {undecided} undecided, and none fails"
     sides = [f"{word} in {sum(r == word for _, r in chosen)}" for word in ("below", "above")]
     if not any(side.endswith(" in 0") for side in sides):
         text = f"{text}; {', '.join(sides)}"

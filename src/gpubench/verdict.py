@@ -51,10 +51,31 @@ def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
         outcome=outcome,
         flags=(*verdict.flags, *_disputes(claim, accepted, chosen, outcome)),
         basis=basis,
-        reason=explain(claim, accepted, chosen, outcome),
+        reason=explain(
+            claim,
+            accepted,
+            chosen,
+            outcome,
+            unanswered=_unanswered(claim, chosen, evidence),
+            alone=len(found) == len(chosen),
+        ),
         found=describe_found(claim, [item for item, _ in chosen]),
         span=_span(chosen),
     )
+
+
+def _unanswered(
+    claim: Claim, chosen: Sequence[Found], evidence: Sequence[Evidence]
+) -> list[Evidence]:
+    """What could not be found, under conditions that nothing else reached either."""
+    swept = set(swept_names(claim))
+    return [
+        item
+        for item in evidence
+        if item.missing
+        and item.conditions
+        and not any(_reaches_there(other, item, swept) for other, _ in chosen)
+    ]
 
 
 def _span(chosen: Sequence[Found]) -> Interval | None:
@@ -95,7 +116,9 @@ def _relations(
             nominal = Interval(accepted.low / PEAK_CEILING, accepted.high * PEAK_CEILING)
             return _place(item.low, item.high, nominal)
         if not _held_against_peak(claim, item):
-            return _place(item.low, item.high, accepted)
+            place = _place(item.low, item.high, accepted)
+            # Refuting takes all sources of the same weight.
+            return "straddling" if place != "inside" and _backers(item, accepted) else place
         if best[_peak_key(claim, item)] is not item:
             return "slower"
         return _against_peak(claim, accepted, item, evidence)
@@ -125,8 +148,9 @@ def _against_peak(
     ]
     if place == "above" and item.high > max(listed, default=0.0) * PEAK_CEILING:
         return "implausible"
-    if place != "above" and not known:
-        return "sustained"
+    bound_above = claim.claimed.qualifier in ("at-most", "less-than")
+    if place != "above" and (not known or bound_above):
+        return "sustained"  # how much less than a bound is reached says nothing about the bound
     return "achievable" if place == "inside" else place
 
 
@@ -174,7 +198,12 @@ def _word_relation(claim: Claim, item: Evidence) -> str:
     claimed = claim.claimed.text
     if QUANTITIES[_quantity_of(claim, item)].unit == DATE:
         return _date_relation(claim.claimed.qualifier, dates.span(claimed), dates.span(item.text))
-    return "inside" if _words(claimed) <= _words(item.text) else "above"
+    wanted, found = words(claimed), words(item.text)
+    if wanted <= found:
+        return "inside"
+    # "4 nm" and "TSMC 4N" are names of two kinds, of which neither rules out the other.
+    kinds = {any(_NANOMETRES.fullmatch(word) for word in said) for said in (wanted, found)}
+    return "straddling" if len(kinds) > 1 else "above"
 
 
 def _date_relation(qualifier: str, claimed: tuple[int, int], found: tuple[int, int]) -> str:
@@ -192,9 +221,18 @@ def _date_relation(qualifier: str, claimed: tuple[int, int], found: tuple[int, i
     return "above" if found[0] > high else "straddling"
 
 
-def _words(text: str) -> set[str]:
-    """The words of a text, "7 nm" as one: HBM3 is not HBM3e, TSMC 7nm is TSMC 7 nm."""
-    return set(re.sub(r"(\d)\s+(?=[a-z])", r"\1", text.lower()).split())
+def words(text: str) -> set[str]:
+    """The words of a text but the names of makers; "7 nm", "HBM 3" and "CDNA-3" are one word each.
+
+    HBM3 is not HBM3e, and TSMC 7nm is TSMC 7 nm.
+    """
+    joined = re.sub(r"(\d)\s+(?=[a-z])", r"\1", text.lower())
+    return set(_NUMBERED.sub(r"\1", joined).split()) - _MAKERS
+
+
+_NUMBERED = re.compile(r"\b(hbm|gddr|lpddr|cdna|rdna|gaudi|davinci)[\s-]+(?=\d)")
+_NANOMETRES = re.compile(r"[\d.]+nm")
+_MAKERS = {"nvidia", "amd", "intel", "huawei", "google"}
 
 
 # --------------------------------------------------------------------------- all of it together
@@ -208,12 +246,21 @@ def _deciding(claim: Claim, found: Sequence[Found]) -> tuple[list[Found], Kind]:
     """
     confirming = [pair for pair in found if pair[1] == "achievable"]
     others = [pair for pair in found if pair[1] != "achievable"]
+    # That others stayed far below a peak tells less of it than what a data sheet says.
+    stated = [pair for pair in others if not _others_rate(claim, pair)]
+    others = stated or others
     if not others:
         return confirming, confirming[0][0].kind
     chosen, basis = _by_strength(claim, others)
     if confirming and _outcome(claim, chosen) == "supported":
         return confirming + chosen, min(confirming[0][0].kind, basis, key=KINDS.index)
     return chosen, basis
+
+
+def _others_rate(claim: Claim, pair: Found) -> bool:
+    """Whether it is what others sustained, below what is achievable of a claimed peak."""
+    item, relation = pair
+    return item.kind == "published" and relation == "below" and _held_against_peak(claim, item)
 
 
 def _by_strength(claim: Claim, found: Sequence[Found]) -> tuple[list[Found], Kind]:
@@ -245,14 +292,19 @@ def _by_strength(claim: Claim, found: Sequence[Found]) -> tuple[list[Found], Kin
 def _covers(strong: Evidence, weak: Evidence, swept: set[str]) -> bool:
     if strong.kind == weak.kind:
         return False
-    if strong.kind == "arithmetic":
+    return _reaches_there(strong, weak, swept)
+
+
+def _reaches_there(item: Evidence, other: Evidence, swept: set[str]) -> bool:
+    """Whether a piece of evidence speaks for the conditions of another."""
+    if item.kind == "arithmetic":
         # The article's own figures hold under whatever conditions it had in mind; only another
         # alternative of the same inputs is a case of its own.
-        return strong.conditions.keys() != weak.conditions.keys() or _same_case(strong, weak)
+        return item.conditions.keys() != other.conditions.keys() or _same_case(item, other)
     return all(
-        name in strong.conditions and strong.conditions[name] == weak.conditions[name]
+        name in item.conditions and item.conditions[name] == other.conditions[name]
         for name in swept
-        if name in weak.conditions
+        if name in other.conditions
     )
 
 
@@ -293,6 +345,7 @@ def _reaches(claim: Claim, item: Evidence, beyond: str) -> bool:
 def _disagreements(claim: Claim, found: Sequence[Found]) -> tuple[str, ...]:
     """Kinds of evidence that say the opposite of each other about the same conditions."""
     swept = set(swept_names(claim))
+    found = [pair for pair in found if pair[1] != "achievable"]  # it tells no peak
     flags = []
     for strong, weak in itertools.combinations(KINDS, 2):
         pairs = [
@@ -317,13 +370,19 @@ def _disagreements(claim: Claim, found: Sequence[Found]) -> tuple[str, ...]:
 def _disputes(
     claim: Claim, accepted: Interval | None, chosen: Sequence[Found], outcome: Outcome
 ) -> Iterator[str]:
-    """Sources that support what others of the same weight refute."""
-    if outcome != "refuted" or accepted is None:
+    """Sources that support what others of the same weight do not."""
+    if outcome not in ("refuted", "inconclusive") or accepted is None:
         return
-    said = {who: value for item, _ in chosen for who, value in item.disputed.items()}
+    said = {who: value for item, _ in chosen for who, value in _backers(item, accepted).items()}
     for who, value in said.items():
-        if accepted.low <= value <= accepted.high:
-            yield f"{who} says {show(Quantity(value, _unit(claim)))}, which would support it"
+        yield f"{who} says {show(Quantity(value, _unit(claim)))}, which would support it"
+
+
+def _backers(item: Evidence, accepted: Interval) -> dict[str, float]:
+    """Who else, of the same weight, says what the claim accepts."""
+    return {
+        who: value for who, value in item.disputed.items() if accepted.low <= value <= accepted.high
+    }
 
 
 def swept_names(claim: Claim) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from gpubench.catalogue import configs, inference, parts, training
+from gpubench.catalogue import configs, inference, parts, served, training
 from gpubench.catalogue.inference import InferenceRow, MatchedPair, PublishedTable
 from gpubench.catalogue.parts import Group, PublishedFinding
 from gpubench.catalogue.reading import DATA, read
@@ -120,7 +120,7 @@ class Catalogue:
     ) -> tuple[PublishedFinding, ...]:
         """Third-party measurements of a quantity of one accelerator id, or of two as a ratio.
 
-        Pairs from the table of inference results are apart, in `pair_findings`.
+        What the table of inference results says is apart, in `served`.
         """
         wanted = (quantity, subject, baseline or "")
         return tuple(f for f in self.findings if (f.quantity, f.subject, f.baseline) == wanted)
@@ -149,13 +149,20 @@ class Catalogue:
         """Results of two accelerator ids that differ in nothing but the accelerator."""
         return inference.matched_pairs(self._inference_rows, subject, baseline)
 
-    def pair_findings(
-        self, subject: str, baseline: str, model: str | None = None
-    ) -> tuple[PublishedFinding, ...]:
-        """The matched pairs as ratios subject / baseline, for one model id or for all."""
-        pairs = self.matched_pairs(subject, baseline)
-        chosen = [pair for pair in pairs if model in (None, pair.subject.model)]
-        return tuple(finding for pair in chosen if (finding := inference.as_finding(pair)))
+    def served(self, subject: str, baseline: str | None) -> tuple[PublishedFinding, ...]:
+        """What the table of inference results says of an accelerator id, or of one over another."""
+        rows = self._inference_rows
+        if (subject, baseline) not in self._served:
+            found = served.of_part(rows, subject)
+            if baseline:
+                found = served.of_pair(rows, subject, baseline)
+            self._served[subject, baseline] = tuple(found)
+        return self._served[subject, baseline]
+
+    @cached_property
+    def _served(self) -> dict[tuple[str, str | None], tuple[PublishedFinding, ...]]:
+        """What was looked up before."""
+        return {}
 
     @cached_property
     def _inference_rows(self) -> tuple[InferenceRow, ...]:

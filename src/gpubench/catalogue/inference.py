@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.catalogue.cells import count, number, yes
-from gpubench.catalogue.parts import PublishedFinding
 from gpubench.errors import CatalogueError, UnknownName
 
 UNRESOLVED: dict[str, str] = {
@@ -27,11 +26,6 @@ UNRESOLVED: dict[str, str] = {
 }
 """Variants of the table that name no single accelerator of the catalogue, each with its reason."""
 
-_METRICS = {
-    "output_tok_s": "inference_throughput",
-    "ttft_ms": "time_to_first_token",
-    "tpot_ms": "time_per_output_token",
-}
 _STORAGE = {"mxfp4": "fp4"}
 
 
@@ -213,41 +207,6 @@ def matched_pairs(
         MatchedPair(found[0], right[key][0])
         for key, found in left.items()
         if len(found) == 1 and len(right.get(key, ())) == 1
-    )
-
-
-def as_finding(pair: MatchedPair) -> PublishedFinding | None:
-    """The pair as a published ratio, or None for metrics that no quantity stands for."""
-    row, other = pair.subject, pair.baseline
-    quantity = _METRICS.get(row.metric)
-    if quantity is None:
-        return None
-    unit = "token/s" if row.metric.endswith("tok_s") else "ms"
-    stated = {
-        # A throughput is that of whole requests; a time belongs to no mix of phases.
-        "phase": "serving" if quantity == "inference_throughput" else "",
-        "engine": f"{row.framework} {row.version}",
-        "model": row.model,
-        "precision": row.precision,
-        "kv_precision": row.kv_precision,
-        "gpus": row.gpus,
-        "pipeline": row.pp,
-        "batch": row.batch or "max",
-        "input_tokens": row.input_tokens and round(row.input_tokens),
-        "output_tokens": row.output_tokens and round(row.output_tokens),
-    }
-    return PublishedFinding(
-        quantity=quantity,
-        subject=row.accelerator,
-        baseline=other.accelerator,
-        low=pair.ratio,
-        mid=pair.ratio,
-        high=pair.ratio,
-        unit="1",
-        conditions={name: value for name, value in stated.items() if value},
-        source=f"{stated['engine']}, {row.url}",
-        how=f"{row.value:g} against {other.value:g} {unit}, {row.scenario.replace('_', ' ')}",
-        remark=row.notes,
     )
 
 

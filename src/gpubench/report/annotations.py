@@ -23,7 +23,7 @@ def render(findings: Findings) -> str:
                 continue
             where = f"file={_property(str(file))},line={max(1, claim.line)}"
             title = _property(f"{claim.id}: {wording.verdict(verdict)}")
-            said = f"Claimed {wording.claimed(claim.claimed)}. {verdict.reason}"
+            said = f"Claimed {wording.claimed(claim.claimed)}. {wording.why(verdict)}"
             lines.append(f"::{_LEVELS[outcome]} {where},title={title}::{_data(said)}")
     return "".join(f"{line}\n" for line in lines)
 

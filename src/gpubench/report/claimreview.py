@@ -63,7 +63,7 @@ def review(
             "claimReviewed": claim.statement,
             "itemReviewed": _claim(articles),
             "reviewRating": rated,
-            "reviewBody": verdict.reason,
+            "reviewBody": wording.why(verdict),
         }
     )
     return found

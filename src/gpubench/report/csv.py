@@ -31,7 +31,7 @@ def render(findings: Findings) -> str:
             wording.claimed(claim.claimed),
             wording.accepted(verdict, claim),
             verdict.found,
-            verdict.reason,
+            wording.why(verdict),
             claim.statement,
             " ".join(dict.fromkeys(cite.article for cite in claim.citations)),
             str(len(verdict.evidence)),

@@ -54,7 +54,7 @@ def _suite(
     suite = _begun(root, category, len(members), counts)
     for verdict, claim in members:
         case = _case(suite, category, claim.id, claim.line, findings)
-        said = f"{wording.verdict(verdict)}: {verdict.reason}"
+        said = f"{wording.verdict(verdict)}: {wording.why(verdict)}"
         if verdict.outcome == "refuted":
             failure = ElementTree.SubElement(case, "failure", type="refuted", message=_legal(said))
             failure.text = _legal("\n".join(_lines(verdict, claim)))

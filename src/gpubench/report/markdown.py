@@ -124,7 +124,7 @@ def _overview(findings: Findings) -> Iterator[str]:
             wording.verdict(verdict),
             escape(wording.claimed(claim.claimed)),
             escape(verdict.found),
-            escape(verdict.reason),
+            escape(wording.why(verdict)),
         )
         for verdict, claim in findings.judged
     ]

@@ -25,7 +25,7 @@ def render(findings: Findings, limit: int = COMMENT_LIMIT) -> str:
                 wording.verdict(verdict),
                 wording.claimed(claim.claimed),
                 verdict.found,
-                verdict.reason,
+                wording.why(verdict),
             )
         )
         + " |\n"

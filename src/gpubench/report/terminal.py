@@ -45,7 +45,7 @@ def verdict_table(findings: Findings, columns: int) -> Table:
     head = ["claim", "verdict", "claimed", "found"]
     if columns >= WHY_FROM_COLUMNS:
         head = [*head, "why"]
-        whys = [_why(verdict) for verdict, _ in findings.judged]
+        whys = [wording.why(verdict) for verdict, _ in findings.judged]
         rows = [[*row, why] for row, why in zip(rows, whys, strict=True)]
     return Table(head, rows, ["verdict"], COLOURS)
 
@@ -57,11 +57,7 @@ def reasons(findings: Findings, columns: int) -> list[str]:
         return []
     if len(judged) > REASONS_BELOW:
         return ["Why: gpubench show ID, check --only ID, or here on a wider terminal."]
-    return [f"- {claim.id}: {_why(verdict)}" for verdict, claim in judged]
-
-
-def _why(verdict: Verdict) -> str:
-    return " ".join([verdict.reason, *(f"Note: {flag}." for flag in verdict.flags)])
+    return [f"- {claim.id}: {wording.why(verdict)}" for verdict, claim in judged]
 
 
 def count_table(verdicts: Iterable[Verdict]) -> Table:

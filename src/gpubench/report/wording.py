@@ -38,6 +38,11 @@ def verdict(found: Verdict) -> str:
     return f"{found.outcome} ({found.basis})" if found.basis else found.outcome
 
 
+def why(found: Verdict) -> str:
+    """The reason of a verdict, with the remarks on it."""
+    return " ".join([found.reason, *(f"Note: {flag}." for flag in found.flags)])
+
+
 def claimed(what: Claimed) -> str:
     """What was printed: "about 4.8 TB/s", "30 to 50 %", "HBM3e"."""
     qualifier = _QUALIFIERS.get(what.qualifier, f"{what.qualifier} ")

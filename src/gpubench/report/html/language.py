@@ -41,6 +41,8 @@ _LOOKS = {
 """What stands in blanks that need no translation, or only a certain form of it."""
 
 _OR, _AND = " or ", " and "
+_ADDED = re.compile(r" (?=Nothing is at hand |So say the printed figures|Model errors?: )")
+# Where the sentences begin that may follow a verdict's own.
 
 
 @lru_cache(maxsize=1)
@@ -187,12 +189,8 @@ class Language:
     # ----------------------------------------------------------------------- how sentences are made
 
     def _reason(self, text: str) -> str | None:
-        body, mark, error = text.partition(" Model error")
-        told = None
-        if mark:
-            told = self._fitted("model-error", f"Model error{error}".removesuffix("."))
-            if told is None:
-                return None
+        body, *added = _ADDED.split(text)
+        more = [self._fitted("more", sentence.removesuffix(".")) for sentence in added]
         first, stop, rest = body.partition(" conditions. ")
         tally = self._fitted("tally", first + " conditions") if stop else ""
         main = (rest if stop else body).removesuffix(".")
@@ -201,11 +199,11 @@ class Language:
             main, _, sustained = main.rpartition("; ")
             achieved = self._fitted("achieved", sustained)
         found = self._fitted("reason", main)
-        if found is None or tally is None or achieved is None:
+        if None in (found, tally, achieved, *more):
             return None
-        said = f"{tally}。{found}" if tally else found
+        said = f"{tally}。{found}" if tally else str(found)
         said += f"；{achieved}。" if achieved else "。"
-        return f"{said}{told}。" if told else said
+        return said + "".join(f"{sentence}。" for sentence in more)
 
     def _span(self, text: str) -> str:
         if _OR in text and not text.endswith((" or later", " or earlier")):
@@ -250,6 +248,11 @@ class Language:
             return "、".join(_word("limits", part) for part in text.split(", "))
         if kind == "error":
             return self._error(text)
+        if kind == "errors":
+            told = [
+                self._fitted("of", f"of {part}") for part in text.removeprefix("of ").split("; of ")
+            ]
+            return None if None in told else "；".join(part for part in told if part)
         if kind == "place":
             return self._place(text)
         if kind in ("where", "batch"):

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from gpubench import catalogue
+from gpubench.catalogue import training
 from gpubench.catalogue.reading import DATA
 from gpubench.roofline import (
     calibration,
     estimate,
     estimate_ratio,
     llm,
+    training_check,
     validated,
     validation,
 )
@@ -48,6 +50,8 @@ def test_the_stored_errors_are_those_of_this_model() -> None:
     found = validation.summarise(
         CATALOGUE.inference_rows(), CATALOGUE, STORED["folds"], calibration.load()
     )
+    checked = training_check.check(CATALOGUE.training_table(training.TABLE), CATALOGUE)
+    found["training"] = training_check.summarise(checked, CATALOGUE)
     assert {name: STORED[name] for name in found} == found, STALE
     text = files("gpubench.roofline").joinpath(validated.FILE).read_text(encoding="utf-8")
     assert validation.written(found, STORED["table_sha256"], str(STORED["date"])) == text, STALE

@@ -38,7 +38,8 @@ def command(table_path: Path, output: Path | None, date: datetime | None) -> Non
     errors on it are those that estimates show. Takes some minutes.
     """
     from gpubench import catalogue, records
-    from gpubench.roofline import calibration, fitting, validated, validation
+    from gpubench.catalogue import training
+    from gpubench.roofline import calibration, fitting, training_check, validated, validation
 
     known = catalogue.load()
     table = known.inference_table(table_path)
@@ -50,7 +51,10 @@ def command(table_path: Path, output: Path | None, date: datetime | None) -> Non
     folds = fitting.folds(rows, known, shared, fitted)
     digest = hashlib.sha256(table_path.read_bytes()).hexdigest()
     day = f"{date:%Y-%m-%d}" if date else str(shared.provenance["date"])
-    errors = validation.summarise(rows, known, folds, calibration.with_values(fitted.values))
+    new = calibration.with_values(fitted.values)
+    errors = validation.summarise(rows, known, folds, new)
+    published = training_check.check(known.training_table(training.TABLE), known, new.mid)
+    errors["training"] = training_check.summarise(published, known)
     folder = output or Path(calibration.__file__).parent
     text = calibration.rewritten(
         calibration.text(),

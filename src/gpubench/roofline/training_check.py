@@ -1,7 +1,8 @@
 """The training model beside published training results: predictions, errors, and ratios of parts.
 
 Nothing of the model was fitted to these rows but one number, the share of a step in which kernels
-run (`training_efficiency`); everything else comes from specifications and from serving.
+run (`training_efficiency`); everything else comes from specifications and from serving. What came
+of the shipped table stands in `validated_error.yaml`, and estimates of training show it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpubench.errors import GpubenchError
 from gpubench.roofline import calibration, ceilings, training
-from gpubench.roofline.validation import ErrorSummary, lines_by_reason, summary
+from gpubench.roofline.validation import ErrorSummary, lines_by_reason, plain, summary
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue
@@ -65,6 +66,31 @@ def check(
         absolute=_absolute(scored),
         ratios=dict(_ratios(scored)),
     )
+
+
+def summarise(checked: Checked, catalogue: Catalogue) -> dict[str, Any]:
+    """What `validated_error.yaml` keeps of the errors found on the shipped table.
+
+    Errors of speed by kind of model, and those of the ratio of two different chips.
+    """
+    scored = [row for row in checked.rows if row.value is not None and row.entry.row]
+    parts = {row.entry.row.accelerator for row in scored if row.entry.row}
+    errors: dict[str, list[float]] = {}
+    for (above, below), kind, found in _pairs(scored):
+        first, second = (catalogue.accelerators[name] for name in (above, below))
+        if not ceilings.same_silicon(first, second):
+            errors.setdefault(kind, []).append(found)
+    ratios = {kind: summary(found) for kind, found in errors.items() if len(found) >= _FEWEST}
+    return {
+        "parts": sorted(map(str, parts)),
+        "families": sorted({str(catalogue.accelerators[name].family) for name in parts}),
+        "absolute": plain(checked.absolute["architecture"]),
+        "ratio_other": plain(ratios),
+    }
+
+
+_FEWEST = 10
+# A kind of pair of which there are fewer says too little of the next one.
 
 
 def _predicted(entry: TrainingEntry, catalogue: Catalogue, with_: Parameters) -> Predicted:
@@ -146,7 +172,17 @@ def _group(one: Predicted, by: str) -> str:
 
 
 def _ratios(scored: Sequence[Predicted]) -> Iterator[tuple[str, ErrorSummary]]:
-    """Errors of one part over another on rows that share model, devices, batch and sequence.
+    """Errors of one part over another, by the names of both."""
+    errors: dict[str, list[float]] = {}
+    for (above, below), _, found in _pairs(scored):
+        errors.setdefault(f"{above} / {below}", []).append(found)
+    for label, ratios in sorted(errors.items()):
+        yield label, summary(ratios)
+
+
+def _pairs(scored: Sequence[Predicted]) -> Iterator[tuple[tuple[str, str], str, float]]:
+    """Two parts, the kind of model, and predicted over published ratio of their speeds, for rows
+    that share model, devices, batch and sequence.
 
     The layout may differ, as a larger memory allows.
     """
@@ -156,13 +192,10 @@ def _ratios(scored: Sequence[Predicted]) -> Iterator[tuple[str, ErrorSummary]]:
         assert row
         key = (row.source_id, row.model.id, row.gpus, row.sequence, row.batch)
         by_key.setdefault((*key, row.precision, row.metric), []).append(one)
-    errors: dict[str, list[float]] = {}
     for group in by_key.values():
         for first, second in combinations(group, 2):
             names = [one.entry.row.accelerator for one in (first, second) if one.entry.row]
             if names[0] != names[1]:
                 above, below = sorted(zip(names, (first, second), strict=True), reverse=True)
-                label = f"{above[0]} / {below[0]}"
-                errors.setdefault(label, []).append(above[1].speed / below[1].speed)
-    for label, found in sorted(errors.items()):
-        yield label, summary(found)
+                kind = _group(first, "architecture")
+                yield (above[0], below[0]), kind, above[1].speed / below[1].speed

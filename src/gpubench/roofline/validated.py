@@ -9,7 +9,7 @@ that the published value lies within for nine of ten.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -27,6 +27,7 @@ NEARLY_FULL = 0.8
 """Weights over memory above which a gigabyte more or less decides the batch."""
 
 _QUANTITIES = ("inference_throughput", "time_per_output_token", "energy_per_token")
+_TRAINING = ("training_throughput", "training_time", "training_cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def is_nearly_full(part: Accelerator, model: LanguageModel, precision: str, gpus
 
 def absolute(case: Case, part: Accelerator) -> Known | None:
     """The validated error of one figure, or None when such figures were never compared."""
+    if case.quantity in _TRAINING:
+        return _training(case, "absolute", "published rows of training", part)
     kind = _kind(case, part)
     return _known("absolute", kind, "published figures", case, part) if kind else None
 
@@ -75,6 +78,11 @@ def ratio(case: Case, subject: Accelerator, baseline: Accelerator) -> Known | No
     """The validated error of a ratio: of parts with equal compute, or of different ones."""
     if subject == baseline:
         return Known(0.0, "exact: a part over itself")
+    if case.quantity in _TRAINING:
+        if ceilings.equal_compute(subject, baseline, case.of("precision")):
+            return None  # of these there is one published pair
+        words = "published pairs of different chips in training"
+        return _training(case, "ratio_other", words, subject, baseline)
     kinds = [_kind(case, part) for part in (subject, baseline)]
     if None in kinds:
         return None
@@ -103,14 +111,42 @@ def _kind(case: Case, part: Accelerator) -> str | None:
     return scenario(case.quantity, case.of("batch"), full)
 
 
+def _training(case: Case, section: str, what: str, *parts: Accelerator) -> Known | None:
+    """Of a whole step; a stated utilization leaves nothing of it to be validated."""
+    if case.of("utilization"):
+        return None
+    stored = load()["training"]
+    kind = "mixture of experts" if case.language_model.experts else "dense"
+    entry = stored[section].get(kind)
+    if entry is None:
+        return None
+    words = f"validated on {entry['count']} {what} ({kind}): {_shares(entry)}"
+    words += "".join(
+        f"; {part.name} not among them" for part in parts if part.id not in stored["parts"]
+    )
+    foreign = _foreign(parts, stored["families"])
+    return Known(entry["log_q90"], words + _WIDENED * bool(foreign), foreign)
+
+
+def _shares(entry: Mapping[str, Any]) -> str:
+    return f"median error {100 * entry['median']:.1f} %, 90 % within {100 * entry['q90']:.0f} %"
+
+
+def _foreign(parts: Sequence[Accelerator], families: Sequence[str]) -> tuple[Accelerator, ...]:
+    # What attention costs a part whose vector rate is unknown is a wide range.
+    return tuple(
+        part for part in parts if part.family not in families or "peak_fp32" not in part.figures
+    )
+
+
+_WIDENED = "; widened by the ranges of its memory, compute and power"
+
+
 def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) -> Known | None:
     entry = load()["as_estimated"][section].get(kind)
     if entry is None:
         return None
-    words = (
-        f"validated on {entry['count']} {what} ({kind.replace('_', ' ')}): median error "
-        f"{100 * entry['median']:.1f} %, 90 % within {100 * entry['q90']:.0f} %"
-    )
+    words = f"validated on {entry['count']} {what} ({kind.replace('_', ' ')}): {_shares(entry)}"
     log_error = entry["log_q90"]
     for part in parts:
         if part.id not in load()["parts"]:
@@ -125,12 +161,5 @@ def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) 
     phase = case.values.get("phase", "serving")
     if phase != "serving" or case.quantity == "time_per_output_token":
         words += f"; {'decode' if phase == 'serving' else phase} only as part of serving"
-    foreign = tuple(
-        part
-        for part in parts
-        # What attention costs a part whose vector rate is unknown is a wide range.
-        if part.family not in load()["families"] or "peak_fp32" not in part.figures
-    )
-    if foreign:
-        words += "; widened by the ranges of its memory, compute and power"
-    return Known(log_error, words, foreign)
+    foreign = _foreign(parts, load()["families"])
+    return Known(log_error, words + _WIDENED * bool(foreign), foreign)

@@ -357,8 +357,8 @@ def summarise(
         "families": sorted({str(catalogue.accelerators[name].family) for name in parts}),
         **_sections(compared, catalogue),
         "as_estimated": _sections(blind, catalogue),
-        "other_engines": _plain(_summaries({"all": others})),
-        "other_parts": _plain(_summaries(own)),
+        "other_engines": plain(_summaries({"all": others})),
+        "other_parts": plain(_summaries(own)),
         "folds": {name: dict(values) for name, values in sorted(folds.items())},
     }
 
@@ -380,13 +380,14 @@ def _sections(
 ) -> dict[str, dict[str, dict[str, float]]]:
     other = different_pairs(compared, catalogue)
     return {
-        "absolute": _plain(absolute_errors(compared)),
-        "ratio_equal_compute": _plain(ratio_errors(compared, [_EQUAL_COMPUTE_PAIR])),
-        "ratio_other": _plain(ratio_errors(compared, other)),
+        "absolute": plain(absolute_errors(compared)),
+        "ratio_equal_compute": plain(ratio_errors(compared, [_EQUAL_COMPUTE_PAIR])),
+        "ratio_other": plain(ratio_errors(compared, other)),
     }
 
 
-def _plain(summaries: dict[str, ErrorSummary]) -> dict[str, dict[str, float]]:
+def plain(summaries: Mapping[str, ErrorSummary]) -> dict[str, dict[str, float]]:
+    """Summaries as `validated_error.yaml` holds them."""
     return {
         kind: {
             name: round(getattr(found, name), 4)

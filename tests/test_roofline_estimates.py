@@ -358,3 +358,22 @@ def test_a_refusal_names_an_engine_that_would_fit() -> None:
         estimate("inference_throughput", t4, asked, CATALOGUE)
     asked["engine_sequences"] = 256
     assert estimate("inference_throughput", t4, asked, CATALOGUE).mid > 0
+
+
+def test_training_shows_the_error_that_published_rows_found() -> None:
+    given = {"model": "llama-2-70b", "precision": "bf16", "gpus": 64}
+    alone = of("training_throughput", H100, **given)
+    assert "131 published rows of training (dense): median error 11.2 %" in alone.error
+    known = validated.load()["training"]
+    assert math.log(alone.high / alone.mid) == pytest.approx(known["absolute"]["dense"]["log_q90"])
+    other = ratio("training_time", H20, **given)
+    assert "26 published pairs of different chips in training (dense)" in other.error
+    assert "NVIDIA H20 96GB not among them" in other.error
+    sparse = of("training_throughput", H100, model="mixtral-8x7b", precision="bf16", gpus=64)
+    assert "mixture of experts" in sparse.error
+    # Nothing was compared of parts alike, nor is there anything to err in a stated utilization.
+    for unknown in (
+        ratio("training_throughput", **given),
+        of("training_throughput", H100, utilization=0.4, **given),
+    ):
+        assert unknown.error.startswith("not validated")

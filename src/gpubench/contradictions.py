@@ -10,7 +10,7 @@ from gpubench import dates
 from gpubench.model import Claim
 from gpubench.quantities import DATE, QUANTITIES
 from gpubench.reasons import describe_accepted
-from gpubench.tolerances import accepts
+from gpubench.tolerances import accepts, is_ratio, words
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,11 @@ class Contradiction:
 
 
 def contradictions(claims_: Iterable[Claim]) -> tuple[Contradiction, ...]:
-    """Pairs of claims about the same quantity of the same parts whose accepted intervals differ."""
+    """Pairs of claims about the same quantity of the same parts whose accepted intervals differ.
+
+    A claim that leaves the quantity open may mean another than one that does not, so that both can
+    hold.
+    """
     groups: dict[tuple[object, ...], list[Claim]] = {}
     for claim in claims_:
         for key in itertools.product(
@@ -55,11 +59,11 @@ def _distinct(group: Sequence[Claim]) -> list[Claim]:
 
 def _clash(left: Claim, right: Claim) -> str:
     """Why two claims about the same thing cannot both hold, or nothing."""
-    if not _same_conditions(left, right):
+    if set(left.quantities) != set(right.quantities) or not _same_conditions(left, right):
         return ""
     if left.claimed.text or right.claimed.text:
         return _word_clash(left, right)
-    one, other = accepts(left.claimed), accepts(right.claimed)
+    one, other = (accepts(claim.claimed, is_ratio(claim)) for claim in (left, right))
     if one is None or other is None or not one.disjoint(other):
         return ""
     return f"{describe_accepted(left, one)} and {describe_accepted(right, other)} do not overlap"
@@ -82,7 +86,8 @@ def _allowed(claim: Claim, name: str, otherwise: object) -> Sequence[object]:
 def _word_clash(left: Claim, right: Claim) -> str:
     a, b = left.claimed.text, right.claimed.text
     if QUANTITIES[left.quantities[0]].unit != DATE:
-        return f"'{a}' is not '{b}'" if a.lower() != b.lower() else ""
+        alike = words(a) <= words(b) or words(b) <= words(a)
+        return "" if alike else f"'{a}' is not '{b}'"
     if {left.claimed.qualifier, right.claimed.qualifier} != {"exact"}:
         return ""
     one, other = dates.span(a), dates.span(b)

@@ -164,15 +164,17 @@ def _findings(
 ) -> Iterator[PublishedFinding]:
     """Single findings, and what the table of inference results says, of the models meant."""
     models = claim.sweep.get("model") or (claim.conditions.get("model"),)
-    estimated = QUANTITIES[quantity].via == "estimate"
-    served = catalogue.served(subject, baseline) if estimated else ()
-    for finding in (*catalogue.published(quantity, subject, baseline), *served):
+    found = list(catalogue.published(quantity, subject, baseline))
+    if QUANTITIES[quantity].via == "estimate":
+        found += catalogue.served(subject, baseline)
+        found += catalogue.trained(subject, baseline) if baseline else ()
+    for finding in found:
         if None not in models and finding.conditions.get("model", models[0]) not in models:
             continue
         if finding.quantity == quantity:
             yield finding
-        elif found := _energy_of(finding, quantity, catalogue):
-            yield found
+        elif saved := _energy_of(finding, quantity, catalogue):
+            yield saved
 
 
 def _energy_of(

@@ -122,6 +122,11 @@ _CONDITIONS = (
     ConditionKind("reduction", "how an all-reduce runs", ("ring", "in-switch")),
     ConditionKind("message", "bytes reduced", unit="B"),
     ConditionKind("path", "which path a parameter takes", ("hbm", "pcie")),
+    ConditionKind(
+        "workload",
+        "what is trained where it is not a whole language model",
+        ("adapters", "graph network"),
+    ),
     ConditionKind("engine", "the software that serves a model, with its release"),
     ConditionKind("kernel", "the HPC kernel", ("triad", "spmv", "stencil", "dgemm")),
     ConditionKind(

@@ -7,9 +7,11 @@ stated in docs/verdicts.md, and every report prints the accepted interval beside
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
-from gpubench.model import Claimed, Interval
+from gpubench.model import Claim, Claimed, Interval
+from gpubench.quantities import QUANTITIES
 from gpubench.units import Printed
 
 
@@ -80,3 +82,21 @@ def rounding(printed: Printed) -> float:
     """Half a unit of the last printed digit, within 0.5 and 2 % of the figure."""
     value = abs(printed.value.value)
     return min(max(printed.step / 2, LEAST_ROUNDING * value), MOST_ROUNDING * value)
+
+
+def is_ratio(claim: Claim) -> bool:
+    """Whether a claim's figure is that of one part over another, which is rounded as ratios are."""
+    return bool(claim.baselines) and not QUANTITIES[claim.quantities[0]].comparative
+
+
+def words(text: str) -> set[str]:
+    """The words of a text but the names of makers; "7 nm", "HBM 3" and "CDNA-3" are one word each.
+
+    HBM3 is not HBM3e, and TSMC 7nm is TSMC 7 nm.
+    """
+    joined = re.sub(r"(\d)\s+(?=[a-z])", r"\1", text.lower())
+    return set(_NUMBERED.sub(r"\1", joined).split()) - _MAKERS
+
+
+_NUMBERED = re.compile(r"\b(hbm|gddr|lpddr|cdna|rdna|gaudi|davinci)[\s-]+(?=\d)")
+_MAKERS = {"nvidia", "amd", "intel", "huawei", "google"}

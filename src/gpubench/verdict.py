@@ -16,7 +16,7 @@ from gpubench import dates
 from gpubench.model import KINDS, Claim, Evidence, Interval, Kind, Outcome, OutOfScope, Verdict
 from gpubench.quantities import ACHIEVABLE, DATE, PEAK_CEILING, QUANTITIES
 from gpubench.reasons import HOLDS, Found, describe_found, explain, why_untested
-from gpubench.tolerances import ABOUT_A_DATE_DAYS, accepts
+from gpubench.tolerances import ABOUT_A_DATE_DAYS, accepts, is_ratio, words
 from gpubench.units import Quantity, show
 
 _NO_EVIDENCE = ("missing", "implausible", "slower", "sustained")
@@ -24,7 +24,7 @@ _NO_EVIDENCE = ("missing", "implausible", "slower", "sustained")
 
 def judge(claim: Claim, evidence: Sequence[Evidence]) -> Verdict:
     """The verdict on a claim, given everything found about it."""
-    accepted = accepts(claim.claimed, _is_ratio(claim))
+    accepted = accepts(claim.claimed, is_ratio(claim))
     relations = _relations(claim, accepted, evidence)
     found = [
         (item, relation)
@@ -206,6 +206,9 @@ def _word_relation(claim: Claim, item: Evidence) -> str:
     return "straddling" if len(kinds) > 1 else "above"
 
 
+_NANOMETRES = re.compile(r"[\d.]+nm")
+
+
 def _date_relation(qualifier: str, claimed: tuple[int, int], found: tuple[int, int]) -> str:
     low, high = claimed
     if qualifier == "about":
@@ -219,20 +222,6 @@ def _date_relation(qualifier: str, claimed: tuple[int, int], found: tuple[int, i
     if found[1] < low:
         return "below"
     return "above" if found[0] > high else "straddling"
-
-
-def words(text: str) -> set[str]:
-    """The words of a text but the names of makers; "7 nm", "HBM 3" and "CDNA-3" are one word each.
-
-    HBM3 is not HBM3e, and TSMC 7nm is TSMC 7 nm.
-    """
-    joined = re.sub(r"(\d)\s+(?=[a-z])", r"\1", text.lower())
-    return set(_NUMBERED.sub(r"\1", joined).split()) - _MAKERS
-
-
-_NUMBERED = re.compile(r"\b(hbm|gddr|lpddr|cdna|rdna|gaudi|davinci)[\s-]+(?=\d)")
-_NANOMETRES = re.compile(r"[\d.]+nm")
-_MAKERS = {"nvidia", "amd", "intel", "huawei", "google"}
 
 
 # --------------------------------------------------------------------------- all of it together
@@ -336,7 +325,7 @@ def _tally(claim: Claim, found: Sequence[Found]) -> tuple[int, int, int]:
 
 def _reaches(claim: Claim, item: Evidence, beyond: str) -> bool:
     """Whether an interval extends past the bound of an "up to" claim."""
-    limit = accepts(claim.claimed, _is_ratio(claim))
+    limit = accepts(claim.claimed, is_ratio(claim))
     if limit is None or item.low is None or item.high is None:
         return False
     return item.low < limit.low if beyond == "below" else item.high > limit.high
@@ -393,10 +382,6 @@ def swept_names(claim: Claim) -> tuple[str, ...]:
         "quantity": claim.quantities,
     }
     return (*(name for name, values in several.items() if len(values) > 1), *claim.sweep)
-
-
-def _is_ratio(claim: Claim) -> bool:
-    return bool(claim.baselines) and not QUANTITIES[claim.quantities[0]].comparative
 
 
 def _unit(claim: Claim) -> str:

@@ -14,11 +14,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from gpubench.catalogue import configs, inference, parts, served, training
+from gpubench.catalogue import configs, inference, parts, served, trained, training
 from gpubench.catalogue.inference import InferenceRow, MatchedPair, PublishedTable
 from gpubench.catalogue.parts import Group, PublishedFinding
 from gpubench.catalogue.reading import DATA, read
-from gpubench.catalogue.training import TrainingEntry
+from gpubench.catalogue.training import TrainingEntry, TrainingRow
 from gpubench.errors import AmbiguousName, CatalogueError, UnknownName
 from gpubench.model import Accelerator, Article, ExportRule, Figure, LanguageModel, Source
 
@@ -158,6 +158,14 @@ class Catalogue:
                 found = served.of_pair(rows, subject, baseline)
             self._served[subject, baseline] = tuple(found)
         return self._served[subject, baseline]
+
+    def trained(self, subject: str, baseline: str) -> tuple[PublishedFinding, ...]:
+        """What the table of training results says of an accelerator id over another."""
+        return tuple(trained.of_pair(self._training_rows, subject, baseline))
+
+    @cached_property
+    def _training_rows(self) -> tuple[TrainingRow, ...]:
+        return tuple(entry.row for entry in self.training_table(training.TABLE) if entry.row)
 
     @cached_property
     def _served(self) -> dict[tuple[str, str | None], tuple[PublishedFinding, ...]]:

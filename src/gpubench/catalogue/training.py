@@ -49,6 +49,7 @@ class TrainingRow:
 
     line: int
     source_id: str
+    url: str
     accelerator: str
     gpus: int
     model: LanguageModel
@@ -147,6 +148,7 @@ def _row(
     return TrainingRow(
         line=line,
         source_id=raw.get("source_id", ""),
+        url=raw.get("url", ""),
         accelerator=accelerator(raw["gpu"]),
         gpus=gpus,
         model=_model(raw, model),

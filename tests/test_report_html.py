@@ -315,7 +315,7 @@ def test_every_wording_has_the_same_blanks_in_both_languages() -> None:
         ("41 % less", "少 41 %"),
         ("0 to 43.3 % more", "多 0 至 43.3 %"),
         ("at least 1.5 x", "至少 1.5 倍"),
-        ("6.4 % less to 451 % more", "少 6.4 % 至多 451 %"),
+        ("6.4 % less to 451 % more", "少 6.4 % 到多 451 %"),
         ("2023-11 or 2024-Q2", "2023-11 或 2024-Q2"),
         ("2023-11 or later", "2023-11 或更晚"),
         ("HBM3e", "HBM3e"),

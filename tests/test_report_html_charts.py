@@ -16,6 +16,9 @@ from gpubench.catalogue import Catalogue
 from gpubench.model import Claimed, Interval
 from gpubench.report.charts import drawing, inline, interval, roofline, shares, telemetry
 from gpubench.report.charts.drawing import Scale
+from gpubench.report.findings import Findings
+from gpubench.report.html.figures import Figures
+from gpubench.report.html.language import language
 from gpubench.roofline import scoring
 from gpubench.verdict import judge
 from tests import reported
@@ -228,3 +231,28 @@ def test_a_drawing_takes_its_ink_and_names_from_the_page() -> None:
     assert 'stroke="var(--line)"' in themed
     assert '<text fill="currentColor">A &AMP; B</text>' in themed
     assert "aria-label" not in themed
+
+
+def test_the_charts_are_about_the_parts_that_the_claims_compare() -> None:
+    shipped_findings: Findings = reported.findings()
+    theirs = replace(
+        claim(),
+        subjects=("amd-mi300x",),
+        baselines=("nvidia-h100-sxm5",),
+        quantities=("inference_throughput",),
+        conditions={"model": "llama-3.1-405b"},
+    )
+    made = Figures(shipped_findings, language("en"))
+    usual = made.roofline()
+    assert usual
+    assert (usual.first, usual.second) == ("nvidia-h200-sxm", "nvidia-h100-sxm5")
+    file = replace(shipped_findings.judgement.claims_file, claims=(theirs,))
+    judged = replace(shipped_findings.judgement, claims_file=file, verdicts=(), contradictions=())
+    made = Figures(replace(shipped_findings, judgement=judged, measured=()), language("en"))
+    roof = made.roofline()
+    assert roof
+    assert (roof.first, roof.second) == ("amd-mi300x", "nvidia-h100-sxm5")
+    (uplift,) = (one for one in made.all() if one.id == "uplift")
+    # 405B fits on no two and no four of both.
+    for word in ("AMD Instinct MI300X over NVIDIA H100", "Llama 3.1 405B", "8 "):
+        assert word in uplift.caption

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from gpubench.catalogue import PUBLISHED_TABLE, Catalogue
-from gpubench.errors import GpubenchError
+from gpubench.errors import CannotEstimate, GpubenchError
+from gpubench.model import Accelerator, LanguageModel
 from gpubench.report.charts import inline as inlining
 from gpubench.report.charts import roofline as rooflines
 from gpubench.report.charts import shares, telemetry, uplift, validation
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 USUAL = ("nvidia-h200-sxm", "nvidia-h100-sxm5")
 """The parts that are compared where the claims name no others."""
 
-_MODEL, _DEVICES = "llama-2-70b", 2
+_MODEL = "llama-2-70b"
+_DEVICES = (2, 4, 8)  # the first on which anything fits
 _LENGTHS = (128, 256, 512, 1024, 2048)
 # Two of the longest are what the model is published for.
 _BATCHES = (1, 8, 64, sweep.MAX)
@@ -135,8 +138,11 @@ class Figures:
         order = [record.accelerator for record in self.findings.measured]
         order += [name for name, _ in subjects.most_common()]
         first = next((name for name in (*order, *USUAL) if name in roofs), "")
+        # Variants of one part differ in little, so that another one beside it shows more.
+        groups = [one.members for one in self.catalogue.groups.values() if first in one.members]
+        alike = {first, *min(groups, key=len, default=())}
         others = [name for name, _ in baselines.most_common()]
-        second = next(n for n in (*others, *USUAL, *roofs) if n in roofs and n != first)
+        second = next(n for n in (*others, *USUAL, *roofs) if n in roofs and n not in alike)
         return first, second
 
     def _roof_head(self) -> list[Markup]:
@@ -213,11 +219,9 @@ class Figures:
     # ----------------------------------------------------------------------- the model
 
     def _uplift(self) -> Figure:
-        parts = tuple(self.catalogue.accelerator(name) for name in USUAL)
-        model = self.catalogue.model(_MODEL)
-        axes = sweep.Axes(_BATCHES, _LENGTHS, _LENGTHS, _PRECISIONS, (_DEVICES,))
-        found = sweep.sweep(parts[0], parts[1], model, axes)
-        plane = found.planes[0]
+        parts, model = self._compared_most()
+        devices, found = self._swept(parts, model)
+        axes, plane = found.axes, found.planes[0]
         values = sorted(float(value) for value in found.values)
         rows = []
         for place, batch in enumerate(axes.batches):
@@ -226,7 +230,7 @@ class Figures:
             name = safe(self.language.svg(uplift.batch_name(batch)))
             cells = (some[0], statistics.median(some), some[-1]) if some else ()
             rows.append([name, *(safe(f"{value:.2f} x") for value in cells)])
-        words = {"model": model.name, "precision": plane.precision.upper(), "devices": _DEVICES}
+        words = {"model": model.name, "precision": plane.precision.upper(), "devices": devices}
         names = ("batch", "least", "median", "most")
         return Figure(
             "uplift",
@@ -242,6 +246,32 @@ class Figures:
             [self.page(name) for name in names],
             rows,
         )
+
+    def _swept(
+        self, parts: tuple[Accelerator, Accelerator], model: LanguageModel
+    ) -> tuple[int, sweep.Sweep]:
+        """On the first number of devices on which the model fits. Raises CannotEstimate."""
+        for place, devices in enumerate(_DEVICES, 1):
+            axes = sweep.Axes(_BATCHES, _LENGTHS, _LENGTHS, _PRECISIONS, (devices,))
+            try:
+                return devices, sweep.sweep(*parts, model, axes)
+            except CannotEstimate:
+                if place == len(_DEVICES):
+                    raise
+        raise AssertionError("the last one was tried")
+
+    def _compared_most(self) -> tuple[tuple[Accelerator, Accelerator], LanguageModel]:
+        """The two parts that most claims on serving compare, and the model they name most."""
+        pairs, models = Counter[tuple[str, str]](), Counter[str]()
+        for claim in self.findings.claims.values():
+            if "inference_throughput" not in claim.quantities:
+                continue
+            pairs.update(itertools.product(claim.subjects, claim.baselines))
+            models.update(claim.sweep.get("model") or [claim.conditions.get("model", _MODEL)])
+        first, second = pairs.most_common(1)[0][0] if pairs else USUAL
+        model = models.most_common(1)[0][0] if pairs else _MODEL
+        known = self.catalogue
+        return (known.accelerators[first], known.accelerators[second]), known.model(model)
 
     def _validation(self) -> Figure:
         found = _compared(self.catalogue)

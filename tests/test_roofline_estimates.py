@@ -199,6 +199,19 @@ def test_the_cost_of_gpt_4_follows_from_its_published_training_flop() -> None:
         of("training_throughput", A100, model="gpt-4")
 
 
+@pytest.mark.parametrize("use", ["inference", "rag", "lora", "training"])
+@pytest.mark.parametrize("quantity", ["memory_needed", "memory_share", "devices_needed"])
+def test_a_secret_architecture_never_counts_as_no_weights_at_all(quantity: str, use: str) -> None:
+    part = None if quantity == "memory_needed" else H200
+    with pytest.raises(CannotEstimate, match="nobody has published the architecture of GPT-4"):
+        of(quantity, part, model="gpt-4", use=use)
+
+
+def test_gradients_of_a_secret_architecture_have_no_size() -> None:
+    with pytest.raises(CannotEstimate, match="nobody has published the architecture of GPT-4"):
+        of("gradient_sync_time", model="gpt-4")
+
+
 def test_eight_ports_of_400_gigabit_make_400_gb_a_second() -> None:
     found = of("node_network_bandwidth", None, ports=8, port_rate=50e9)
     assert found.low == found.mid == found.high == 400e9

@@ -265,6 +265,7 @@ def _all_reduce(case: Case, part: Accelerator | None, with_: Parameters) -> Foun
 def _gradient_sync(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     if case.of("gpus") < 2:
         raise CannotEstimate("gradients of one device need no synchronisation")
+    capacity.check_published(case.language_model)
     size = capacity.storage_bytes(case.of("precision"))
     return _reduced(case, part, case.language_model.parameters * size, with_)
 

@@ -205,8 +205,7 @@ def _step(part: Accelerator, job: Job, with_: Parameters) -> Step:
 
 
 def _check(job: Job) -> None:
-    if not job.model.layers:
-        raise CannotEstimate(f"nobody has published the architecture of {job.model.name}")
+    capacity.check_published(job.model)
     if not 0 <= job.utilization <= 1:
         raise CannotEstimate(f"utilization is a share of the peak, not {job.utilization:g}")
     if job.recomputation not in RECOMPUTATION:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -72,7 +73,22 @@ def test_a_slower_network_costs_time_only_in_communication() -> None:
     fast, slow = (training.step(H100, replace(SPLIT, network=rate), MID) for rate in (50e9, 5e9))
     assert slow.time.compute == fast.time.compute
     assert slow.time.wire > fast.time.wire
-    assert slow.communication_s > 5 * slow.network_s / 10
+    assert slow.network_s == pytest.approx(10 * fast.network_s, rel=0.002)  # latency apart
+    links = [step.communication_s - step.network_s for step in (fast, slow)]
+    assert links[0] == pytest.approx(links[1])
+
+
+@pytest.mark.parametrize(("copies", "full"), [(9, 8), (12, 8), (15, 8), (17, 16), (23, 16)])
+def test_copies_beyond_the_last_full_node_take_the_network_too(copies: int, full: int) -> None:
+    model = CATALOGUE.model("llama-2-7b")
+    job = training.Job(model, "bf16", copies, 1, 4096, "full", network=5e9, batch=1000, tensor=1)
+    more, fewer, whole = (
+        training.step(H200, replace(job, gpus=gpus), MID).network_s
+        for gpus in (copies, full, full + 8)
+    )
+    # A ring over one node more; a node that is not full has fewer ports for the same message.
+    assert more > fewer
+    assert more >= whole > 0
 
 
 def test_one_device_does_not_communicate() -> None:
@@ -170,11 +186,14 @@ def test_what_is_not_stated_is_split_in_the_fastest_way_that_fits() -> None:
         tried = training._that_fit(part, job, MID)
         assert min(one.tensor * one.pipeline for one in tried) >= least
         best = training.step(part, job, MID)
-        rates = [
-            one.tokens / one.time.seconds
-            for each in tried
-            for one in (training.step(part, each, MID),)
-        ]
+        rates = []
+        for tensor, stages in product((1, 2, 4, 8), (1, 2, 4, 8)):
+            try:
+                one = training.step(part, replace(job, tensor=tensor, pipeline=stages), MID)
+            except DoesNotFit:
+                continue
+            rates.append(one.tokens / one.time.seconds)
+        assert len(rates) > 4
         assert best.tokens / best.time.seconds == max(rates)
 
 

@@ -398,13 +398,15 @@ def _reduced(
     """Seconds of an all-reduce over the copies of one shard; (all, of it network).
 
     Copies inside a node use its links; each member of a tensor group reduces its own shard with
-    its peers in other nodes.
+    its peers in other nodes. Copies that do not fill their nodes are spread evenly over them, and
+    the node with the fewest has the most to send through each port.
     """
-    inside = max(1, min(layout.copies, ceilings.NODE_DEVICES // layout.tensor))
+    most = max(1, min(layout.copies, ceilings.NODE_DEVICES // layout.tensor))
+    nodes = -(-layout.copies // most)
+    inside = layout.copies // nodes
     local = 0.0
     if inside > 1:
         local = collectives.all_reduce(part, inside, message, "ring", job.network, with_).seconds
-    nodes = layout.copies // inside
     if nodes == 1:
         return local, 0.0
     sent = ceilings.ring_factor(nodes) * message / inside

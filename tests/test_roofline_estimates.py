@@ -19,7 +19,7 @@ from gpubench.roofline.evaluators import EVALUATORS
 from gpubench.units import Quantity, show
 
 CATALOGUE = catalogue.load()
-H100, H200, H20, H800, A100, NPU = (
+H100, H200, H20, H800, A100, B200, NPU = (
     CATALOGUE.accelerator(name)
     for name in (
         "nvidia-h100-sxm5",
@@ -27,6 +27,7 @@ H100, H200, H20, H800, A100, NPU = (
         "nvidia-h20-96gb",
         "nvidia-h800-sxm5",
         "nvidia-a100-80gb-sxm4",
+        "nvidia-b200",
         "huawei-ascend-910b3",
     )
 )
@@ -155,6 +156,29 @@ def test_memory_does_not_speed_up_gradients_that_wait_for_links() -> None:
     assert (found.low, found.mid, found.high) == (1.0, 1.0, 1.0)
     assert found.binding_limit == "links"
     assert of("gradient_sync_time", gpus=1024).binding_limit == "network"
+
+
+@pytest.mark.parametrize(("network", "limit"), [(10e9, "network"), (60e9, "links")])
+def test_beyond_a_node_the_slower_of_links_and_network_is_named(network: float, limit: str) -> None:
+    # A ring over 8 H100 takes about a hundredth of a second for 2 GiB; it goes on beside the other.
+    asked = {"gpus": 16, "message": 2.0**31}
+    found = of("all_reduce_time", H100, **asked, network=network)
+    alone = of("all_reduce_time", H100, **{**asked, "gpus": 8})
+    assert found.binding_limit == limit
+    assert found.mid == pytest.approx(max(alone.mid, found.details["network_s"]))
+    assert found.details["network_s"] > alone.mid / 2
+
+
+def test_a_stated_utilization_leaves_no_communication_to_split_off() -> None:
+    asked = {"model": "llama-2-7b", "gpus": 64}
+    assert of("communication_share", **asked).mid > 0
+    with pytest.raises(CannotEstimate, match="a stated utilization leaves no communication"):
+        of("communication_share", **asked, utilization=0.4)
+
+
+def test_one_device_communicates_with_nobody() -> None:
+    with pytest.raises(CannotEstimate, match="one device alone"):
+        of("communication_share", B200, model="llama-2-7b", gpus=1)
 
 
 def test_loading_parameters_follows_bandwidth_only_from_device_memory() -> None:

@@ -10,8 +10,8 @@ import csv
 import hashlib
 import importlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpubench import records
@@ -54,7 +54,8 @@ def read(
 ) -> RunRecord:
     """A file of that tool as a record.
 
-    A rate that the part's data sheet does not allow is marked implausible, and never evidence.
+    A case that the file holds more than once is one measurement, with a block each. A rate that the
+    part's data sheet does not allow is marked implausible, and never evidence.
 
     Args:
         accelerator: what it was measured on, where the file names no device or another's name.
@@ -96,7 +97,7 @@ def read(
         device=found.device or (part.name if part else ""),
         suite=IMPORTED,
         cautions=found.cautions,
-        measurements=tuple(_guarded(each, part) for each in found.measurements),
+        measurements=tuple(_guarded(each, part) for each in _merged(found.measurements)),
         failures=found.failures,
     )
 
@@ -104,6 +105,22 @@ def read(
 def _of_device(case: Case) -> bool:
     """Whether a case measures an accelerator, not just somebody's own code."""
     return case.benchmark != "pytest"
+
+
+def _merged(found: Iterable[Measurement]) -> Iterator[Measurement]:
+    """Each case once: what was run again is another block, in the order of the file."""
+    by_case: dict[str, list[Measurement]] = {}
+    for one in found:
+        by_case.setdefault(records.case_key(one.case, one.phase), []).append(one)
+    for same in by_case.values():
+        said = dict.fromkeys(one.verification for one in same)
+        yield replace(
+            same[0],
+            blocks=tuple(block for one in same for block in one.blocks),
+            calls_per_sample=min(one.calls_per_sample for one in same),
+            verification="; ".join(filter(None, said)),
+            cautions=same[0].cautions if len(same) == 1 else (),
+        )
 
 
 def _guarded(found: Measurement, part: Accelerator | None) -> Measurement:

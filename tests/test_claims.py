@@ -49,6 +49,19 @@ def problems(path: Path) -> list[str]:
     return [problem.removeprefix(f"{path.parent}/") for problem in caught.value.problems]
 
 
+def test_parts_and_quantities_count_as_combinations_too(write: Write) -> None:
+    parts = [part.id for part in catalogue.load().accelerators.values()][:15]
+    compared = f"    baseline: [{', '.join(parts[:14])}]\n    quantity:"
+    text = GOOD.replace("nvidia-h200-sxm", f"[{', '.join(parts)}]").replace(
+        "    quantity:", compared
+    )
+    (found,) = problems(write(text.replace("4.8 TB/s", "2 x")))
+    assert "subject (15) x baseline (14) are 210 combinations, more than 200" in found
+    assert ":7:5:" in found
+    fewer = text.replace("4.8 TB/s", "2 x").replace(f", {parts[14]}]", "]")
+    assert len(claims.load(write(fewer), catalogue.load()).claims) == 1
+
+
 def test_a_good_file_becomes_claims(write: Write) -> None:
     file = claims.load(write(GOOD), catalogue.load())
     (claim,) = file.claims

@@ -150,8 +150,9 @@ def _columns() -> int:
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _columns()},
-    epilog="Exit codes: 0 done; 1 an outcome named by --fail-on occurred; 2 usage, or an invalid "
-    "file; 3 what was asked for cannot be measured or estimated; 130 interrupted.",
+    epilog="Exit codes: 0 done; 1 an outcome named by --fail-on occurred, or records differ by "
+    "more than --within or --fail-below allows; 2 usage, or an invalid file; 3 what was asked for "
+    "cannot be measured or estimated; 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="gpubench")
 def main() -> None:

@@ -341,6 +341,11 @@ class Measurement:
     choices: Mapping[str, Any] = field(default_factory=dict)
     in_turn_with: tuple[str, ...] = ()
 
+    @property
+    def sound(self) -> bool:
+        """Whether it has samples and no guard says that hardware cannot be so fast."""
+        return bool(self.blocks) and all(c.code != "implausible" for c in self.cautions)
+
 
 # --------------------------------------------------------------------------- claims and verdicts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import re
@@ -10,11 +11,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
 
-from gpubench import cli, exporting, records
+from gpubench import cli, exporting, importing, records
 from gpubench.model import Block, Case, Caution, Measurement, Work
 from gpubench.records import RunRecord
 
@@ -110,6 +112,20 @@ def test_prometheus_lines_follow_its_text_format() -> None:
     assert len(set(series)) == len(series) == 4 * 3 + 2
     helped = re.findall(r"^# TYPE (\w+) gauge$", text, re.M)
     assert {line.partition("{")[0] for line in samples} <= set(helped)
+
+
+@pytest.mark.parametrize(
+    ("command", "room", "registry"),
+    [("export", exporting, "FORMATS"), ("import", importing, "TOOLS")],
+)
+def test_a_line_in_a_registry_reaches_the_command(
+    monkeypatch: pytest.MonkeyPatch, command: str, room: ModuleType, registry: str
+) -> None:
+    for name in ("gpubench.cli.export", "gpubench.cli.importing"):
+        importlib.import_module(name)
+        monkeypatch.delitem(sys.modules, name)  # it is imported once more, for this test alone
+    monkeypatch.setattr(room, registry, {**getattr(room, registry), "new-one": "new_one"})
+    assert "new-one" in CliRunner().invoke(cli.main, [command, "--help"]).stdout
 
 
 def test_what_a_tool_ran_twice_is_one_series(tmp_path: Path) -> None:

@@ -44,6 +44,18 @@ def bandwidth_per_watt(accelerator: Accelerator) -> float:
     return accelerator.value("memory_bandwidth") / accelerator.value("board_power")
 
 
+def host_link(accelerator: Accelerator) -> float:
+    """B/s of sixteen PCI Express lanes in both directions together, before encoding."""
+    generation = int(accelerator.value("pcie_generation"))
+    if generation not in _HOST_LINK:
+        raise MissingFigure(f"{accelerator.name}: no rate known for PCIe {generation}")
+    return _HOST_LINK[generation]
+
+
+_HOST_LINK = {3: 32e9, 4: 64e9, 5: 128e9, 6: 256e9}
+# By generation, each twice the one before: 8 GT/s x 16 lanes / 8 is 16 GB/s one way for the third.
+
+
 def figures_improved(
     subject: Accelerator, baseline: Accelerator, group: str = "all"
 ) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
     content = render("prometheus", record)
 
-A format is a module with `ENDING`, the usual ending of its files, and `render(record) -> bytes`.
+A format is a module with `render(record) -> bytes`.
 Rates are in SI units; what is not measured whole, or implausible, is left out everywhere.
 """
 

@@ -16,7 +16,7 @@ from itertools import product
 
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, LanguageModel
-from gpubench.roofline import capacity, ceilings, collectives, memory
+from gpubench.roofline import capacity, ceilings, collectives, memory, steps
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.operators import Timed
 from gpubench.units import Quantity, show
@@ -27,10 +27,6 @@ BATCH_TOKENS = 4e6
 RECOMPUTATION = ("none", "selective", "full")
 """What of the activations is computed again for the backward pass: nothing, the inside of
 attention (Korthikanti et al., arXiv:2205.05198, section 4), or every layer."""
-
-_OPTIMIZER_BYTES = 30.0
-# A parameter and step: Adam reads gradient, master weight and both moments, writes the last three
-# and the BF16 weight (2+4+4+4 + 4+4+4+2), and clears the gradient (2).
 
 _TENSORS, _PIPELINES = (1, 2, 4, 8), (1, 2, 4, 8, 16)
 # What is tried where nothing is stated: groups within a node, and stages of a pipeline.
@@ -421,5 +417,5 @@ def _update_seconds(part: Accelerator, job: Job, layout: _Layout, with_: Paramet
     if job.adapters:
         return 0.0
     shards = layout.tensor * layout.pipeline * layout.copies
-    moved = job.model.parameters * _OPTIMIZER_BYTES / shards
+    moved = job.model.parameters * steps.UPDATE_BYTES / shards
     return moved / ceilings.memory_rate(part, with_)

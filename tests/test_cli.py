@@ -432,6 +432,10 @@ def test_show_gives_a_figure_with_its_source_and_grade(run: Run) -> None:
     assert "https://www.nvidia.com/en-us/data-center/h200/" in output
 
 
+def test_show_says_what_the_units_of_a_part_are(run: Run) -> None:
+    assert re.search(r"compute_units +\| 132 SM +\|", run("show", "nvidia-h200-sxm").stdout)
+
+
 def test_show_of_a_claim_gives_its_evidence(run: Run) -> None:
     output = run("show", "h200-bandwidth").stdout
     assert "**supported (" in output

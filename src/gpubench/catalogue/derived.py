@@ -72,21 +72,6 @@ def figures_reduced(
     return tuple(name for name, ours, theirs in pairs if ours <= theirs * (1 - IMPROVEMENT))
 
 
-def bandwidth_from_bus(accelerator: Accelerator) -> float:
-    """Bus width times rate of a pin, B/s. Both figures are in bytes, the bus counts bits."""
-    return 8 * accelerator.value("memory_bus_width") * accelerator.value("memory_pin_rate")
-
-
-def peak_from_clock(accelerator: Accelerator) -> float:
-    """Units times FLOP a clock times the clock behind the peaks, FLOP/s of dense FP16."""
-    clock = "boost_clock" if "boost_clock" in accelerator.figures else "max_clock"
-    return (
-        accelerator.value("compute_units")
-        * accelerator.value("flop_per_clock_per_unit")
-        * accelerator.value(clock)
-    )
-
-
 def flop_per_clock(accelerator: Accelerator, precision: str) -> float:
     """Dense FLOP a clock and unit at a precision, by how its peak compares with that of FP16.
 

@@ -88,7 +88,10 @@ def _accelerator(part: Accelerator, known: Catalogue) -> None:
     )
     rows: list[list[str]] = []
     for name, figure in part.figures.items():
-        rows.append([name, _value(name, figure.value), figure.grade, figure.source, figure.remark])
+        value = _value(name, figure.value)
+        if name == "compute_units":
+            value = f"{value} {part.unit_kind}".rstrip()
+        rows.append([name, value, figure.grade, figure.source, figure.remark])
         for other in figure.conflicts:
             cells = [_value(name, other.value), other.grade, other.source, other.remark]
             rows.append([f"{name}, also", *cells])

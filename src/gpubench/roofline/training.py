@@ -83,17 +83,6 @@ class Step:
         return "network" if name == "links" and self.network_s > self.communication_s / 2 else name
 
 
-def flops_per_token(model: LanguageModel, sequence: int, recomputation: str = "none") -> float:
-    """Forward and backward: 6 a parameter used, and causal attention's 6 · L · s · heads · dim.
-
-    Full recomputation adds a forward pass, selective recomputation that of attention.
-    """
-    weights = 6 * model.active_parameters
-    attention = 6 * model.layers * sequence * model.heads * model.head_dim
-    again = {"none": 0.0, "selective": attention / 3, "full": (weights + attention) / 3}
-    return weights + attention + again[recomputation]
-
-
 def training_flops(model: LanguageModel, tokens: float) -> float:
     """6 · active parameters · tokens."""
     return 6 * model.active_parameters * tokens

@@ -282,7 +282,7 @@ class Checker:
             )
         if unit and printed.value.unit != unit:
             expected = units.example(unit)
-            says = f"'{text}' is {_named(printed.value.unit)}: write it as {expected}"
+            says = f"'{text}' is {_named(printed.value.unit)}: {units.remedy(printed.value, unit)}"
             if printed.change or printed.unit in ("x", "%"):
                 says = (
                     f"'{text}' compares and the claim has no baseline: name one, or write a figure "
@@ -339,7 +339,7 @@ class Checker:
             quantity = units.parse(text)
             if quantity.unit != kind.unit:
                 raise UnitError(
-                    f"'{text}' is {_named(quantity.unit)}: write it as {units.example(kind.unit)}"
+                    f"'{text}' is {_named(quantity.unit)}: {units.remedy(quantity, kind.unit)}"
                 )
             if quantity.value <= 0:
                 raise UnitError(f"'{text}' must be above zero")

@@ -106,6 +106,47 @@ def test_the_help_names_every_command_with_its_own_first_line(run: Run) -> None:
         assert name in text
 
 
+@pytest.mark.parametrize("name", ["claims.yml", "Claims.yaml", "claims.json"])
+def test_a_claims_file_of_nearly_the_right_name_is_not_passed_over_in_silence(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    words = ("check", "--only", "h100-fp16-peak"), ("claims", "lint")
+    (tmp_path / "claims.yaml").rename(tmp_path / name)
+    for each in words:
+        result = run(*each)
+        assert result.exit_code == 0
+        assert (
+            f"There is no claims.yaml here, so the claims that came along are taken: for {name}"
+            in (result.stderr)
+        )
+    (tmp_path / name).unlink()
+    assert run(*words[0]).stderr.count("claims.yaml") == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "articles"),
+        ("doctor",),
+        ("show", "h100-fp16-peak"),
+        ("report", "--format", "md", "-o", "-"),
+    ],
+)
+def test_an_output_that_cannot_write_everything_writes_the_rest(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gpubench", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert b"Error" not in done.stderr
+    assert done.returncode == 0
+    assert len(done.stdout.decode("latin-1").splitlines()) > 4
+
+
 def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
     result = run("runn")
     assert result.exit_code == 2

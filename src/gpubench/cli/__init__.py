@@ -86,6 +86,12 @@ class _LazyGroup(click.Group):
             ctx.fail(f"No such command '{args[0]}'{offer}")
         return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Begin. What the output's encoding lacks is shown as a question mark, and ends nothing."""
+        with suppress(AttributeError):  # there is no stdout, or one that somebody else made
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+        return super().main(*args, **extra)
+
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the arguments, which also prints the help."""
         with _failures_told():

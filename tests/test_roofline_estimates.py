@@ -324,6 +324,20 @@ def test_weights_are_bf16_where_nobody_has_published_an_fp16_peak() -> None:
         of("inference_throughput", gaudi, precision="fp16")
 
 
+def test_weights_that_a_part_has_no_units_for_are_said_to_be_widened() -> None:
+    asked = {"model": "llama-3-8b", "gpus": 1}
+    said = "weights are stored in fp8 and multiplied in fp16 on NVIDIA A100 80GB SXM4"
+    assert said in of("inference_throughput", A100, **asked, precision="fp8").assumptions
+    assert said in ratio("inference_throughput", H100, A100, **asked, precision="fp8").assumptions
+    both = ratio("time_to_first_token", H200, H100, **asked, precision="int4").assumptions
+    assert any("multiplied in fp16 on NVIDIA H200 SXM" in text and " and " in text for text in both)
+    for precision, part in (("fp8", H100), ("fp16", A100)):
+        found = of("inference_throughput", part, **asked, precision=precision)
+        assert not any("multiplied" in text for text in found.assumptions)
+    stored = of("memory_share", A100, **asked, precision="fp8")
+    assert not any("multiplied" in text for text in stored.assumptions)
+
+
 def test_both_parts_of_a_comparison_have_one_precision() -> None:
     words = ["--gpu", "nvidia-h100-sxm5", "--vs", "intel-gaudi3", "--model", "llama-3.1-8b"]
     result = CliRunner().invoke(cli.main, ["estimate", *words, "--isl", "512", "--osl", "512"])

@@ -71,14 +71,11 @@ def process(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[s
 
 
 @pytest.mark.slow
-def test_a_terminal_gets_a_drawn_table_and_the_reasons_of_a_few_claims(
-    run: Run, tmp_path: Path
-) -> None:
-    assert run  # its folder
+def on_a_terminal(folder: Path, columns: int, *words: str) -> str:
+    """What a command shows on a terminal of so many columns, without its colours."""
     ours, theirs = os.openpty()
-    ended = process(
-        "check", cwd=tmp_path, stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "110"}
-    )
+    env = {**os.environ, "COLUMNS": str(columns)}
+    ended = process(*words, cwd=folder, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # what Linux says when the other end is closed
@@ -86,7 +83,29 @@ def test_a_terminal_gets_a_drawn_table_and_the_reasons_of_a_few_claims(
             shown += piece
     os.close(ours)
     assert ended.wait() == 0
-    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+
+
+def test_a_terminal_gets_a_claim_laid_out_and_no_raw_markdown(run: Run, tmp_path: Path) -> None:
+    assert run  # its folder
+    text = on_a_terminal(tmp_path, 120, "show", "h200-bandwidth")
+    assert "─────" in text
+    assert not re.search(r"^(###|>|\|)|\*\*|\]\(", text, re.M)
+    assert "NVIDIA: https://www.nvidia.com/en-us/data-center/h200/" in text.splitlines()
+
+
+def test_80_columns_list_the_accelerators_in_a_line_each(run: Run, tmp_path: Path) -> None:
+    assert run  # its folder
+    lines = on_a_terminal(tmp_path, 80, "list", "accelerators").splitlines()
+    assert len(lines) < 70
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_terminal_gets_a_drawn_table_and_the_reasons_of_a_few_claims(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run  # its folder
+    text = on_a_terminal(tmp_path, 110, "check")
     assert "─────" in text
     assert "|" not in text
     lines = text.splitlines()

@@ -267,6 +267,15 @@ def drawn(told: table.Table, columns: int) -> str:
     return capture.get()
 
 
+def test_a_table_is_read_back_from_the_markdown_that_was_written() -> None:
+    odd = r"a | b \ [c] & _d_ * `e`"
+    source = table.link("ACME [1]", "https://acme.example/a_(b)") + " (grade A)"
+    block = table.markdown_cells(("Line", "Source"), [[table.escape(odd), source]])
+    told, addresses = table.parsed(block)
+    assert (told.columns, told.rows) == (["Line", "Source"], [[odd, "ACME [1] (grade A)"]])
+    assert addresses == {"https://acme.example/a_%28b%29": "ACME [1]"}
+
+
 def test_a_narrow_terminal_does_without_what_can_be_spared_and_says_so() -> None:
     told = table.Table(
         ("id", "rate", "power", "released"),

@@ -220,9 +220,9 @@ def _entry(name: str, file: ClaimsFile, known: Catalogue, results: Path) -> bool
     others = {entry.id: entry for entry in file.out_of_scope}
     if name in claims:
         verdict = judgement.judge_all(file, known, [name], index.latest(results)).verdicts[0]
-        click.echo(markdown.claim_section(verdict, claims[name], file.citable(known)))
+        printing.section(markdown.claim_section(verdict, claims[name], file.citable(known)))
     elif name in others:
-        click.echo(markdown.aside_section(others[name], file.citable(known)))
+        printing.section(markdown.aside_section(others[name], file.citable(known)))
     elif name in file.articles:
         _article(file.articles[name])
     return name in claims or name in others or name in file.articles

@@ -55,6 +55,28 @@ def markdown_cells(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str
     )
 
 
+def parsed(block: str) -> tuple[Table, dict[str, str]]:
+    """The table behind what `markdown_cells` wrote, with the texts of its links alone; and where
+    these lead, by address.
+    """
+    addresses = {url: _unescaped(text) for text, url in _LINK.findall(block)}
+    plain = _LINK.sub(r"\1", block)
+    columns, _, *rows = ([_unescaped(cell) for cell in _cells(line)] for line in plain.split("\n"))
+    return Table(columns, rows), addresses
+
+
+_LINK = re.compile(r"(?<!\\)\[((?:\\.|[^\]\\])*)\]\((\S+?)\)")
+
+
+def _cells(line: str) -> list[str]:
+    # In a cell a bar has a backslash before it, so that none of its own stands between blanks.
+    return [cell.strip() for cell in f"{line[1:-1]} ".split(" | ")]
+
+
+def _unescaped(cell: str) -> str:
+    return re.sub(r"\\(.)", r"\1", cell).replace("&amp;", "&")
+
+
 # What Markdown would read as its own, wherever it stands; '_' only at the edge of a word.
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
 _LEADING = re.compile(r"^(\s*)([#+=-]|\d+[.)])(?=\s|$)")

@@ -64,22 +64,8 @@ def read(
         RecordError: the file cannot be read, is none of that tool's, was cut off, or names no
             device where one was measured and none is given.
     """
-    try:
-        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
-    if not data.strip():
-        raise RecordError(f"{path} is empty or far too large to be a file of {tool}")
-    module = importlib.import_module(f"gpubench.importing.{TOOLS[tool]}")
-    try:
-        found: Found = module.read(data.decode("utf-8-sig", errors="replace"))
-    except RecordError as error:
-        raise RecordError(f"{path}: {error}") from None
-    except _BROKEN as error:
-        raise RecordError(
-            f"{path} is not as {tool} writes its results ({type(error).__name__}: {error}): was it "
-            f"cut off or edited?"
-        ) from None
+    data = _contents(tool, path)
+    found = _understood(tool, path, data)
     part = accelerator or (identify(found.device) if found.device else None)
     if part is None and not found.device and any(_of_device(m.case) for m in found.measurements):
         raise RecordError(f"{path} names no device: say what it was measured on, --accelerator G")
@@ -100,6 +86,30 @@ def read(
         measurements=tuple(_guarded(each, part) for each in _merged(found.measurements)),
         failures=found.failures,
     )
+
+
+def _contents(tool: str, path: Path) -> bytes:
+    try:
+        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
+    if not data.strip():
+        raise RecordError(f"{path} is empty or far too large to be a file of {tool}")
+    return data
+
+
+def _understood(tool: str, path: Path, data: bytes) -> Found:
+    module = importlib.import_module(f"gpubench.importing.{TOOLS[tool]}")
+    try:
+        found: Found = module.read(data.decode("utf-8-sig", errors="replace"))
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from None
+    except _BROKEN as error:
+        raise RecordError(
+            f"{path} is not as {tool} writes its results ({type(error).__name__}: {error}): was it "
+            f"cut off or edited?"
+        ) from None
+    return found
 
 
 def _of_device(case: Case) -> bool:

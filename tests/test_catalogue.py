@@ -410,9 +410,17 @@ def test_a_rule_without_limits_gives_no_status(known):
         export.export_status(h200, rule, known.rules)
 
 
-def test_every_rule_names_known_sources_and_measures(known):
+@pytest.mark.parametrize("bound", ["tpp_minimum", "tdp_min", "tpp"])
+def test_a_misspelt_bound_of_a_rule_is_refused_by_name(tmp_path, bound):
+    limits = f"controlled_if: [{{{bound}: '4800 TPP'}}]"
+    entry = f"{{announced: '2023', citation: c, sources: [s], grade: A, {limits}}}"
+    data = _read(tmp_path, f"x: {entry}\n")
+    with pytest.raises(CatalogueError, match=f"export rule 'x': no bound is called '{bound}'"):
+        parts.export_rules(data)
+
+
+def test_every_rule_names_known_sources(known):
     for rule in known.rules.values():
-        export.check_bounds(rule)
         assert all(known.source(name) for name in rule.sources)
         assert rule.amends in ("", *known.rules)
         assert rule.controlled_if or rule.case_by_case_if or rule.effect

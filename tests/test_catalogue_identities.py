@@ -6,7 +6,7 @@ A part that fails an identity is listed with the reason, and a listed part must 
 import pytest
 
 from gpubench import catalogue
-from gpubench.catalogue import derived, export
+from gpubench.catalogue import export
 from gpubench.errors import MissingFigure
 from gpubench.model import Accelerator
 
@@ -36,12 +36,17 @@ KNOWN_FAILURES = {
 
 
 def _bus(part: Accelerator) -> float:
-    return derived.bandwidth_from_bus(part) / part.value("memory_bandwidth")
+    """Bus width times rate of a pin; both figures are in bytes, the bus counts bits."""
+    rate = 8 * part.value("memory_bus_width") * part.value("memory_pin_rate")
+    return rate / part.value("memory_bandwidth")
 
 
 def _clock(part: Accelerator) -> float:
     name = "peak_fp16" if "peak_fp16" in part.figures else "peak_bf16"
-    return derived.peak_from_clock(part) / part.value(name)
+    """Units times FLOP a clock times the clock behind the peaks."""
+    clock = part.value("boost_clock" if "boost_clock" in part.figures else "max_clock")
+    rate = part.value("compute_units") * part.value("flop_per_clock_per_unit") * clock
+    return rate / part.value(name)
 
 
 def _tpp(part: Accelerator) -> float:

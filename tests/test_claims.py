@@ -49,6 +49,19 @@ def problems(path: Path) -> list[str]:
     return [problem.removeprefix(f"{path.parent}/") for problem in caught.value.problems]
 
 
+def test_parts_and_quantities_count_as_combinations_too(write: Write) -> None:
+    parts = [part.id for part in catalogue.load().accelerators.values()][:15]
+    compared = f"    baseline: [{', '.join(parts[:14])}]\n    quantity:"
+    text = GOOD.replace("nvidia-h200-sxm", f"[{', '.join(parts)}]").replace(
+        "    quantity:", compared
+    )
+    (found,) = problems(write(text.replace("4.8 TB/s", "2 x")))
+    assert "subject (15) x baseline (14) are 210 combinations, more than 200" in found
+    assert ":7:5:" in found
+    fewer = text.replace("4.8 TB/s", "2 x").replace(f", {parts[14]}]", "]")
+    assert len(claims.load(write(fewer), catalogue.load()).claims) == 1
+
+
 def test_a_good_file_becomes_claims(write: Write) -> None:
     file = claims.load(write(GOOD), catalogue.load())
     (claim,) = file.claims
@@ -68,7 +81,8 @@ def test_a_good_file_becomes_claims(write: Write) -> None:
             "unknown key 'quantitty': did you mean quantity?",
         ),
         ("4.8 TB/s, ", "4.8 TBs, ", "9:15", "unknown unit 'TBs'"),
-        ("4.8 TB/s, ", "4.8 GB, ", "9:15", "write it as '4.8 TB/s'"),
+        ("4.8 TB/s, ", "4.8 GB, ", "9:15", "is in B: write it as '4.8 GB/s'"),
+        ("4.8 TB/s, ", "989 W, ", "9:15", "is in J/s: write a figure such as '4.8 TB/s'"),
         ("4.8 TB/s, ", ".nan, ", "9:15", "cannot read '.nan'"),
         ("4.8 TB/s, ", "inf TB/s, ", "9:15", "cannot read 'inf TB/s'"),
         ("4.8 TB/s, ", "-4.8 TB/s, ", "9:15", "is negative"),

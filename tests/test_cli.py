@@ -71,14 +71,11 @@ def process(*arguments: str, cwd: Path, **options: object) -> subprocess.Popen[s
 
 
 @pytest.mark.slow
-def test_a_terminal_gets_a_drawn_table_and_the_reasons_of_a_few_claims(
-    run: Run, tmp_path: Path
-) -> None:
-    assert run  # its folder
+def on_a_terminal(folder: Path, columns: int, *words: str) -> str:
+    """What a command shows on a terminal of so many columns, without its colours."""
     ours, theirs = os.openpty()
-    ended = process(
-        "check", cwd=tmp_path, stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "110"}
-    )
+    env = {**os.environ, "COLUMNS": str(columns)}
+    ended = process(*words, cwd=folder, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # what Linux says when the other end is closed
@@ -86,7 +83,29 @@ def test_a_terminal_gets_a_drawn_table_and_the_reasons_of_a_few_claims(
             shown += piece
     os.close(ours)
     assert ended.wait() == 0
-    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+
+
+def test_a_terminal_gets_a_claim_laid_out_and_no_raw_markdown(run: Run, tmp_path: Path) -> None:
+    assert run  # its folder
+    text = on_a_terminal(tmp_path, 120, "show", "h200-bandwidth")
+    assert "─────" in text
+    assert not re.search(r"^(###|>|\|)|\*\*|\]\(", text, re.M)
+    assert "NVIDIA: https://www.nvidia.com/en-us/data-center/h200/" in text.splitlines()
+
+
+def test_80_columns_list_the_accelerators_in_a_line_each(run: Run, tmp_path: Path) -> None:
+    assert run  # its folder
+    lines = on_a_terminal(tmp_path, 80, "list", "accelerators").splitlines()
+    assert len(lines) < 70
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_terminal_gets_a_drawn_table_and_the_reasons_of_a_few_claims(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run  # its folder
+    text = on_a_terminal(tmp_path, 110, "check")
     assert "─────" in text
     assert "|" not in text
     lines = text.splitlines()
@@ -104,6 +123,47 @@ def test_the_help_names_every_command_with_its_own_first_line(run: Run) -> None:
         assert command is not None
         assert (command.help or "").splitlines()[0] == line, name
         assert name in text
+
+
+@pytest.mark.parametrize("name", ["claims.yml", "Claims.yaml", "claims.json"])
+def test_a_claims_file_of_nearly_the_right_name_is_not_passed_over_in_silence(
+    run: Run, tmp_path: Path, name: str
+) -> None:
+    words = ("check", "--only", "h100-fp16-peak"), ("claims", "lint")
+    (tmp_path / "claims.yaml").rename(tmp_path / name)
+    for each in words:
+        result = run(*each)
+        assert result.exit_code == 0
+        assert (
+            f"There is no claims.yaml here, so the claims that came along are taken: for {name}"
+            in (result.stderr)
+        )
+    (tmp_path / name).unlink()
+    assert run(*words[0]).stderr.count("claims.yaml") == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "articles"),
+        ("doctor",),
+        ("show", "h100-fp16-peak"),
+        ("report", "--format", "md", "-o", "-"),
+    ],
+)
+def test_an_output_that_cannot_write_everything_writes_the_rest(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gpubench", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert b"Error" not in done.stderr
+    assert done.returncode == 0
+    assert len(done.stdout.decode("latin-1").splitlines()) > 4
 
 
 def test_an_unknown_command_is_a_usage_error(run: Run) -> None:
@@ -430,6 +490,10 @@ def test_show_gives_a_figure_with_its_source_and_grade(run: Run) -> None:
     output = run("show", "nvidia-h200-sxm").stdout
     assert "4.8 TB/s" in output
     assert "https://www.nvidia.com/en-us/data-center/h200/" in output
+
+
+def test_show_says_what_the_units_of_a_part_are(run: Run) -> None:
+    assert re.search(r"compute_units +\| 132 SM +\|", run("show", "nvidia-h200-sxm").stdout)
 
 
 def test_show_of_a_claim_gives_its_evidence(run: Run) -> None:

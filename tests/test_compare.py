@@ -198,6 +198,54 @@ def test_a_regression_beyond_the_intervals_exits_with_1(compare: Callable[..., R
     assert compare(1e-3, 1e-3, "--fail-below", "no").exit_code == 2
 
 
+def test_a_part_whose_name_could_begin_an_id_is_found_as_a_part(tmp_path: Path) -> None:
+    for number, part in ((1, "nvidia-b200"), (2, "nvidia-b300")):
+        found = replace(RECORD, id=str(number) * 8, accelerator=part)
+        records.write(replace(found, measurements=(measured("bandwidth", 1e-3),)), tmp_path)
+    words = ("compare", "b200", "b300", "--results", str(tmp_path), "--json")
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 0, result.output
+    assert [each["id"] for each in json.loads(result.stdout)["records"]] == ["11111111", "22222222"]
+
+
+@pytest.mark.parametrize("fact", [{"imported_from": "babelstream"}, {"memory_limit": "80 GB"}])
+def test_the_newest_of_a_part_is_one_of_our_own_with_all_its_memory(
+    compare: Callable[..., Result], tmp_path: Path, fact: dict[str, str]
+) -> None:
+    compare(1e-3, 1e-3)
+    newer = replace(RECORD, id="33333333", created="2026-02-01T09:30:00Z", environment=fact)
+    records.write(replace(newer, measurements=(measured("bandwidth", 1e-3),)), tmp_path)
+    for name in ("nvidia-h200-sxm", str(tmp_path / "nvidia-h200-sxm")):
+        words = ("compare", "1111", name, "--results", str(tmp_path), "--json")
+        document = json.loads(CliRunner().invoke(cli.main, words).stdout)
+        assert [each["id"] for each in document["records"]] == ["11111111", "22222222"]
+
+
+def saved(tmp_path: Path, *found: Measurement) -> tuple[str, ...]:
+    """Each measurement as a record of its own; the words that compare them."""
+    for number, one in enumerate(found, 1):
+        records.write(replace(RECORD, id=str(number) * 8, measurements=(one,)), tmp_path)
+    return ("compare", "1111", "2222", "--results", str(tmp_path), "--fail-below", "5")
+
+
+def test_a_pass_of_a_model_that_takes_longer_is_a_regression(tmp_path: Path) -> None:
+    words = saved(tmp_path, *(measured("inference", seconds) for seconds in (464e-6, 31.9e-3)))
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 1
+    assert "--fail-below 5: inference torch burst" in result.stderr
+
+
+def test_figures_without_samples_tell_of_no_regression_and_that_is_said(tmp_path: Path) -> None:
+    single = [
+        measured("bandwidth", seconds, blocks=(Block((seconds,)),)) for seconds in (1e-3, 1.5e-3)
+    ]
+    result = CliRunner().invoke(cli.main, saved(tmp_path, *single))
+    assert "cannot tell" in result.stdout
+    assert result.exit_code == 1
+    assert "single figures without samples" in result.stderr
+    assert "bandwidth" not in result.stderr
+
+
 # --------------------------------------------------------------------------- many
 
 

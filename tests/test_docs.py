@@ -71,6 +71,21 @@ def test_every_documented_option_exists() -> None:
     assert documented <= known | {"--help", "--version"}
 
 
+def test_whatever_exits_with_1_is_named_in_the_readme_and_in_the_help() -> None:
+    asked = {
+        name
+        for command in COMMANDS.values()
+        for option in command.params
+        if "xit with 1" in (getattr(option, "help", "") or "")
+        for name in option.opts
+    }
+    assert asked == {"--fail-on", "--within", "--fail-below"}
+    row = next(line for line in README.splitlines() if line.startswith("| 1 |"))
+    told = " ".join(CliRunner().invoke(cli.main, ["--help"]).stdout.split())
+    told = told.partition("; 1 ")[2].partition("; 2 ")[0]
+    assert all(name in row and name in told for name in asked)
+
+
 @pytest.mark.parametrize(
     "line", [line for line in console_lines(EVERYTHING) if line.startswith("gpubench ")]
 )

@@ -86,6 +86,24 @@ sweep: {direction: [both, one-way]}
     assert [item.mid for item in found if item.kind == "catalogue"] == [900e9, 450e9]
 
 
+def test_a_direction_halves_nothing_that_has_none(load_claims: Load, shipped: Catalogue) -> None:
+    found = evidence(
+        load_claims,
+        shipped,
+        """
+subject: nvidia-h20-96gb
+quantity: [memory_bandwidth, interconnect_bandwidth]
+baseline: nvidia-h100-sxm5
+claimed: {value: 1 x, qualifier: exact}
+conditions: {direction: one-way}
+""",
+    )
+    memory, links = found
+    assert (memory.kind, memory.mid) == ("catalogue", None)
+    assert memory.missing == "memory_bandwidth does not depend on direction"
+    assert links.mid == 1
+
+
 def test_alternative_inputs_of_a_formula_are_swept(load_claims: Load, shipped: Catalogue) -> None:
     found = evidence(
         load_claims,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import importlib
 import io
 import json
 import re
@@ -9,11 +11,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
 
-from gpubench import cli, exporting, records
+from gpubench import cli, exporting, importing, records
 from gpubench.model import Block, Case, Caution, Measurement, Work
 from gpubench.records import RunRecord
 
@@ -70,9 +73,18 @@ def test_pytest_benchmark_compares_what_was_exported(tmp_path: Path) -> None:
     command += ["--csv=out.csv", *sorted(map(str, folder.iterdir()))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = (tmp_path / "out.csv").read_text()
-    assert "bandwidth triton burst n=10" in told
-    assert "24" in done.stdout  # rounds: six blocks of four samples
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    medians = sorted((row["name"].split("::")[-1], float(row["median"])) for row in rows)
+    cases = {each.found.case.benchmark: each.name for each in exporting.told(RECORD)}
+    seconds = [
+        ("bandwidth", 1e-3),
+        ("bandwidth", 2e-3),
+        *2 * [("gemm", 2e-3)],
+        *2 * [("launch", 5e-6)],
+    ]
+    middle = 1 + 0.001 * 4  # of six blocks of four samples
+    assert medians == [(cases[name], pytest.approx(found * middle)) for name, found in seconds]
+    assert {row["rounds"] for row in rows} == {"24"}
 
 
 def test_our_own_import_reads_it_back(tmp_path: Path) -> None:
@@ -96,8 +108,39 @@ def test_prometheus_lines_follow_its_text_format() -> None:
     assert float(rate.rpartition(" ")[2]) == pytest.approx(5e14, rel=0.01)
     assert 'host="node \\"1\\"\\n"' in rate
     assert any(line.startswith("gpubench_failures") and line.endswith(" 1") for line in samples)
+    series = [line.rpartition(" ")[0] for line in samples]
+    assert len(set(series)) == len(series) == 4 * 3 + 2
     helped = re.findall(r"^# TYPE (\w+) gauge$", text, re.M)
     assert {line.partition("{")[0] for line in samples} <= set(helped)
+
+
+@pytest.mark.parametrize(
+    ("command", "room", "registry"),
+    [("export", exporting, "FORMATS"), ("import", importing, "TOOLS")],
+)
+def test_a_line_in_a_registry_reaches_the_command(
+    monkeypatch: pytest.MonkeyPatch, command: str, room: ModuleType, registry: str
+) -> None:
+    for name in ("gpubench.cli.export", "gpubench.cli.importing"):
+        importlib.import_module(name)
+        monkeypatch.delitem(sys.modules, name)  # it is imported once more, for this test alone
+    monkeypatch.setattr(room, registry, {**getattr(room, registry), "new-one": "new_one"})
+    assert "new-one" in CliRunner().invoke(cli.main, [command, "--help"]).stdout
+
+
+def test_what_a_tool_ran_twice_is_one_series(tmp_path: Path) -> None:
+    theirs, results = tmp_path / "theirs.csv", tmp_path / "results"
+    row = "Triad,100,33554432,8,{rate},0.000193,0.000195,0.000194\n"
+    theirs.write_text(
+        "function,num_times,n_elements,sizeof,max_TB_per_sec,min_runtime,max_runtime,avg_runtime\n"
+        + "".join(row.format(rate=rate) for rate in (4.0, 4.1))
+    )
+    words = ["import", "babelstream", str(theirs), "--accelerator", "nvidia-h200-sxm"]
+    assert CliRunner().invoke(cli.main, [*words, "--results", str(results)]).exit_code == 0
+    (saved,) = records.list_records(results)
+    text = exporting.render("prometheus", records.read(saved)).decode()
+    (rate,) = [line for line in text.splitlines() if line.startswith("gpubench_rate{")]
+    assert 4.0e12 < float(rate.rpartition(" ")[2]) < 4.1e12
 
 
 def test_the_action_gets_what_is_bigger_when_better() -> None:

@@ -81,6 +81,17 @@ def test_a_table_gives_both_places_of_each_size(read: Read) -> None:
     assert record.environment["nccl"] == "2.29.2+cuda13.0"
 
 
+def test_a_size_that_was_run_again_is_one_case_with_two_blocks(read: Read) -> None:
+    again = LARGE.replace("35187.6 244.12 366.18", "36187.6 237.37 356.06")
+    record = read("nccl-tests", table(LARGE, again))
+    out, inside = record.measurements
+    assert [block.seconds for block in out.blocks] == [(0.0351876,), (0.0361876,)]
+    assert len(inside.blocks) == 2
+    assert not out.cautions  # it has samples now
+    times = timing.of(out).seconds
+    assert times.low < times.mid < times.high
+
+
 def test_tags_of_mpirun_and_messages_in_a_row_are_taken_out(read: Read) -> None:
     tag = "[1,0]<stdout>:"
     torn = [
@@ -354,6 +365,16 @@ def test_what_pytest_benchmark_writes_is_read(read: Read, tmp_path: Path) -> Non
     assert found.case.parameters["name"].endswith("test_sum")
     told = json.loads(out.read_text("utf-8"))["benchmarks"][0]["stats"]
     assert timing.of(found).seconds.mid == pytest.approx(told["median"])
+
+
+def test_a_test_that_was_saved_twice_is_one_with_the_rounds_of_both(read: Read) -> None:
+    twice = [
+        {"fullname": "a.py::b", "stats": {"data": data, "median": 1, "iterations": calls}}
+        for data, calls in (([1e-3, 2e-3], 5), ([3e-3], 4))
+    ]
+    (found,) = read("pytest-benchmark", json.dumps({"benchmarks": twice})).measurements
+    assert [block.seconds for block in found.blocks] == [(1e-3,), (2e-3,), (3e-3,)]
+    assert found.calls_per_sample == 4
 
 
 def test_what_is_no_pytest_benchmark_is_refused(read: Read) -> None:

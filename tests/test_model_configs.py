@@ -305,6 +305,34 @@ def test_the_file_says_the_precision_where_nobody_else_does_and_the_part_has_it(
     assert [row.split(",")[0] for row in swept.stdout.splitlines()[1:]] == ["fp8", "fp8"]
 
 
+@pytest.mark.parametrize(
+    ("told", "stored"),
+    [
+        ({"torch_dtype": "bfloat16"}, "bf16"),
+        ({"dtype": "float16"}, "fp16"),
+        ({"dtype": "bfloat16", "torch_dtype": "float16"}, "bf16"),
+        ({"torch_dtype": "float32"}, ""),
+        ({"torch_dtype": "bfloat16", "quantization_config": {"quant_method": "fp8"}}, "fp8"),
+        ({"torch_dtype": "bfloat16", "quantization_config": {"quant_method": "other"}}, ""),
+    ],
+)
+def test_the_type_of_tensors_says_which_16_bits(told: Any, stored: str, write: Write) -> None:
+    assert configs.read(write({**LLAMA, **told})).stored == stored
+    seeing = {"model_type": "gemma3", "text_config": {**LLAMA}, **told}
+    assert configs.read(write(seeing)).stored == stored
+
+
+def test_a_file_in_bf16_is_estimated_in_bf16_and_swept_in_fp8_too(write: Write) -> None:
+    path = str(write({**LLAMA, "torch_dtype": "bfloat16"}))
+    lengths = ["--model", path, "--isl", "128", "--osl", "128", "--tp", "8"]
+    asked = ["estimate", "--gpu", "nvidia-h200-sxm", *lengths]
+    told = CliRunner().invoke(cli.main, asked).stdout
+    assert "precision not stated: bf16 assumed" in told
+    pair = ["--gpu", "nvidia-h200-sxm", "--vs", "nvidia-h100-sxm5", *lengths, "--batch", "8"]
+    swept = CliRunner().invoke(cli.main, ["sweep", *pair, "--csv", "-"])
+    assert [row.split(",")[0] for row in swept.stdout.splitlines()[1:]] == ["bf16", "fp8"]
+
+
 def test_parts_without_fp16_are_swept_in_bf16() -> None:
     pair = ["--gpu", "intel-gaudi3", "--vs", "intel-gaudi2", "--model", "llama-3.1-8b"]
     lengths = ["--isl", "128", "--osl", "128", "--batch", "8", "--tp", "1"]

@@ -258,6 +258,46 @@ def test_a_table_folds_no_word_and_becomes_a_list_where_it_would(columns: int) -
     assert wide.rows[0][0] in shown.replace("\n", "")  # a list wraps an id, and never cuts it
 
 
+def drawn(told: table.Table, columns: int) -> str:
+    from rich.console import Console
+
+    console = Console(width=columns)
+    with console.capture() as capture:
+        console.print(table.terminal(told, columns))
+    return capture.get()
+
+
+def test_a_table_is_read_back_from_the_markdown_that_was_written() -> None:
+    odd = r"a | b \ [c] & _d_ * `e`"
+    source = table.link("ACME [1]", "https://acme.example/a_(b)") + " (grade A)"
+    block = table.markdown_cells(("Line", "Source"), [[table.escape(odd), source]])
+    told, addresses = table.parsed(block)
+    assert (told.columns, told.rows) == (["Line", "Source"], [[odd, "ACME [1] (grade A)"]])
+    assert addresses == {"https://acme.example/a_%28b%29": "ACME [1]"}
+
+
+def test_a_narrow_terminal_does_without_what_can_be_spared_and_says_so() -> None:
+    told = table.Table(
+        ("id", "rate", "power", "released"),
+        [["a" * 20, "1,307 TFLOPS", "700 W", "2024"]],
+        spare=("power", "released"),
+    )
+    assert all(word in drawn(told, 80) for word in ("700 W", "2024"))
+    middle, narrow = drawn(told, 56), drawn(told, 46)
+    assert "700 W" in middle
+    assert "2024" not in middle
+    assert "released: on a wider terminal" in middle
+    assert "700 W" not in narrow
+    assert "power, released: on a wider terminal" in narrow
+    assert "1,307 TFLOPS" in narrow  # nothing is folded before it has to be
+
+
+def test_a_list_holds_as_many_cells_on_a_line_as_have_room() -> None:
+    told = table.Table(("id", "memory", "rate"), [["x" * 30, "80 GB", "3.35 TB/s"], ["y", "", ""]])
+    assert drawn(told, 33).splitlines() == ["x" * 30, "  memory: 80 GB · rate: 3.35 TB/s", "y"]
+    assert drawn(told, 32).splitlines() == ["x" * 30, "  memory: 80 GB", "  rate: 3.35 TB/s", "y"]
+
+
 def test_a_name_with_brackets_is_no_terminal_style() -> None:
     from rich.console import Console
 

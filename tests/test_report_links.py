@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from gpubench import catalogue
 from gpubench.benchmarks import collectives
-from gpubench.model import Block, Case, Measurement
+from gpubench.model import Block, Case, Caution, Measurement
 from gpubench.records import IMPORTED, RunRecord
-from gpubench.report import links, rates
+from gpubench.report import links, rates, record_tables
+from gpubench.roofline.latency_bandwidth import LatencyBandwidth
 
 
 def measured(seconds: float, method: str = "nccl", **parameters: Any) -> Measurement:
@@ -36,6 +39,29 @@ def test_a_copy_first_and_other_hosts_are_said() -> None:
     (row,) = links.collective_table(record(found)).rows
     assert row[0] == "all-reduce (copied)"
     assert row[3] == "16 on 2"
+
+
+def test_behind_a_sweep_are_a_latency_and_the_rate_of_a_huge_message() -> None:
+    known = LatencyBandwidth(15e-6, 280e9, 1.0)
+    sweep = [
+        measured(known.seconds(2.0**n), collective="all_reduce", bytes=2**n, place="in")
+        for n in range(10, 34)
+    ]
+    alone = measured(1e-3, collective="broadcast", bytes=2**30)
+    found = links.sweep_table(record(*reversed(sweep), alone))
+    ((name, kind, ranks, sizes, latency, rate, mean, most),) = found.rows
+    assert (name, kind, ranks, sizes, latency) == ("all-reduce", "bf16", "8", "24", "15 µs")
+    assert rate == "490 GB/s"  # 280 times 2 · 7 / 8
+    assert (mean, most) == ("0.0 %", "0 %")
+    shipped = record_tables.tables(record(*sweep), catalogue.load())
+    assert any(table.columns == found.columns for _, table in shipped)
+
+
+def test_an_implausible_size_is_not_fitted() -> None:
+    sizes = [measured(1e-3 * n, collective="all_reduce", bytes=n * 2**20) for n in (1, 2, 4)]
+    wrong = replace(sizes[1], cautions=(Caution("implausible", "too fast"),))
+    assert links.sweep_table(record(*sizes)).rows
+    assert not links.sweep_table(record(sizes[0], wrong, sizes[2])).rows
 
 
 def test_pairs_stand_in_a_matrix_of_their_direction() -> None:

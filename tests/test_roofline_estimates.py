@@ -19,7 +19,7 @@ from gpubench.roofline.evaluators import EVALUATORS
 from gpubench.units import Quantity, show
 
 CATALOGUE = catalogue.load()
-H100, H200, H20, H800, A100, NPU = (
+H100, H200, H20, H800, A100, B200, NPU = (
     CATALOGUE.accelerator(name)
     for name in (
         "nvidia-h100-sxm5",
@@ -27,6 +27,7 @@ H100, H200, H20, H800, A100, NPU = (
         "nvidia-h20-96gb",
         "nvidia-h800-sxm5",
         "nvidia-a100-80gb-sxm4",
+        "nvidia-b200",
         "huawei-ascend-910b3",
     )
 )
@@ -157,6 +158,29 @@ def test_memory_does_not_speed_up_gradients_that_wait_for_links() -> None:
     assert of("gradient_sync_time", gpus=1024).binding_limit == "network"
 
 
+@pytest.mark.parametrize(("network", "limit"), [(10e9, "network"), (60e9, "links")])
+def test_beyond_a_node_the_slower_of_links_and_network_is_named(network: float, limit: str) -> None:
+    # A ring over 8 H100 takes about a hundredth of a second for 2 GiB; it goes on beside the other.
+    asked = {"gpus": 16, "message": 2.0**31}
+    found = of("all_reduce_time", H100, **asked, network=network)
+    alone = of("all_reduce_time", H100, **{**asked, "gpus": 8})
+    assert found.binding_limit == limit
+    assert found.mid == pytest.approx(max(alone.mid, found.details["network_s"]))
+    assert found.details["network_s"] > alone.mid / 2
+
+
+def test_a_stated_utilization_leaves_no_communication_to_split_off() -> None:
+    asked = {"model": "llama-2-7b", "gpus": 64}
+    assert of("communication_share", **asked).mid > 0
+    with pytest.raises(CannotEstimate, match="a stated utilization leaves no communication"):
+        of("communication_share", **asked, utilization=0.4)
+
+
+def test_one_device_communicates_with_nobody() -> None:
+    with pytest.raises(CannotEstimate, match="one device alone"):
+        of("communication_share", B200, model="llama-2-7b", gpus=1)
+
+
 def test_loading_parameters_follows_bandwidth_only_from_device_memory() -> None:
     assert ratio("parameter_load_time").mid == pytest.approx(3.35 / 4.8)
     assert ratio("parameter_load_time", path="pcie").mid == pytest.approx(1.0)
@@ -201,6 +225,19 @@ def test_the_cost_of_gpt_4_follows_from_its_published_training_flop() -> None:
     assert found.mid == pytest.approx(hours, rel=0.01)
     with pytest.raises(CannotEstimate, match="architecture of GPT-4"):
         of("training_throughput", A100, model="gpt-4")
+
+
+@pytest.mark.parametrize("use", ["inference", "rag", "lora", "training"])
+@pytest.mark.parametrize("quantity", ["memory_needed", "memory_share", "devices_needed"])
+def test_a_secret_architecture_never_counts_as_no_weights_at_all(quantity: str, use: str) -> None:
+    part = None if quantity == "memory_needed" else H200
+    with pytest.raises(CannotEstimate, match="nobody has published the architecture of GPT-4"):
+        of(quantity, part, model="gpt-4", use=use)
+
+
+def test_gradients_of_a_secret_architecture_have_no_size() -> None:
+    with pytest.raises(CannotEstimate, match="nobody has published the architecture of GPT-4"):
+        of("gradient_sync_time", model="gpt-4")
 
 
 def test_eight_ports_of_400_gigabit_make_400_gb_a_second() -> None:
@@ -289,6 +326,20 @@ def test_weights_are_bf16_where_nobody_has_published_an_fp16_peak() -> None:
     assert "precision not stated: bf16 assumed" in both.assumptions
     with pytest.raises(MissingFigure, match="no published peak fp16; use bf16 or fp8"):
         of("inference_throughput", gaudi, precision="fp16")
+
+
+def test_weights_that_a_part_has_no_units_for_are_said_to_be_widened() -> None:
+    asked = {"model": "llama-3-8b", "gpus": 1}
+    said = "weights are stored in fp8 and multiplied in fp16 on NVIDIA A100 80GB SXM4"
+    assert said in of("inference_throughput", A100, **asked, precision="fp8").assumptions
+    assert said in ratio("inference_throughput", H100, A100, **asked, precision="fp8").assumptions
+    both = ratio("time_to_first_token", H200, H100, **asked, precision="int4").assumptions
+    assert any("multiplied in fp16 on NVIDIA H200 SXM" in text and " and " in text for text in both)
+    for precision, part in (("fp8", H100), ("fp16", A100)):
+        found = of("inference_throughput", part, **asked, precision=precision)
+        assert not any("multiplied" in text for text in found.assumptions)
+    stored = of("memory_share", A100, **asked, precision="fp8")
+    assert not any("multiplied" in text for text in stored.assumptions)
 
 
 def test_both_parts_of_a_comparison_have_one_precision() -> None:

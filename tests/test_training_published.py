@@ -36,6 +36,23 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
+def test_blank_lines_of_a_table_are_no_rows(tmp_path: Path) -> None:
+    path, out = write(tmp_path / "table.csv", H200, "", H100, ""), tmp_path / "out.csv"
+    result = CliRunner().invoke(cli.main, ["validate", str(path), "--predictions", str(out)])
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [row["gpu"] for row in rows] == ["nvidia-h200-sxm", "nvidia-h100-sxm5"]
+    assert all(row["predicted"] for row in rows)
+
+
+@pytest.mark.parametrize("row", [f"{H200},one more", H200.rpartition(",")[0]])
+def test_a_row_with_a_cell_too_many_or_too_few_says_nothing(tmp_path: Path, row: str) -> None:
+    wrong, right = KNOWN.training_table(write(tmp_path / "table.csv", row, H100))
+    assert (wrong.line, wrong.row) == (2, None)
+    assert wrong.problem == "the row does not have 19 cells, as the column names have"
+    assert right.row
+
+
 def speeds(checked: Checked, *sources: str) -> list[float]:
     rows = [row for row in checked.rows if row.value is not None and row.entry.row]
     return [one.speed for one in rows if one.entry.row and one.entry.row.source_id in sources]

@@ -129,3 +129,20 @@ def test_what_is_shown_can_be_read_again(value: float, unit: str) -> None:
 def test_any_text_is_read_or_refused_but_never_breaks(text: str) -> None:
     with contextlib.suppress(UnitError):
         assert math.isfinite(parse_printed(text).value.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "advice"),
+    [
+        ("3.35 TB", "B/s", "write it as '3.35 TB/s'"),
+        ("989 TOPS", "FLOP/s", "write it as '989 TFLOPS'"),
+        ("1,979 TFLOPS", "OP/s", "write it as '1,979 TOPS'"),
+        ("4.8 TB/s", "B", "write it as '4.8 TB'"),
+        ("700 W", "B/s", "write a figure such as '4.8 TB/s'"),
+        ("30 s", "1/s", "write a figure such as '1830 MHz'"),
+    ],
+)
+def test_a_figure_in_a_kindred_unit_is_offered_with_its_own_number(
+    text: str, unit: str, advice: str
+) -> None:
+    assert units.remedy(units.parse(text), unit) == advice

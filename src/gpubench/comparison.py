@@ -17,6 +17,10 @@ from gpubench.stats import MedianInterval
 MARGIN = 0.01
 """Rates this near to each other are called the same."""
 
+PASSES = ("inference", "training_step")
+"""Benchmarks of whole passes. They are no rates of a part, which two runs must reach alike, but one
+that takes longer than it did is a regression."""
+
 Outcome = Literal["same", "faster", "slower", "cannot tell"]
 
 
@@ -24,14 +28,16 @@ Outcome = Literal["same", "faster", "slower", "cannot tell"]
 class Pair:
     """One case that both records measured whole, by the same version of its benchmark.
 
-    `first` and `second` are seconds a call. `counts` is false for what is shown and judges nothing,
-    since no claim is judged by it: copies over links, launches, sizes that a cache holds.
+    `first` and `second` are seconds a call. `counts` is false for what is shown and is no rate that
+    claims are judged by: copies over links, launches, sizes that a cache holds. Passes of a model
+    are none either, though claims on serving and training are judged by them.
     """
 
     name: str
     first: MedianInterval
     second: MedianInterval
     counts: bool
+    is_pass: bool = False
 
     @property
     def faster(self) -> float:
@@ -52,12 +58,17 @@ class Pair:
         """Whether the two intervals do not touch."""
         return self.first.high < self.second.low or self.second.high < self.first.low
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether both have intervals; a figure without samples, as tools print it, has none."""
+        return min(self.first.count, self.second.count) > 1
+
     def outcome(self, margin: float = MARGIN) -> Outcome:
         """Of the second beside the first: the same where the whole interval of the ratio lies
         within the margin, faster or slower where it lies on one side of 1 and its middle beyond the
         margin, and otherwise more than these intervals can tell.
         """
-        if min(self.first.count, self.second.count) < 2:  # figures without samples
+        if not self.has_samples:
             return "cannot tell"
         low, middle, high = self.ratio
         if 1 - margin <= low and high <= 1 + margin:
@@ -111,6 +122,7 @@ def pairs(one: RunRecord, other: RunRecord) -> tuple[Pair, ...]:
             timing.of(measured).seconds,
             timing.of(found[key]).seconds,
             benchmarks.is_evidence(measured.case),
+            measured.case.benchmark in PASSES,
         )
         for key, measured in _by_case(one).items()
         if key in found and not _why_not(measured, found[key])

@@ -116,11 +116,11 @@ class Accelerator:
 class LanguageModel:
     """The architecture of a decoder-only transformer, as far as its cost depends on it.
 
-    Dense layers have `experts == 0`. `kv_bytes_factor` follows from the attention kind:
-    multi-head and grouped-query attention keep 2 · kv_heads · head_dim values a token and layer,
-    latent attention keeps `latent_dim` and needs `attention_parameters` weights a layer. A model
-    whose architecture nobody published has no layers: ask `architecture_known` first. `stored` is
-    the precision in which a configuration of one's own says that the weights are.
+    Dense layers have `experts == 0`. What is cached follows from the attention kind: multi-head and
+    grouped-query attention keep 2 · kv_heads · head_dim values a token and layer, latent attention
+    keeps `latent_dim` and needs `attention_parameters` weights a layer. A model whose architecture
+    nobody published has no layers: ask `architecture_known` first. `stored` is the precision in
+    which a configuration of one's own says that the weights are.
     """
 
     id: str
@@ -245,10 +245,6 @@ class Interval:
     low: float
     high: float
 
-    def inside(self, other: Interval) -> bool:
-        """Every value of this lies in `other`."""
-        return other.low <= self.low and self.high <= other.high
-
     def disjoint(self, other: Interval) -> bool:
         """No value of this lies in `other`."""
         return self.high < other.low or other.high < self.low
@@ -340,6 +336,11 @@ class Measurement:
     resolution_s: float = 0.0
     choices: Mapping[str, Any] = field(default_factory=dict)
     in_turn_with: tuple[str, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether it has samples and no guard says that hardware cannot be so fast."""
+        return bool(self.blocks) and all(c.code != "implausible" for c in self.cautions)
 
 
 # --------------------------------------------------------------------------- claims and verdicts
@@ -443,10 +444,12 @@ class Evidence:
 class Verdict:
     """What was found about a claim, how, and within what interval.
 
-    `accepted` is what the claim allows; `relations` says for each piece of evidence whether it is
-    "inside", "outside" or "straddling"; `flags` are remarks such as kinds that disagree; `found` is
-    what the evidence that decided spans, in the claim's own unit. `span` is that as SI values,
-    where it is made of numbers, without the sustained rates that only confirm a peak.
+    `accepted` is what the claim allows; `relations` says for each piece of evidence how it lies to
+    that ("inside", "below", "above", "straddling"), or why it is not held against it ("missing",
+    "slower", "achievable", "sustained", "implausible"); `flags` are remarks such as kinds that
+    disagree; `found` is what the evidence that decided spans, in the claim's own unit. `span` is
+    that as SI values, where it is made of numbers, without the sustained rates that only confirm a
+    peak.
     """
 
     claim: str

@@ -1,8 +1,8 @@
 """The vocabulary of claims: what can be claimed, in which unit, under which conditions.
 
-A quantity's `via` names who can find it: `figure` (the catalogue), `export` and `rule` (export
-rules), `model` (a language model's architecture), `estimate` (the performance model), `article`
-(only arithmetic on printed figures).
+A quantity's `via` names who can find it: `figure` (the catalogue), `derived` (arithmetic on its
+figures), `export` and `rule` (export rules), `model` (a language model's architecture), `estimate`
+(the performance model), `article` (only arithmetic on printed figures).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Via = Literal["figure", "derived", "export", "rule", "model", "estimate", "artic
 SubjectKind = Literal["accelerator", "model", "rule", "none"]
 
 TEXT, DATE = "text", "date"
-"""Stand in `Quantity­Kind.unit` for quantities that are words or dates."""
+"""Stand in `QuantityKind.unit` for quantities that are words or dates."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,20 @@ def unit_of(text: str) -> str:
     return _resolve(text, text)[1]
 
 
+def remedy(figure: Quantity, unit: str) -> str:
+    """What to write in place of a figure whose unit should be `unit`, with its own number where
+    the two are easily mistaken: "write it as '3.35 TB/s'" for 3.35 TB where B/s is wanted.
+    """
+    if _counted(figure.unit) and _counted(figure.unit) == _counted(unit):
+        return f"write it as '{show(Quantity(figure.value, unit), digits=12)}'"
+    return f"write a figure such as {example(unit)}"
+
+
+def _counted(unit: str) -> str:
+    """Whether bytes or operations are counted, a second or at all; "" for anything else."""
+    return {"B": "bytes", "FLOP": "operations", "OP": "operations"}.get(unit.removesuffix("/s"), "")
+
+
 def example(unit: str) -> str:
     """A figure in a base unit, as one would type it: "4.8 TB/s" for B/s."""
     return _EXAMPLES.get(unit, f"1 {unit}")

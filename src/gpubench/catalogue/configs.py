@@ -52,6 +52,11 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 _ALTERNATING = {"gemma2": 2, "gemma3_text": 6, "gpt_oss": 2}
 # One layer of so many sees everything, where the file does not list the layers.
 
+_OF_THE_WHOLE = ("quantization_config", "torch_dtype", "dtype")
+
+_DTYPES = {"bfloat16": "bf16", "float16": "fp16"}
+# FP32 is missing: engines serve such weights in 16 bits unless they are told otherwise.
+
 _EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts")
 _MOST_BYTES = 10 * 2**20
 _MOST = 10**8
@@ -104,7 +109,9 @@ def _document(file: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         raise CatalogueError(f"{file} is no JSON document") from None
     if isinstance(config, dict) and isinstance(config.get("text_config"), dict):
-        config = config["text_config"]  # the decoder of a model that also sees
+        # The decoder of a model that also sees; how weights are stored is told of the whole.
+        shared = {name: config[name] for name in _OF_THE_WHOLE if name in config}
+        config = {**shared, **config["text_config"]}
     if not isinstance(config, dict):
         raise CatalogueError(f"{file} holds no JSON object: is it a model's config.json?")
     family = str(config.get("model_type", ""))
@@ -126,7 +133,8 @@ def _model(file: Path, config: Mapping[str, Any]) -> LanguageModel:
     window, sliding = _sliding(config, family, layers)
     folder = file.parent.name if file.name == "config.json" else ""
     quantised = config.get("quantization_config") or {}
-    stored = _stored(quantised)
+    kind = config.get("dtype", config.get("torch_dtype"))  # as transformers 5 and those before say
+    stored = _stored(quantised) if quantised else _DTYPES.get(str(kind), "")
     model = LanguageModel(
         id=str(file),
         # Not a name that a listed model may have.

@@ -44,6 +44,18 @@ def bandwidth_per_watt(accelerator: Accelerator) -> float:
     return accelerator.value("memory_bandwidth") / accelerator.value("board_power")
 
 
+def host_link(accelerator: Accelerator) -> float:
+    """B/s of sixteen PCI Express lanes in both directions together, before encoding."""
+    generation = int(accelerator.value("pcie_generation"))
+    if generation not in _HOST_LINK:
+        raise MissingFigure(f"{accelerator.name}: no rate known for PCIe {generation}")
+    return _HOST_LINK[generation]
+
+
+_HOST_LINK = {3: 32e9, 4: 64e9, 5: 128e9, 6: 256e9}
+# By generation, each twice the one before: 8 GT/s x 16 lanes / 8 is 16 GB/s one way for the third.
+
+
 def figures_improved(
     subject: Accelerator, baseline: Accelerator, group: str = "all"
 ) -> tuple[str, ...]:
@@ -58,21 +70,6 @@ def figures_reduced(
     """The figures of a group in which `subject` falls short of `baseline` by 5 % or more."""
     pairs = _shared(subject, baseline, group)
     return tuple(name for name, ours, theirs in pairs if ours <= theirs * (1 - IMPROVEMENT))
-
-
-def bandwidth_from_bus(accelerator: Accelerator) -> float:
-    """Bus width times rate of a pin, B/s. Both figures are in bytes, the bus counts bits."""
-    return 8 * accelerator.value("memory_bus_width") * accelerator.value("memory_pin_rate")
-
-
-def peak_from_clock(accelerator: Accelerator) -> float:
-    """Units times FLOP a clock times the clock behind the peaks, FLOP/s of dense FP16."""
-    clock = "boost_clock" if "boost_clock" in accelerator.figures else "max_clock"
-    return (
-        accelerator.value("compute_units")
-        * accelerator.value("flop_per_clock_per_unit")
-        * accelerator.value(clock)
-    )
 
 
 def flop_per_clock(accelerator: Accelerator, precision: str) -> float:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpubench import units
-from gpubench.errors import GpubenchError, MissingFigure
+from gpubench.catalogue import derived
+from gpubench.errors import CatalogueError, MissingFigure
 from gpubench.model import Accelerator, ExportRule
 from gpubench.units import Quantity
 
@@ -28,8 +29,6 @@ FORMATS = {
 """Bit length of the operation. TF32 and FP32 are left out: the bit length of TF32 (19 in the
 format, 32 in memory) is disputed, and no part listed reaches its largest product there."""
 _TERA = 1e12
-# A x16 host link in both directions, B/s by PCI Express generation, before encoding.
-_HOST_LINK = {3: 32e9, 4: 64e9, 5: 128e9, 6: 256e9}
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def _io_bandwidth(accelerator: Accelerator) -> float:
     """All links in both directions, B/s; for a part without scale-up links, its host link."""
     links = accelerator.figures.get("interconnect")
     if links and str(links.value).startswith("none"):
-        return _HOST_LINK[int(accelerator.value("pcie_generation"))]
+        return derived.host_link(accelerator)
     return accelerator.value("interconnect_bandwidth")
 
 
@@ -151,9 +150,9 @@ _MEASURES: dict[str, tuple[str, Callable[[Accelerator], float], str]] = {
 
 
 def check_bounds(rule: ExportRule) -> None:
-    """Raises GpubenchError when a rule has a bound that no measure stands for."""
+    """Raises CatalogueError when a rule has a bound that no measure stands for."""
     for alternative in (*rule.controlled_if, *rule.exception_if, *rule.case_by_case_if):
         for bound in alternative:
             measure, _, side = bound.rpartition("_")
             if measure not in _MEASURES or side not in ("min", "below"):
-                raise GpubenchError(f"{rule.id}: no bound is called '{bound}'")
+                raise CatalogueError(f"no bound is called '{bound}'")

@@ -48,6 +48,9 @@ def find(
         MissingFigure: nobody has published it, or not under these conditions.
     """
     kind = QUANTITIES[quantity]
+    if odd := sorted(set(conditions) - set(kind.conditions)):
+        # A claim on several quantities may state it of one: half of what has no direction is wrong.
+        raise MissingFigure(f"{quantity} does not depend on {', '.join(odd)}")
     if kind.comparative:
         return _counted(quantity, subject, baseline, conditions, catalogue)
     found = _one(quantity, subject, conditions, catalogue)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gpubench import units
+from gpubench.catalogue import export
 from gpubench.errors import CatalogueError, UnitError
 from gpubench.model import (
     Accelerator,
@@ -234,7 +235,7 @@ def _rule(key: str, entry: Mapping[str, Any]) -> ExportRule:
         )
 
     texts = ("effective", "effect", "remark", "published", "amends")
-    return ExportRule(
+    rule = ExportRule(
         id=key,
         announced=entry["announced"],
         citation=entry["citation"],
@@ -245,6 +246,8 @@ def _rule(key: str, entry: Mapping[str, Any]) -> ExportRule:
         case_by_case_if=alternatives("case_by_case_if"),
         **{name: entry.get(name, "") for name in texts},
     )
+    export.check_bounds(rule)
+    return rule
 
 
 def _model(key: str, entry: Mapping[str, Any]) -> LanguageModel:

@@ -103,12 +103,7 @@ def read(
             missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
             if missing:
                 raise CatalogueError(f"{path.name}: the table has no column {', '.join(missing)}")
-            return tuple(
-                _entry(
-                    reader.line_num, {k: v or "" for k, v in raw.items() if k}, accelerator, model
-                )
-                for raw in reader
-            )
+            return tuple(_entry(reader.line_num, raw, accelerator, model) for raw in reader)
     except OSError as error:
         raise CatalogueError(f"cannot read {path}: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -121,6 +116,10 @@ def _entry(
     accelerator: Callable[[str], str],
     model: Callable[[str], LanguageModel],
 ) -> TrainingEntry:
+    if None in raw or None in raw.values():  # so does csv tell cells too many or too few
+        columns = len(raw) - (None in raw)
+        problem = f"the row does not have {columns} cells, as the column names have"
+        return TrainingEntry(line, None, problem)
     try:
         return TrainingEntry(line, _row(line, raw, accelerator, model))
     except (UnknownName, ValueError) as error:

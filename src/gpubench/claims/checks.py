@@ -77,6 +77,7 @@ class Checker:
         unit = self._unit(kinds, not self._lacks("baseline", entry.baseline))
         claimed = self._figure(entry.claimed, "claimed", unit)
         conditions, sweep = self._conditions(entry, kinds)
+        self._size(sweep, {"subject": subjects, "baseline": baselines, "quantity": kinds})
         arithmetic = self._arithmetic(entry.arithmetic)
         if arithmetic:
             self._formulas.append((shaped, unit))
@@ -281,7 +282,7 @@ class Checker:
             )
         if unit and printed.value.unit != unit:
             expected = units.example(unit)
-            says = f"'{text}' is {_named(printed.value.unit)}: write it as {expected}"
+            says = f"'{text}' is {_named(printed.value.unit)}: {units.remedy(printed.value, unit)}"
             if printed.change or printed.unit in ("x", "%"):
                 says = (
                     f"'{text}' compares and the claim has no baseline: name one, or write a figure "
@@ -307,7 +308,7 @@ class Checker:
             )
             for name, texts in entry.sweep.items()
         }
-        self._sweep_size(entry, sweep)
+        self._sweep(entry, sweep)
         self._stages(conditions, sweep)
         return conditions, sweep
 
@@ -338,7 +339,7 @@ class Checker:
             quantity = units.parse(text)
             if quantity.unit != kind.unit:
                 raise UnitError(
-                    f"'{text}' is {_named(quantity.unit)}: write it as {units.example(kind.unit)}"
+                    f"'{text}' is {_named(quantity.unit)}: {units.remedy(quantity, kind.unit)}"
                 )
             if quantity.value <= 0:
                 raise UnitError(f"'{text}' must be above zero")
@@ -352,15 +353,28 @@ class Checker:
         offer = f"did you mean {' or '.join(near)}?" if near else f"write {' or '.join(words)}"
         raise UnitError(f"'{text}' is not known: {offer}")
 
-    def _sweep_size(self, entry: schema.ClaimEntry, sweep: dict[str, tuple[Any, ...]]) -> None:
+    def _sweep(self, entry: schema.ClaimEntry, sweep: Mapping[str, Sequence[Any]]) -> None:
         for name in sweep:
             if name in entry.conditions:
                 self._note(f"'{name}' stands under conditions and under sweep", "sweep", name)
             if not sweep[name]:
                 self._note(f"'{name}' has no value to try", "sweep", name)
-        size = math.prod(len(values) for values in sweep.values())
+
+    def _size(
+        self, sweep: Mapping[str, Sequence[Any]], named: Mapping[str, Sequence[object]]
+    ) -> None:
+        """Note more combinations than can be judged, of the sweep alone or with what is `named`."""
+        swept = math.prod(len(values) for values in sweep.values())
+        if swept > MAX_COMBINATIONS:
+            self._note(f"the sweep has {swept} combinations, more than {MAX_COMBINATIONS}", "sweep")
+            return
+        counts = {"sweep": swept, **{key: len(values) for key, values in named.items()}}
+        several = {key: count for key, count in counts.items() if count > 1}
+        size = math.prod(several.values())
         if size > MAX_COMBINATIONS:
-            self._note(f"the sweep has {size} combinations, more than {MAX_COMBINATIONS}", "sweep")
+            told = " x ".join(f"{key} ({count})" for key, count in several.items())
+            largest = max(several, key=lambda key: several[key])
+            self._note(f"{told} are {size} combinations, more than {MAX_COMBINATIONS}", largest)
 
     def _stages(self, conditions: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]]) -> None:
         """Note devices that split into stages in no combination."""

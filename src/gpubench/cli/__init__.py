@@ -86,6 +86,12 @@ class _LazyGroup(click.Group):
             ctx.fail(f"No such command '{args[0]}'{offer}")
         return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Begin. What the output's encoding lacks is shown as a question mark, and ends nothing."""
+        with suppress(AttributeError):  # there is no stdout, or one that somebody else made
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+        return super().main(*args, **extra)
+
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the arguments, which also prints the help."""
         with _failures_told():
@@ -150,8 +156,9 @@ def _columns() -> int:
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _columns()},
-    epilog="Exit codes: 0 done; 1 an outcome named by --fail-on occurred; 2 usage, or an invalid "
-    "file; 3 what was asked for cannot be measured or estimated; 130 interrupted.",
+    epilog="Exit codes: 0 done; 1 an outcome named by --fail-on occurred, or records differ by "
+    "more than --within or --fail-below allows; 2 usage, or an invalid file; 3 what was asked for "
+    "cannot be measured or estimated; 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="gpubench")
 def main() -> None:

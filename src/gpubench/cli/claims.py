@@ -18,7 +18,9 @@ def command() -> None:
 
 
 @command.command("lint")
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument(
+    "file", type=click.Path(path_type=Path), required=False, callback=options.misnamed_claims
+)
 def lint(file: Path | None) -> None:
     """Say every error of FILE at once, each with line, column and what to write instead."""
     from gpubench import catalogue, claims

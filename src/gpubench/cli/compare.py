@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import click
 from gpubench.cli import options, printing
 
 if TYPE_CHECKING:
-    from gpubench.comparison import Comparison
+    from gpubench.comparison import Comparison, Pair
+    from gpubench.index import Entry
     from gpubench.records import RunRecord
 
 DIFFERENT = 1
@@ -38,7 +40,7 @@ def _percent(text: str) -> float:
     "--fail-below",
     type=_percent,
     metavar="PERCENT",
-    help="Exit with 1 if such a rate is slower by more, beyond the intervals.",
+    help="Exit with 1 if such a rate or a model's pass is slower by more, beyond the intervals.",
 )
 @options.json_flag
 @click.pass_context
@@ -84,7 +86,8 @@ def _one(name: str, results: Path) -> RunRecord:
         return records.read(path)
     if path.is_dir():
         return _newest(index.entries(path) or index.entries(path.parent), str(path), path)
-    if re.fullmatch(r"[0-9a-f]{1,8}", name):
+    # Some accelerators could be the beginning of an id as well: b200, 910c.
+    if any(records.id_of(each).startswith(name) for each in records.list_records(results)):
         return records.read(records.find(results, name))
     try:
         part = catalogue.load().accelerator(name).id
@@ -95,18 +98,27 @@ def _one(name: str, results: Path) -> RunRecord:
     return _newest(index.entries(results), part, results / part)
 
 
-def _newest(entries: Any, what: str, folder: Path) -> RunRecord:
+def _newest(entries: Iterable[Entry], what: str, folder: Path) -> RunRecord:
+    """The newest whole record of our own, without a limit of memory, there or of that part."""
     from gpubench import records
     from gpubench.errors import RecordError
 
     found = [
         entry
         for entry in entries
-        if entry.measured and (Path(entry.path).is_relative_to(folder) or entry.accelerator == what)
+        if _is_own(entry) and (Path(entry.path).is_relative_to(folder) or entry.accelerator == what)
     ]
     if not found:
-        raise RecordError(f"there is no whole record of {what}: see `gpubench list records`")
+        raise RecordError(
+            f"there is no whole record of `gpubench run` of {what}: see `gpubench list records`, "
+            f"and name an imported one by its id"
+        )
     return records.read(Path(found[-1].path))
+
+
+def _is_own(entry: Entry) -> bool:
+    """Whole, measured here and by all of the memory: what two records of one machine share."""
+    return entry.measured and not (entry.tool or entry.memory_limit)
 
 
 def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:
@@ -120,7 +132,7 @@ def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:
             found += [
                 records.read(Path(entry.path))
                 for entry in inside
-                if entry.measured and not entry.tool and Path(entry.path).is_relative_to(name)
+                if _is_own(entry) and Path(entry.path).is_relative_to(name)
             ]
         else:
             found.append(_one(name, results))
@@ -171,19 +183,27 @@ def _exit_if_apart(
     ctx: click.Context, compared: Comparison, within: float | None, fail_below: float | None
 ) -> None:
     counted = [pair for pair in compared.pairs if pair.counts]
-    for name, limit in (("within", within), ("fail-below", fail_below)):
-        if limit is None:
-            continue
-        if name == "within":
-            off = [pair.name for pair in counted if abs(pair.faster) > limit / 100]
-        else:
-            off = [pair.name for pair in counted if pair.apart and pair.faster < -limit / 100]
-        if off or not counted:
-            what = ", ".join(off) or "no rate that claims are judged by is in both"
-            printing.aside(f"--{name} {limit:g}: {what}")
-            ctx.exit(DIFFERENT)
+    if within is not None:
+        off = [pair for pair in counted if abs(pair.faster) > within / 100]
+        why = "" if counted else "no rate that claims are judged by is in both"
+        _exit_if(ctx, f"--within {within:g}", off, why)
+    if fail_below is not None:
+        counted += [pair for pair in compared.pairs if pair.is_pass]
+        off = [pair for pair in counted if pair.outcome(fail_below / 100) == "slower"]
+        why = "" if counted else "no rate that claims are judged by is in both"
+        if counted and not any(pair.has_samples for pair in counted):
+            # A job that cannot fail must not look like one that passed.
+            why = "all rates are single figures without samples, of which noise tells nothing"
+        _exit_if(ctx, f"--fail-below {fail_below:g}", off, why)
     if within is not None:
         click.echo(f"\nAll rates that claims are judged by agree within {within:g} %.")
+
+
+def _exit_if(ctx: click.Context, asked: str, off: Iterable[Pair], why: str) -> None:
+    """Exit with 1 where pairs are off, or nothing can be said for the reason given."""
+    if what := ", ".join(pair.name for pair in off) or why:
+        printing.aside(f"{asked}: {what}")
+        ctx.exit(DIFFERENT)
 
 
 # --------------------------------------------------------------------------- many

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from gpubench.cli import options
-
-_FORMATS = ("pytest-benchmark", "github-action-benchmark", "prometheus", "parquet")
+from gpubench.exporting import FORMATS
 
 
 @click.command("export")
 @click.argument("name", metavar="RECORD")
-@click.option("--format", "form", type=click.Choice(_FORMATS), required=True, help="What to write.")
+@click.option(
+    "--format", "form", type=click.Choice(list(FORMATS)), required=True, help="What to write."
+)
 @click.option(
     "-o",
     "--output",

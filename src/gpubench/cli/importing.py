@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from gpubench.cli import options, printing
+from gpubench.importing import TOOLS
 
 if TYPE_CHECKING:
     from gpubench.model import Accelerator
     from gpubench.records import RunRecord
 
-_TOOLS = ("nccl-tests", "nvbandwidth", "babelstream", "pytest-benchmark")
-
 
 @click.command("import")
-@click.argument("tool", type=click.Choice(_TOOLS))
+@click.argument("tool", type=click.Choice(list(TOOLS)))
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--accelerator",

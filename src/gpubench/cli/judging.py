@@ -103,6 +103,7 @@ def show_measured(record: RunRecord, catalogue: Catalogue) -> None:
         workloads.training_table(record),
         rates.time_table(record),
         links.collective_table(record),
+        links.sweep_table(record),
         rates.figure_table(record),
     ):
         if table.rows:

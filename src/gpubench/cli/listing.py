@@ -24,7 +24,8 @@ def _accelerators(**_: Any) -> Table:
         [part.id, *(_figure(part.figures.get(name)) for name in figures)]
         for part in known.accelerators.values()
     ]
-    return Table(("id", "memory", "bandwidth", "fp16 dense", "power", "released"), rows)
+    head = ("id", "memory", "bandwidth", "fp16 dense", "power", "released")
+    return Table(head, rows, spare=("power", "released"))
 
 
 def _figure(figure: Any) -> str:

@@ -46,6 +46,23 @@ def language_model(name: str, known: Catalogue) -> tuple[LanguageModel, Catalogu
     return known.model(name), known
 
 
+def misnamed_claims(
+    ctx: click.Context, parameter: click.Parameter, value: Path | None
+) -> Path | None:
+    """Say so where the shipped claims stand in for a file that only looks like claims.yaml."""
+    del ctx, parameter
+    if value is None and not Path("claims.yaml").exists():
+        found = sorted(path for path in Path().glob("[Cc]laims.*") if path.suffix in _LIKE_YAML)
+        if found:
+            printing.aside(
+                f"There is no claims.yaml here, so the claims that came along are taken: for "
+                f"{found[0]}, name it or call it claims.yaml"
+            )
+    return value
+
+
+_LIKE_YAML = (".yml", ".yaml", ".YAML", ".YML", ".json")
+
 model = click.option(
     "--model",
     required=True,
@@ -63,6 +80,7 @@ claims_file = click.option(
     "claims_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
+    callback=misnamed_claims,
     help="Claims to judge; by default claims.yaml in this folder, else the one that came along.",
 )
 only = click.option(

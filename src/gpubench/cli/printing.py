@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import click
@@ -37,6 +38,29 @@ def table(shown: Table, empty: str = "Nothing is listed.") -> None:
         Console(highlight=False).print(drawing.terminal(shown, columns()))
     else:
         click.echo(drawing.markdown(shown))
+
+
+def section(text: str) -> None:
+    """Print a section that is written in Markdown: laid out on a terminal, as it is elsewhere."""
+    if not _on_terminal():
+        click.echo(text)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from gpubench.report.table import parsed
+
+    console = Console(highlight=False)
+    for is_table, blocks in groupby(text.split("\n\n"), lambda block: block.startswith("| ")):
+        if not is_table:
+            console.print(Markdown("\n\n".join(blocks), hyperlinks=False))
+            continue
+        for block in blocks:
+            told, addresses = parsed(block)
+            table(told)
+            for address, name in addresses.items():
+                click.echo(f"{name}: {address}")
+            click.echo()
 
 
 def document(content: Any) -> None:

@@ -88,7 +88,10 @@ def _accelerator(part: Accelerator, known: Catalogue) -> None:
     )
     rows: list[list[str]] = []
     for name, figure in part.figures.items():
-        rows.append([name, _value(name, figure.value), figure.grade, figure.source, figure.remark])
+        value = _value(name, figure.value)
+        if name == "compute_units":
+            value = f"{value} {part.unit_kind}".rstrip()
+        rows.append([name, value, figure.grade, figure.source, figure.remark])
         for other in figure.conflicts:
             cells = [_value(name, other.value), other.grade, other.source, other.remark]
             rows.append([f"{name}, also", *cells])
@@ -217,9 +220,9 @@ def _entry(name: str, file: ClaimsFile, known: Catalogue, results: Path) -> bool
     others = {entry.id: entry for entry in file.out_of_scope}
     if name in claims:
         verdict = judgement.judge_all(file, known, [name], index.latest(results)).verdicts[0]
-        click.echo(markdown.claim_section(verdict, claims[name], file.citable(known)))
+        printing.section(markdown.claim_section(verdict, claims[name], file.citable(known)))
     elif name in others:
-        click.echo(markdown.aside_section(others[name], file.citable(known)))
+        printing.section(markdown.aside_section(others[name], file.citable(known)))
     elif name in file.articles:
         _article(file.articles[name])
     return name in claims or name in others or name in file.articles

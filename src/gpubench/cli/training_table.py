@@ -47,7 +47,8 @@ def predictions_text(path: Path, found: Checked) -> str:
         header = next(reader)
         kept = [place for place, name in enumerate(header) if name not in ADDED]
         writer.writerow([*(header[place] for place in kept), *ADDED])
-        for cells, row in zip(reader, found.rows, strict=True):
+        rows = (cells for cells in reader if cells)  # a blank line is no row
+        for cells, row in zip(rows, found.rows, strict=True):
             value = "" if row.value is None else f"{row.value:.6g}"
             own = [cells[place] if place < len(cells) else "" for place in kept]
             writer.writerow([*own, value, row.binding_limit, row.skipped])

@@ -215,7 +215,6 @@ def _row(row: Compared) -> dict[str, Any]:
 
 
 def _print(found: Comparison, left_out: LeftOutBy) -> None:
-    from gpubench.invisible import shown
     from gpubench.report.table import Table
     from gpubench.roofline.scoring import NOMINAL
     from gpubench.roofline.validation import UNPREDICTED
@@ -225,6 +224,29 @@ def _print(found: Comparison, left_out: LeftOutBy) -> None:
         f"{len(found.rows):,} rows: {found.predicted:,} predicted, {scored:,} of them with a "
         f"published figure, {sum(map(len, found.skipped.values())):,} skipped\n"
     )
+    _print_errors(found, left_out)
+    covered = [
+        [name.replace("_", " "), f"{of:,}", f"{inside / of:.0%}"]
+        for name, (inside, of) in found.coverage.items()
+    ]
+    click.echo()
+    printing.table(Table((f"interval, nominally {NOMINAL:.0%}", "rows", "inside"), covered))
+    click.echo()
+    largest = [[str(value) for value in _written(_row(row))] for row in found.largest]
+    printing.table(Table(_LARGEST, largest), "No row has a published figure.")
+    model_errors.print_skipped(found.skipped)
+    if any(reason.endswith(UNPREDICTED) for reason in found.skipped):
+        click.echo(
+            "\nPredicted are offline_max_throughput, fixed_batch and latency, as output_tok_s or "
+            "ttft_ms, and fixed_batch as total_tok_s."
+        )
+
+
+def _print_errors(found: Comparison, left_out: LeftOutBy) -> None:
+    """By what rows have in common, of pairs, and of fits that did without a part or source."""
+    from gpubench.invisible import shown
+    from gpubench.report.table import Table
+
     by_group = [
         [group, shown(name), *model_errors.cells(errors)]
         for group, groups in found.absolute.items()
@@ -246,21 +268,6 @@ def _print(found: Comparison, left_out: LeftOutBy) -> None:
         rows = [[shown(one.name), one.note, *model_errors.cells(one.errors)] for one in ones]
         title = "GPU" if by == "gpu" else by
         printing.table(Table((f"{title} left out", "parameters", *model_errors.COLUMNS), rows))
-    covered = [
-        [name.replace("_", " "), f"{of:,}", f"{inside / of:.0%}"]
-        for name, (inside, of) in found.coverage.items()
-    ]
-    click.echo()
-    printing.table(Table((f"interval, nominally {NOMINAL:.0%}", "rows", "inside"), covered))
-    click.echo()
-    largest = [[str(value) for value in _written(_row(row))] for row in found.largest]
-    printing.table(Table(_LARGEST, largest), "No row has a published figure.")
-    model_errors.print_skipped(found.skipped)
-    if any(reason.endswith(UNPREDICTED) for reason in found.skipped):
-        click.echo(
-            "\nPredicted are offline_max_throughput, fixed_batch and latency, as output_tok_s or "
-            "ttft_ms, and fixed_batch as total_tok_s."
-        )
 
 
 def _four(value: float) -> str:

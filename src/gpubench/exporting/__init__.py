@@ -2,7 +2,7 @@
 
     content = render("prometheus", record)
 
-A format is a module with `ENDING`, the usual ending of its files, and `render(record) -> bytes`.
+A format is a module with `render(record) -> bytes`.
 Rates are in SI units; what is not measured whole, or implausible, is left out everywhere.
 """
 
@@ -43,9 +43,7 @@ class Told:
 def told(record: RunRecord) -> Iterator[Told]:
     """The sound measurements of a record. The rate of work that is a call is calls a second."""
     for found in record.measurements:
-        if not found.complete or not found.blocks:
-            continue
-        if any(caution.code == "implausible" for caution in found.cautions):
+        if not (found.complete and found.sound):
             continue
         seconds = timing.of(found)
         amount, unit = benchmarks.amount(found)

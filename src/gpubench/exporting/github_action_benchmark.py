@@ -10,8 +10,6 @@ import json
 from gpubench.exporting import told
 from gpubench.records import RunRecord
 
-ENDING = ".json"
-
 
 def render(record: RunRecord) -> bytes:
     """The record's rates."""

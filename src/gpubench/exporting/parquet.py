@@ -15,8 +15,6 @@ from gpubench.errors import CannotReport
 from gpubench.exporting import told
 from gpubench.records import RunRecord
 
-ENDING = ".parquet"
-
 
 def render(record: RunRecord) -> bytes:
     """The record's samples. Raises CannotReport where pandas or pyarrow is missing."""

@@ -10,8 +10,6 @@ import datetime
 from gpubench.exporting import told
 from gpubench.records import RunRecord
 
-ENDING = ".prom"
-
 _HELP = {
     "gpubench_rate": "Measured rate in the unit of the label (median of block medians).",
     "gpubench_rate_low": "Lower end of its 95 % interval.",

@@ -15,7 +15,6 @@ from gpubench import stats
 from gpubench.exporting import Told, told
 from gpubench.records import RunRecord
 
-ENDING = ".json"
 _VERSION = "5.3.1"
 # Of the layout that is written.
 

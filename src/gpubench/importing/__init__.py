@@ -10,8 +10,8 @@ import csv
 import hashlib
 import importlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpubench import records
@@ -54,7 +54,8 @@ def read(
 ) -> RunRecord:
     """A file of that tool as a record.
 
-    A rate that the part's data sheet does not allow is marked implausible, and never evidence.
+    A case that the file holds more than once is one measurement, with a block each. A rate that the
+    part's data sheet does not allow is marked implausible, and never evidence.
 
     Args:
         accelerator: what it was measured on, where the file names no device or another's name.
@@ -63,22 +64,8 @@ def read(
         RecordError: the file cannot be read, is none of that tool's, was cut off, or names no
             device where one was measured and none is given.
     """
-    try:
-        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
-    if not data.strip():
-        raise RecordError(f"{path} is empty or far too large to be a file of {tool}")
-    module = importlib.import_module(f"gpubench.importing.{TOOLS[tool]}")
-    try:
-        found: Found = module.read(data.decode("utf-8-sig", errors="replace"))
-    except RecordError as error:
-        raise RecordError(f"{path}: {error}") from None
-    except _BROKEN as error:
-        raise RecordError(
-            f"{path} is not as {tool} writes its results ({type(error).__name__}: {error}): was it "
-            f"cut off or edited?"
-        ) from None
+    data = _contents(tool, path)
+    found = _understood(tool, path, data)
     part = accelerator or (identify(found.device) if found.device else None)
     if part is None and not found.device and any(_of_device(m.case) for m in found.measurements):
         raise RecordError(f"{path} names no device: say what it was measured on, --accelerator G")
@@ -96,14 +83,54 @@ def read(
         device=found.device or (part.name if part else ""),
         suite=IMPORTED,
         cautions=found.cautions,
-        measurements=tuple(_guarded(each, part) for each in found.measurements),
+        measurements=tuple(_guarded(each, part) for each in _merged(found.measurements)),
         failures=found.failures,
     )
+
+
+def _contents(tool: str, path: Path) -> bytes:
+    try:
+        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
+    if not data.strip():
+        raise RecordError(f"{path} is empty or far too large to be a file of {tool}")
+    return data
+
+
+def _understood(tool: str, path: Path, data: bytes) -> Found:
+    module = importlib.import_module(f"gpubench.importing.{TOOLS[tool]}")
+    try:
+        found: Found = module.read(data.decode("utf-8-sig", errors="replace"))
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from None
+    except _BROKEN as error:
+        raise RecordError(
+            f"{path} is not as {tool} writes its results ({type(error).__name__}: {error}): was it "
+            f"cut off or edited?"
+        ) from None
+    return found
 
 
 def _of_device(case: Case) -> bool:
     """Whether a case measures an accelerator, not just somebody's own code."""
     return case.benchmark != "pytest"
+
+
+def _merged(found: Iterable[Measurement]) -> Iterator[Measurement]:
+    """Each case once: what was run again is another block, in the order of the file."""
+    by_case: dict[str, list[Measurement]] = {}
+    for one in found:
+        by_case.setdefault(records.case_key(one.case, one.phase), []).append(one)
+    for same in by_case.values():
+        said = dict.fromkeys(one.verification for one in same)
+        yield replace(
+            same[0],
+            blocks=tuple(block for one in same for block in one.blocks),
+            calls_per_sample=min(one.calls_per_sample for one in same),
+            verification="; ".join(filter(None, said)),
+            cautions=same[0].cautions if len(same) == 1 else (),
+        )
 
 
 def _guarded(found: Measurement, part: Accelerator | None) -> Measurement:

@@ -62,9 +62,7 @@ def line(record: RunRecord, catalogue: Catalogue) -> RecordLine:
 
 def _rate(found: Measurement) -> float | None:
     """The median rate of what may speak for a claim; no interval, since there may be thousands."""
-    if not found.blocks or not benchmarks.is_evidence(found.case):
-        return None
-    if any(caution.code == "implausible" for caution in found.cautions):
+    if not found.sound or not benchmarks.is_evidence(found.case):
         return None
     amount = {"B/s": found.work.bytes or found.work.wire_bytes}.get(
         benchmarks.unit(found.case), found.work.flops

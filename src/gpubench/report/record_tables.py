@@ -30,6 +30,7 @@ def tables(record: RunRecord, catalogue: Catalogue) -> Iterator[tuple[str, Table
         workloads.model_table(record, catalogue),
         rates.time_table(record),
         links.collective_table(record),
+        links.sweep_table(record),
         rates.figure_table(record),
     ):
         if told.rows:

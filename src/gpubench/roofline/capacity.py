@@ -47,8 +47,7 @@ def shape(model: LanguageModel) -> Shape:
     Raises:
         CannotEstimate: the architecture is not published.
     """
-    if not model.layers or not model.hidden:
-        raise CannotEstimate(f"nobody has published the architecture of {model.name}")
+    check_published(model)
     head = float(model.vocabulary * model.hidden)
     matrices = 3 if model.gated_ffn else 2
     moe_layers = model.layers - model.dense_layers if model.experts else 0
@@ -63,6 +62,12 @@ def shape(model: LanguageModel) -> Shape:
         cache_values=float(_values_per_token(model)),
         query_values=float(model.heads * _query_dim(model)),
     )
+
+
+def check_published(model: LanguageModel) -> None:
+    """Raise CannotEstimate where the architecture is not known: its sizes are zeros."""
+    if not model.layers or not model.hidden:
+        raise CannotEstimate(f"nobody has published the architecture of {model.name}")
 
 
 def _values_per_token(model: LanguageModel) -> int:

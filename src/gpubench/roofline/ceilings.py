@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from gpubench.errors import CannotEstimate, MissingFigure
+from gpubench.catalogue import derived
+from gpubench.errors import MissingFigure
 from gpubench.model import Accelerator
 from gpubench.roofline.calibration import Calibration, Parameters
 from gpubench.roofline.calibration import load as load_calibration
@@ -18,9 +19,6 @@ NODE_DEVICES = 8
 
 NETWORK_RATE = 50e9
 """B/s of a device's port one way where nobody states it: 400 Gb/s, as in a DGX H100."""
-
-_PCIE_LANE_BYTES = {3: 16e9, 4: 32e9, 5: 64e9, 6: 128e9}
-# PCI Express doubles each generation: 8 GT/s x 16 lanes / 8 is 16 GB/s one way for the third.
 
 _NVLINK = re.compile(r"NVLink (\d+)")
 _REDUCING_NVLINK = 4
@@ -184,11 +182,7 @@ def link_peak(part: Accelerator) -> float:
 
 def pcie_peak(part: Accelerator) -> float:
     """B/s of sixteen PCI Express lanes in one direction. Raises MissingFigure when unknown."""
-    generation = int(part.value("pcie_generation"))
-    try:
-        return _PCIE_LANE_BYTES[generation]
-    except KeyError:
-        raise CannotEstimate(f"{part.name}: no rate known for PCIe {generation}") from None
+    return derived.host_link(part) / 2
 
 
 def _link(part: Accelerator) -> str:

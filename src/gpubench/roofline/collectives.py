@@ -34,7 +34,7 @@ def all_reduce(
     """Seconds to all-reduce `message` bytes over `devices`, `network` B/s a device beyond a node.
 
     `binding` reads "links" for the node's links and "overhead" for latency; the caller names the
-    network when `network_seconds` is the larger part.
+    network where `network_seconds` is no less than this, because both go on at the same time.
     """
     joined = devices <= ceilings.node_devices(part)
     inside = devices if joined else ceilings.NODE_DEVICES

@@ -180,13 +180,19 @@ def usual_precision(
     usual: str, parts: Sequence[Accelerator], model: LanguageModel | None = None
 ) -> str:
     """What weights are stored in where nobody says: as the model's own file has it, where all parts
-    can multiply that; else what is usual, with BF16 in place of FP16 on parts without that.
+    can multiply that; else what is usual, with BF16 in place of FP16 on parts without that. A file
+    in 16 bits says which 16 bits, and nothing of fewer.
     """
     stored = model.stored if model else ""
+    if stored in _WIDE and usual not in _WIDE:
+        stored = ""  # a sweep asks for 8 bits beside the 16 of the file
     if stored and all(ceilings.can_multiply(part, stored) for part in parts):
         return stored
     fp16, bf16 = (all(f"peak_{n}16" in part.figures for part in parts) for n in ("fp", "bf"))
     return "bf16" if usual == "fp16" and bf16 and not fp16 else usual
+
+
+_WIDE = ("fp16", "bf16")
 
 
 def _check_positive(values: Mapping[str, Any]) -> None:

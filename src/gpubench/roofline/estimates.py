@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gpubench.errors import CannotEstimate
 from gpubench.model import Accelerator, Engine, Estimate
 from gpubench.quantities import QUANTITIES
-from gpubench.roofline import calibration, splits, spreads
+from gpubench.roofline import calibration, ceilings, splits, spreads
 from gpubench.roofline.conditions import Case, settle
 from gpubench.roofline.evaluators import EVALUATORS, Evaluator
 from gpubench.units import Quantity, show
@@ -113,7 +113,7 @@ def _answer(asked: _Question) -> Estimate:
         high=_whole(case, found.value * math.exp(spread[1]), up=True),
         unit=quantity.unit,
         binding_limit=found.binding,
-        assumptions=(*case.assumptions, *noted),
+        assumptions=(*case.assumptions, *_widened(case, asked.parts), *noted),
         error=error,
         details=found.details,
     )
@@ -137,7 +137,7 @@ def _ratio(case: Case, parts: tuple[Accelerator, ...], evaluate: Evaluator) -> E
         high=value * math.exp(spread[1]),
         unit="1",
         binding_limit=binding,
-        assumptions=(*case.assumptions, *noted),
+        assumptions=(*case.assumptions, *_widened(case, parts), *noted),
         error=error,
         details={
             "subject": {"value": above.value, "binding_limit": above.binding, **above.details},
@@ -182,6 +182,20 @@ def _noted(
     return (
         f"engines are built for {Engine().sequences:,} sequences at once, TensorRT-LLM's default; "
         f"built for {sizes}, whichever is faster, {would}",
+    )
+
+
+def _widened(case: Case, parts: Sequence[Accelerator]) -> tuple[str, ...]:
+    """In what parts multiply that have no units for the precision in which weights are stored."""
+    if not {"batch", "micro_batch", "input_tokens"} & set(case.values):
+        return ()  # nothing is multiplied
+    stored, by = case.of("precision"), dict[str, list[str]]()
+    for part in parts:
+        by.setdefault(ceilings.compute_precision(part, stored), []).append(part.name)
+    return tuple(
+        f"weights are stored in {stored} and multiplied in {computed} on {' and '.join(names)}"
+        for computed, names in by.items()
+        if computed != stored
     )
 
 

@@ -223,7 +223,11 @@ def _training_cost(case: Case, part: Accelerator | None, with_: Parameters) -> F
 
 def _communication_share(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     assert part is not None
+    if case.of("utilization"):
+        raise CannotEstimate("a stated utilization leaves no communication to split off")
     step = training.step(part, case.job(), with_)
+    if not step.communication_s:
+        raise CannotEstimate("one device alone communicates with nobody")
     rest = step.time.compute + step.time.memory
     limit = "network" if step.network_s > step.communication_s / 2 else "links"
     return Found(step.communication_s / rest, limit, {"tensor_parallel": step.tensor_parallel})
@@ -250,7 +254,8 @@ def _reduced(case: Case, part: Accelerator | None, message: float, with_: Parame
     if gpus > ceilings.node_devices(part):
         beyond = collectives.network_seconds(gpus, message, network, with_)
         details["network_s"] = beyond
-        binding = "network" if beyond > timed.seconds / 2 else binding
+        # Links and network work at the same time, so that the slower of them is all the time.
+        binding = "network" if beyond >= timed.seconds else binding
     if gpus > 1:
         details["bus_bandwidth"] = collectives.bus_bandwidth(message, gpus, timed.seconds)
     return Found(timed.seconds, binding, details)
@@ -265,6 +270,7 @@ def _all_reduce(case: Case, part: Accelerator | None, with_: Parameters) -> Foun
 def _gradient_sync(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     if case.of("gpus") < 2:
         raise CannotEstimate("gradients of one device need no synchronisation")
+    capacity.check_published(case.language_model)
     size = capacity.storage_bytes(case.of("precision"))
     return _reduced(case, part, case.language_model.parameters * size, with_)
 

@@ -131,40 +131,45 @@ class Machine:
         self.softmax_seconds = ceilings.softmax_seconds(part, with_) / tensor
         self.byte_rate = ceilings.serving_memory_rate(part, with_) * tensor
         self.cache_rate = self.byte_rate * with_.cache_read_efficiency
-        self.sync_seconds = 0.0
-        self.wire_seconds = 0.0
-        self.join_seconds = 0.0
-        if tensor > 1:
-            # A group that leaves its node goes there and back over the network.
-            nodes = -(-tensor // ceilings.node_devices(part))
-            self.sync_seconds = with_.serving_sync_s + 2 * (nodes - 1) * with_.network_latency_s
-            message = _ACTIVATION_BYTES * model.hidden
-            self.wire_seconds = message / ceilings.all_reduce_rate(part, tensor, with_)
-            # Every device holds and normalises the whole vectors that shards add up to.
-            self.join_seconds = with_.shard_passes * message * tensor / self.byte_rate
+        self.sync_seconds, self.wire_seconds, self.join_seconds = self._seconds_to_join()
         self.weight_size = capacity.storage_bytes(request.precision)
         self.head_size = max(2.0, self.weight_size)
-        # More shards than kv heads means that heads are held twice.
-        self.cache_copies = 1.0
         # A shard's last tile of columns is part empty, the more so the narrower the shard.
         self.padding = 1 + with_.tile_columns * tensor / model.hidden
-        if not model.latent_dim and tensor > model.kv_heads:
-            self.cache_copies = tensor / model.kv_heads
-        # One query a cached head cannot fill a matrix tile: vector units do it, value by value.
-        # Without kernels that join the queries of a head, so they do for each of these.
-        alone = model.kv_heads == model.heads or not engine.joins_queries
-        self.value_seconds = 0.0
-        if alone and not model.latent_dim and "peak_fp32" in part.figures:
-            self.value_seconds = self._seconds_a_value()
+        # More shards than kv heads means that heads are held twice.
+        twice = not model.latent_dim and tensor > model.kv_heads
+        self.cache_copies = tensor / model.kv_heads if twice else 1.0
+        self.value_seconds = self._seconds_a_value()
         self._element_seconds = model.hidden * model.layers * self._seconds_an_element()
 
+    def _seconds_to_join(self) -> tuple[float, float, float]:
+        """What a layer's shards take to meet, and for the vector of one token on the wire and to
+        add up.
+        """
+        if self.tensor == 1:
+            return 0.0, 0.0, 0.0
+        # A group that leaves its node goes there and back over the network.
+        nodes = -(-self.tensor // ceilings.node_devices(self.part))
+        hops = 2 * (nodes - 1) * self.with_.network_latency_s
+        message = _ACTIVATION_BYTES * self.request.model.hidden
+        wire = message / ceilings.all_reduce_rate(self.part, self.tensor, self.with_)
+        # Every device holds and normalises the whole vectors that shards add up to.
+        join = self.with_.shard_passes * message * self.tensor / self.byte_rate
+        return self.with_.serving_sync_s + hops, wire, join
+
     def _seconds_a_value(self) -> float:
-        """Of attention on vector units, a cached value, for all queries of its head.
+        """Of attention on vector units, a cached value, for all queries of its head; 0 where matrix
+        units attend.
 
         Values of 16 bits are multiplied two at a time; narrower ones are widened first, which costs
         as much again.
         """
         model = self.request.model
+        # One query a cached head cannot fill a matrix tile: vector units do it, value by value.
+        # Without kernels that join the queries of a head, so they do for each of these.
+        alone = model.kv_heads == model.heads or not self.engine.joins_queries
+        if not alone or model.latent_dim or "peak_fp32" not in self.part.figures:
+            return 0.0
         paired = capacity.storage_bytes(self.request.kv_precision) == _PAIRED
         operations = self.with_.cache_operations * (0.5 if paired else 1.0)
         queries = model.heads / model.kv_heads

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gpubench.model import LanguageModel
 from gpubench.roofline.calibration import Parameters
-from gpubench.roofline.capacity import cache_bytes, weight_bytes
+from gpubench.roofline.capacity import cache_bytes, check_published, weight_bytes
 
 GB, GIB = 1e9, 2.0**30
 
@@ -60,7 +60,11 @@ def needed(
 
     inference and rag: weights, cache, reserve. lora: frozen weights, adapters with 16 B a
     parameter, recomputed activations. training: 16 B a parameter and recomputed activations.
+
+    Raises:
+        CannotEstimate: the architecture is not published.
     """
+    check_published(model)
     tokens = float(sequences * context)
     reserve = {"reserve": gpus * with_.runtime_reserve_bytes}
     if use in ("inference", "rag"):

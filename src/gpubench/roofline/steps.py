@@ -18,6 +18,11 @@ _HEAD_BYTES = 2.0
 # Embedding and head stay in 16 bits where weights are narrower, as in `capacity.weight_bytes`.
 
 
+UPDATE_BYTES = 30.0
+"""A parameter and step: Adam reads gradient, master weight and both moments, writes the last three
+and the BF16 weight (2+4+4+4 + 4+4+4+2), and clears the gradient (2)."""
+
+
 def prefill(model: LanguageModel, precision: str, sequences: float, tokens: float) -> Work:
     """All of `sequences` prompts of `tokens` tokens in one pass; the head on the last of each."""
     window = smaller(tokens, model.sliding_window)
@@ -95,8 +100,4 @@ def training(model: LanguageModel, tokens: float, sequence: float, head: bool = 
     kept = held.body - model.hidden + model.experts * held.expert
     outer = held.head if head else 0.0
     attention = 6 * model.layers * sequence * model.heads * model.head_dim
-    return Work(tokens * (6 * (used + outer) + attention), _UPDATE_BYTES * (kept + outer))
-
-
-_UPDATE_BYTES = 30.0
-# Of Adam on 32-bit master weights, a parameter: as `roofline.training` counts its pass over them.
+    return Work(tokens * (6 * (used + outer) + attention), UPDATE_BYTES * (kept + outer))

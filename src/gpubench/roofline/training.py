@@ -16,7 +16,7 @@ from itertools import product
 
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, LanguageModel
-from gpubench.roofline import capacity, ceilings, collectives, memory
+from gpubench.roofline import capacity, ceilings, collectives, memory, steps
 from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.operators import Timed
 from gpubench.units import Quantity, show
@@ -27,10 +27,6 @@ BATCH_TOKENS = 4e6
 RECOMPUTATION = ("none", "selective", "full")
 """What of the activations is computed again for the backward pass: nothing, the inside of
 attention (Korthikanti et al., arXiv:2205.05198, section 4), or every layer."""
-
-_OPTIMIZER_BYTES = 30.0
-# A parameter and step: Adam reads gradient, master weight and both moments, writes the last three
-# and the BF16 weight (2+4+4+4 + 4+4+4+2), and clears the gradient (2).
 
 _TENSORS, _PIPELINES = (1, 2, 4, 8), (1, 2, 4, 8, 16)
 # What is tried where nothing is stated: groups within a node, and stages of a pipeline.
@@ -85,17 +81,6 @@ class Step:
         """What takes most of the step; the network where it outweighs the links."""
         name = self.time.binding
         return "network" if name == "links" and self.network_s > self.communication_s / 2 else name
-
-
-def flops_per_token(model: LanguageModel, sequence: int, recomputation: str = "none") -> float:
-    """Forward and backward: 6 a parameter used, and causal attention's 6 · L · s · heads · dim.
-
-    Full recomputation adds a forward pass, selective recomputation that of attention.
-    """
-    weights = 6 * model.active_parameters
-    attention = 6 * model.layers * sequence * model.heads * model.head_dim
-    again = {"none": 0.0, "selective": attention / 3, "full": (weights + attention) / 3}
-    return weights + attention + again[recomputation]
 
 
 def training_flops(model: LanguageModel, tokens: float) -> float:
@@ -205,8 +190,7 @@ def _step(part: Accelerator, job: Job, with_: Parameters) -> Step:
 
 
 def _check(job: Job) -> None:
-    if not job.model.layers:
-        raise CannotEstimate(f"nobody has published the architecture of {job.model.name}")
+    capacity.check_published(job.model)
     if not 0 <= job.utilization <= 1:
         raise CannotEstimate(f"utilization is a share of the peak, not {job.utilization:g}")
     if job.recomputation not in RECOMPUTATION:
@@ -399,13 +383,15 @@ def _reduced(
     """Seconds of an all-reduce over the copies of one shard; (all, of it network).
 
     Copies inside a node use its links; each member of a tensor group reduces its own shard with
-    its peers in other nodes.
+    its peers in other nodes. Copies that do not fill their nodes are spread evenly over them, and
+    the node with the fewest has the most to send through each port.
     """
-    inside = max(1, min(layout.copies, ceilings.NODE_DEVICES // layout.tensor))
+    most = max(1, min(layout.copies, ceilings.NODE_DEVICES // layout.tensor))
+    nodes = -(-layout.copies // most)
+    inside = layout.copies // nodes
     local = 0.0
     if inside > 1:
         local = collectives.all_reduce(part, inside, message, "ring", job.network, with_).seconds
-    nodes = layout.copies // inside
     if nodes == 1:
         return local, 0.0
     sent = ceilings.ring_factor(nodes) * message / inside
@@ -420,5 +406,5 @@ def _update_seconds(part: Accelerator, job: Job, layout: _Layout, with_: Paramet
     if job.adapters:
         return 0.0
     shards = layout.tensor * layout.pipeline * layout.copies
-    moved = job.model.parameters * _OPTIMIZER_BYTES / shards
+    moved = job.model.parameters * steps.UPDATE_BYTES / shards
     return moved / ceilings.memory_rate(part, with_)

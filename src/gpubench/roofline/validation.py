@@ -397,29 +397,6 @@ def plain(summaries: Mapping[str, ErrorSummary]) -> dict[str, dict[str, float]]:
     }
 
 
-def table_of_errors(stored: Mapping[str, Any]) -> str:
-    """The stored errors as a Markdown table, as docs/model.md shows them.
-
-    The last two columns are of the same rows predicted as an estimate has to.
-    """
-    titles = {
-        "absolute": "one part",
-        "ratio_equal_compute": "ratio, equal compute",
-        "ratio_other": "ratio, different chips",
-    }
-    lines = [
-        "| what | kind | compared | median | mean | 90 % within | estimate: median | 90 % within |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for section, title in titles.items():
-        for kind, entry in stored[section].items():
-            blind = stored["as_estimated"][section][kind]
-            asked = [entry[n] for n in ("median", "mean", "q90")] + [blind["median"], blind["q90"]]
-            shares = " | ".join(f"{100 * share:.1f} %" for share in asked)
-            lines.append(f"| {title} | {kind.replace('_', ' ')} | {entry['count']:,} | {shares} |")
-    return "\n".join(lines)
-
-
 def table_digest(table: bytes) -> str:
     """SHA-256 of the table the errors were found on."""
     return hashlib.sha256(table).hexdigest()

@@ -123,9 +123,8 @@ def _measured(measurements: Iterable[Measurement]) -> list[Point]:
     """The measured points that have operations and bytes, implausible ones left out."""
     points = []
     for one in measurements:
-        faulty = any(caution.code == "implausible" for caution in one.cautions)
         told = one.case.benchmark == "intensity" or is_evidence(one.case)
-        if not (one.work.flops and one.work.bytes and one.blocks and told) or faulty:
+        if not (one.work.flops and one.work.bytes and one.sound and told):
             continue
         rate = timing.throughput(one)
         p = one.case.parameters

@@ -428,3 +428,19 @@ def test_training_shows_the_error_that_published_rows_found() -> None:
         of("training_throughput", H100, utilization=0.4, **given),
     ):
         assert unknown.error.startswith("not validated")
+
+
+def test_the_step_s_tokens_decide_how_a_large_cluster_trains() -> None:
+    """Llama 3.1 405B took 30.84 million hours of an H100 (its model card), in steps of 16 million
+    tokens and up to 16,384 devices (arXiv:2407.21783, table 4).
+    """
+    given = {"model": "llama-3.1-405b", "precision": "bf16", "gpus": 16384, "tokens": 15.6e12}
+    taken = 30.84e6 / 16384 * 3600
+    large = of("training_time", H100, batch_tokens=16e6, **given)
+    assert large.low < taken < large.high
+    assert large.mid == pytest.approx(taken, rel=0.15)
+    usual = of("training_time", H100, **given)
+    assert usual.mid > 1.5 * large.mid  # a few sequences a copy leave most of a pipeline waiting
+    assert "batch tokens not stated: 4 million tokens assumed" in usual.assumptions
+    short = of("training_time", H100, batch_tokens=16e6, sequence_tokens=1024, **given)
+    assert short.mid < large.mid  # less attention

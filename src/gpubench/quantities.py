@@ -116,6 +116,8 @@ _CONDITIONS = (
     ConditionKind("micro_batch", "sequences a device trains on at once", integer=True),
     ConditionKind("recomputation", "activations kept or recomputed", ("none", "selective", "full")),
     ConditionKind("tokens", "training tokens", unit="token"),
+    ConditionKind("batch_tokens", "tokens of one optimizer step", unit="token"),
+    ConditionKind("sequence_tokens", "tokens of one training sequence", integer=True),
     ConditionKind("utilization", "share of the dense peak reached", unit="1"),
     ConditionKind("hourly_rent", "rent of one device", unit="USD/s"),
     ConditionKind("network", "network bandwidth of one device, one direction", unit="B/s"),
@@ -182,7 +184,10 @@ _SERVING = (
     "input_tokens",
     "output_tokens",
 )
-_TRAINING = ("model", "precision", "gpus", "micro_batch", "recomputation", "utilization", "network")
+_TRAINING = (
+    *("model", "precision", "gpus", "micro_batch", "recomputation", "utilization", "network"),
+    *("batch_tokens", "sequence_tokens"),
+)
 _MEMORY = (
     "model",
     "precision",

@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
     "context_tokens": 4096,
     "lora_rank": 16,
     "micro_batch": 1,
+    "batch_tokens": training.BATCH_TOKENS,
     "recomputation": "none",
     "utilization": 0.0,
     "network": ceilings.NETWORK_RATE,
@@ -108,10 +109,11 @@ class Case:
             precision=self.of("precision"),
             gpus=self.of("gpus"),
             micro_batch=self.of("micro_batch"),
-            sequence=min(model.context or SEQUENCE_TOKENS, SEQUENCE_TOKENS),
+            sequence=self.of("sequence_tokens"),
             recomputation=self.of("recomputation"),
             utilization=self.of("utilization"),
             network=self.of("network"),
+            batch=self.of("batch_tokens") / self.of("sequence_tokens"),
         )
 
 
@@ -151,7 +153,7 @@ def settle(
         values["pipeline"] = _stages(model, values["gpus"])
         if values["pipeline"] > 1:
             assumed["pipeline"] = values["pipeline"]
-    words = _written(assumed, values, model, quantity)
+    words = _written(assumed, values, model)
     return Case(quantity, values, model, words, tuple(parts))
 
 
@@ -169,6 +171,8 @@ def _defaults(
         found["precision"] = usual_precision(found["precision"], parts, model)
     if "kv_precision" in names and "kv_precision" not in stated:
         found["kv_precision"] = capacity.cache_precision({**found, **stated}["precision"])
+    if "sequence_tokens" in names and "sequence_tokens" not in stated and model:
+        found["sequence_tokens"] = min(model.context or SEQUENCE_TOKENS, SEQUENCE_TOKENS)
     if "tokens" in names and "tokens" not in stated and model:
         tokens = model.training_tokens or _TOKENS_PER_PARAMETER * model.parameters
         if tokens:
@@ -257,12 +261,8 @@ def _written(
     assumed: Mapping[str, Any],
     values: Mapping[str, Any],
     model: LanguageModel | None,
-    quantity: str,
 ) -> tuple[str, ...]:
     found = [_sentence(name, value) for name, value in assumed.items() if name != "utilization"]
-    if "micro_batch" in QUANTITIES[quantity].conditions and model is not None:
-        length = min(model.context or SEQUENCE_TOKENS, SEQUENCE_TOKENS)
-        found.append(f"sequences of {length} tokens, steps of {training.BATCH_TOKENS:g} tokens")
     stored = model.stored if model else ""
     if model and stored and assumed.get("precision", stored) != stored:
         found.append(f"{model.name} is published in {stored}, which not every part has")
@@ -280,7 +280,8 @@ def beyond_context(model: LanguageModel, takes: str) -> str:
     )
 
 
-_SHOWN_IN = {"network": "B/s", "port_rate": "B/s", "message": "B", "tokens": "token"}
+_SHOWN_IN = {"network": "B/s", "port_rate": "B/s", "message": "B"}
+_SHOWN_IN |= {"tokens": "token", "batch_tokens": "token"}
 
 
 def _sentence(name: str, value: Any) -> str:

@@ -40,12 +40,13 @@ _FUSED_ATTENTION_BACKWARD = 2.5
 class Job:
     """A training job.
 
-    `batch` is in sequences a step, 0 for `BATCH_TOKENS`; `tensor` and `pipeline` are degrees, and a
-    `tensor` of 0 asks for the fastest split that fits. `virtual` stages of a pipeline interleave,
-    and `context` devices share each sequence. `expert` devices share the experts of a layer, 0 for
-    a node. `sharded` spreads the weights themselves over the data-parallel copies (ZeRO stage 3,
-    FSDP), which gather them for every micro-batch. `adapters` trains low-rank additions to frozen
-    weights. `network` is in B/s a device. `utilization` 0 means: let the model find it.
+    `batch` is in sequences a step, whole or not, 0 for `BATCH_TOKENS`; `tensor` and `pipeline` are
+    degrees, and a `tensor` of 0 asks for the fastest split that fits. `virtual` stages of a
+    pipeline interleave, and `context` devices share each sequence. `expert` devices share the
+    experts of a layer, 0 for a node. `sharded` spreads the weights themselves over the
+    data-parallel copies (ZeRO stage 3, FSDP), which gather them for every micro-batch. `adapters`
+    trains low-rank additions to frozen weights. `network` is in B/s a device. `utilization` 0
+    means: let the model find it.
     """
 
     model: LanguageModel
@@ -56,7 +57,7 @@ class Job:
     recomputation: str = "none"
     utilization: float = 0.0
     network: float = 50e9
-    batch: int = 0
+    batch: float = 0.0
     tensor: int = 0
     pipeline: int = 1
     virtual: int = 1

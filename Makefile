@@ -45,6 +45,7 @@ gpu:  ## measure the GPU in two processes, compare, show (SUITE=quick PYTHON=…
 	@status=0; for run in first second; do \
 	  $(FROM_HERE) run --device cuda --suite $(SUITE) --redact $(ARGS) > /dev/null || status=$$?; \
 	done; $(FROM_HERE) compare --within 1 || status=$$?; \
+	$(FROM_HERE) accept || status=$$?; \
 	$(FROM_HERE) check --only h200-memory-bandwidth; exit $$status
 
 lint: $(VENV)/.installed-dev  ## formatting, lint rules and types

@@ -21,6 +21,7 @@ FLOORS = (
     (
         *("run", "beginning", "linking", "launching", "joining", "ranks", "fleet", "index"),
         *("judgement", "contradictions", "campaign", "normalised", "measured", "comparison"),
+        "acceptance",
         "mishaps",
         "workloads",
         *("evidence", "verdict", "reasons", "tolerances"),

@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "Write the verdicts as a page, or in another form.",
     "estimate": "Estimate how fast a language model runs on an accelerator.",
     "sweep": "Estimate one accelerator over another under many conditions.",
+    "accept": "Say whether a machine gives what its part should.",
     "compare": "Compare two records, case by case.",
     "history": "Show how one machine's rates changed over time.",
     "export": "Write a record in the format of another tool.",
@@ -156,8 +157,8 @@ def _columns() -> int:
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _columns()},
-    epilog="Exit codes: 0 done; 1 an outcome named by --fail-on occurred, or records differ by "
-    "more than --within or --fail-below allows; 2 usage, or an invalid file; 3 what was asked for "
+    epilog="Exit codes: 0 done; 1 an outcome named by --fail-on occurred, records differ by more "
+    "than --within or --fail-below allows, or a machine fails accept; 2 usage, or an invalid file; 3 what was asked for "
     "cannot be measured or estimated; 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="gpubench")

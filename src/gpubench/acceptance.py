@@ -1,0 +1,129 @@
+"""Whether a machine gives what its part should: the best measured rates beside what others reached.
+
+For each figure that is known how near to its peak a sound part comes, there is a least rate: what
+others sustained on that part, less a tolerance, or else the least share of the data sheet's peak
+that good kernels reach (`quantities.ACHIEVABLE`). An interval on both sides of it decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gpubench import benchmarks
+from gpubench.catalogue import Catalogue
+from gpubench.model import Accelerator, Measurement
+from gpubench.quantities import ACHIEVABLE, QUANTITIES
+from gpubench.records import RunRecord
+from gpubench.roofline.ceilings import NODE_DEVICES
+from gpubench.stats import MedianInterval
+from gpubench.units import Quantity, show
+
+Outcome = Literal["pass", "fail", "unsure", "not measured"]
+
+TOLERANCE = 0.05
+"""What a sound machine may lack of the best that others sustained on its part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Least:
+    """The rate a sound part reaches at the least, in SI, and why."""
+
+    rate: float
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One figure of a part: the least rate, the best one measured and what that says.
+
+    `cautions` are the facts that its measurement carries, such as a throttled clock.
+    """
+
+    figure: str
+    least: Least
+    outcome: Outcome
+    rate: MedianInterval | None = None
+    found: Measurement | None = None
+    cautions: tuple[str, ...] = ()
+
+
+def accept(
+    records: Iterable[RunRecord],
+    part: Accelerator,
+    catalogue: Catalogue,
+    tolerance: float = TOLERANCE,
+) -> tuple[Check, ...]:
+    """Every figure of a part of which a least rate is known, with the best that records hold."""
+    records = tuple(records)
+    return tuple(
+        _checked(figure, least, records)
+        for figure in ACHIEVABLE
+        if (least := least_rate(figure, part, catalogue, tolerance))
+    )
+
+
+def least_rate(
+    figure: str, part: Accelerator, catalogue: Catalogue, tolerance: float = TOLERANCE
+) -> Least | None:
+    """What a sound part sustains of a figure at the least; None where nothing is known of it."""
+    others = [
+        finding
+        for finding in catalogue.published(figure, part.id)
+        if finding.conditions.get("rate") == "sustained"
+        and finding.conditions.get("sparsity", "dense") == "dense"
+        and finding.conditions.get("direction", "both") == "both"
+    ]
+    if others:
+        best = max(others, key=lambda finding: finding.low)
+        reached = show(Quantity(best.low, best.unit))
+        words = f"{_percent(1 - tolerance)} of the {reached} that others reached ({best.how})"
+        return Least((1 - tolerance) * best.low, words)
+    peak = part.figures.get(figure)
+    if peak is None or not isinstance(peak.value, Quantity):
+        return None
+    share = ACHIEVABLE[figure]
+    words = f"{_percent(share.floor)} of the data sheet's {show(peak.value)}: {share.because}"
+    return Least(share.floor * peak.value.value, words)
+
+
+def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
+    rates = [
+        (rate, found)
+        for record in records
+        for found in record.measurements
+        if found.sound and (rate := _rate_of(figure, found))
+    ]
+    if not rates:
+        return Check(figure, least, "not measured")
+    rate, found = max(rates, key=lambda each: each[0].mid)
+    outcome: Outcome = "unsure"
+    if rate.low >= least.rate:
+        outcome = "pass"
+    elif rate.high < least.rate:
+        outcome = "fail"
+    facts = tuple(caution.fact for caution in found.cautions)
+    return Check(figure, least, outcome, rate, found, facts)
+
+
+def _rate_of(figure: str, found: Measurement) -> MedianInterval | None:
+    """What a measurement says of a figure, if anything."""
+    if benchmarks.is_evidence(found.case) and benchmarks.figure(found.case) == figure:
+        return benchmarks.rate(found)
+    p = found.case.parameters
+    node = p.get("collective") == "all_reduce" and p["hosts"] == 1 and p["ranks"] >= NODE_DEVICES
+    if figure != "interconnect_bandwidth" or not node:
+        return None
+    # The bus bandwidth of an all-reduce is that of one direction, and the other carries as much.
+    bus = benchmarks.rate(found)
+    return replace(bus, low=2 * bus.low, mid=2 * bus.mid, high=2 * bus.high)
+
+
+def unit(figure: str) -> str:
+    """The SI unit of a figure's rates."""
+    return QUANTITIES[figure].unit
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,119 @@
+"""`gpubench accept`: does a machine give what its part should?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubench.cli import options, printing
+
+if TYPE_CHECKING:
+    from gpubench.acceptance import Check
+    from gpubench.records import RunRecord
+
+FAILED, NOTHING_MEASURED = 1, 3
+
+
+@click.command("accept")
+@click.argument("names", nargs=-1, metavar="[RECORD]...")
+@click.option("--gpu", metavar="G", help="What must be reached by this part; nothing is judged.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 50),
+    default=5.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="What may be lacking of the best that others sustained.",
+)
+@options.results
+@options.json_flag
+@click.pass_context
+def command(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    gpu: str | None,
+    tolerance: float,
+    results: Path,
+    as_json: bool,
+) -> None:
+    """Say whether a machine gives what its part should.
+
+    RECORDs are files or ids, also of imported results; by default the newest of the accelerator
+    that was measured last. Exits with 1 where a figure fails, with 3 where none could be judged.
+    """
+    from gpubench import acceptance, catalogue
+    from gpubench.errors import RecordError
+    from gpubench.report import accepting
+
+    if gpu and names:
+        raise click.UsageError("--gpu judges no record: name the one or the others")
+    known = catalogue.load()
+    records = () if gpu else _records(names, results)
+    parts = {record.accelerator for record in records}
+    if len(parts) > 1:
+        raise RecordError(f"the records are of {' and '.join(sorted(parts))}: name those of one")
+    part = known.accelerator(gpu or parts.pop())
+    checks = acceptance.accept(records, part, known, tolerance / 100)
+    if as_json:
+        printing.document(_document(part.id, records, checks))
+    else:
+        click.echo(accepting.title(part, records))
+        shown = accepting.needs(checks) if gpu else accepting.table(checks)
+        printing.table(shown, f"Nothing is known of what {part.name} should sustain.")
+        for line in accepting.remarks(records, checks):
+            click.echo(line)
+    if not gpu:
+        ctx.exit(_exit_code(checks))
+
+
+def _records(names: tuple[str, ...], results: Path) -> tuple[RunRecord, ...]:
+    """The records that were named, or the newest of the accelerator that was measured last."""
+    from gpubench import index, records
+    from gpubench.errors import RecordError
+
+    if names:
+        paths = [Path(name) for name in names]
+        return tuple(
+            records.read(path if path.exists() else records.find(results, str(path)))
+            for path in paths
+        )
+    found = index.latest(results)
+    if not found:
+        raise RecordError(
+            f"{results} holds no measurements: `gpubench run --device cuda` makes some, and "
+            f"`gpubench accept --gpu G` says what must be reached"
+        )
+    last = max(found, key=lambda record: record.created).accelerator
+    return tuple(record for record in found if record.accelerator == last)
+
+
+def _exit_code(checks: tuple[Check, ...]) -> int:
+    outcomes = {check.outcome for check in checks}
+    if "fail" in outcomes:
+        return FAILED
+    return 0 if outcomes & {"pass", "unsure"} else NOTHING_MEASURED
+
+
+def _document(
+    part: str, records: tuple[RunRecord, ...], checks: tuple[Check, ...]
+) -> dict[str, Any]:
+    return {
+        "accelerator": part,
+        "records": [record.id for record in records],
+        "cautions": [asdict(caution) for record in records for caution in record.cautions],
+        "checks": [
+            {
+                "figure": check.figure,
+                "outcome": check.outcome,
+                "least": check.least.rate,
+                "because": check.least.because,
+                "rate": check.rate and {k: getattr(check.rate, k) for k in ("low", "mid", "high")},
+                "case": check.found and asdict(check.found.case),
+                "cautions": check.cautions,
+            }
+            for check in checks
+        ],
+    }

@@ -1,0 +1,182 @@
+"""Accepting a machine: the best rates beside what others reached on its part."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gpubench import acceptance, cli, records
+from gpubench.acceptance import Check, accept, least_rate
+from gpubench.catalogue import Catalogue
+from gpubench.model import Block, Case, Caution, Measurement, Work
+from gpubench.records import RunRecord
+from tests import reported
+
+Run = Callable[..., Result]
+
+
+def checks(shipped: Catalogue, *found: RunRecord, tolerance: float = 0.05) -> dict[str, Check]:
+    part = shipped.accelerators["nvidia-h200-sxm"]
+    return {check.figure: check for check in accept(found, part, shipped, tolerance)}
+
+
+def slower(record: RunRecord, share: float) -> RunRecord:
+    """The record as if everything had taken longer."""
+    return replace(
+        record,
+        measurements=tuple(
+            replace(
+                one,
+                blocks=tuple(
+                    replace(block, seconds=tuple(s / share for s in block.seconds))
+                    for block in one.blocks
+                ),
+            )
+            for one in record.measurements
+        ),
+    )
+
+
+def test_what_others_reached_is_the_measure_and_else_a_share_of_the_data_sheet(
+    shipped: Catalogue,
+) -> None:
+    h200 = shipped.accelerators["nvidia-h200-sxm"]
+    reached = least_rate("memory_bandwidth", h200, shipped)
+    assert reached
+    assert reached.rate == pytest.approx(0.95 * 4.48e12)  # BabelStream dot, in published.yaml
+    assert "95 % of the 4.48 TB/s that others reached (BabelStream dot" in reached.because
+    h20 = shipped.accelerators["nvidia-h20-96gb"]
+    share = least_rate("memory_bandwidth", h20, shipped)
+    assert share
+    assert share.rate == pytest.approx(0.8 * 4.0e12)
+    assert share.because.startswith("80 % of the data sheet's 4 TB/s: ")
+    bare = replace(h20, id="nobody-1", figures={})
+    assert least_rate("memory_bandwidth", bare, shipped) is None
+
+
+def test_the_best_of_all_records_decides(shipped: Catalogue) -> None:
+    found = checks(shipped, slower(reported.record(), 0.5), reported.record())
+    assert found["memory_bandwidth"].outcome == "pass"
+    assert found["memory_bandwidth"].rate
+    assert found["memory_bandwidth"].rate.mid == pytest.approx(0.94 * 4.8e12, rel=0.01)
+    assert found["peak_fp16"].outcome == "pass"
+    assert found["peak_fp8"].outcome == "not measured"
+
+
+def test_a_slow_machine_fails_and_an_interval_across_the_bound_decides_nothing(
+    shipped: Catalogue,
+) -> None:
+    slow = slower(reported.record(), 0.62 / 0.94)
+    assert checks(shipped, slow)["memory_bandwidth"].outcome == "fail"
+    assert checks(shipped, slow, tolerance=0.5)["memory_bandwidth"].outcome == "pass"
+    # The blocks differ by 0.4 %, so that a bound at the median lies inside the interval.
+    rate = checks(shipped, reported.record())["memory_bandwidth"].rate
+    assert rate
+    across = 1 - rate.mid / 4.48e12
+    assert checks(shipped, reported.record(), tolerance=across)["memory_bandwidth"].outcome == (
+        "unsure"
+    )
+
+
+def test_what_hardware_cannot_do_is_no_pass(shipped: Catalogue) -> None:
+    record = reported.record()
+    faulty = tuple(
+        replace(one, cautions=(Caution("implausible", "above the peak", ""),))
+        for one in record.measurements
+    )
+    found = checks(shipped, replace(record, measurements=faulty))
+    assert {check.outcome for check in found.values()} == {"not measured"}
+
+
+def test_an_all_reduce_within_a_node_tells_of_both_directions(shipped: Catalogue) -> None:
+    def all_reduce(hosts: int, ranks: int) -> RunRecord:
+        size, bus = 2.0**33, 400e9
+        parameters = {"collective": "all_reduce", "bytes": size, "ranks": ranks, "hosts": hosts}
+        work = Work(wire_bytes=size * 2 * (ranks - 1) / ranks)
+        blocks = (Block((work.wire_bytes / bus,), {}),) * 12
+        measured = Measurement(Case("collectives", "nccl-tests", parameters), 1, work, blocks, 1, 0)
+        return replace(reported.record(), measurements=(measured,))
+
+    found = checks(shipped, all_reduce(1, 8))["interconnect_bandwidth"]
+    assert found.outcome == "pass"
+    assert found.rate
+    assert found.rate.mid == pytest.approx(800e9)
+    for hosts, ranks in ((2, 16), (1, 2)):  # the network's, and too few to use all links anywhere
+        assert checks(shipped, all_reduce(hosts, ranks))["interconnect_bandwidth"].outcome == (
+            "not measured"
+        )
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def _run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli.main, ["accept", *arguments])
+
+    return _run
+
+
+def test_the_command_says_pass_or_fail_and_exits_with_it(run: Run) -> None:
+    records.write(reported.record(), Path("results"))
+    said = run()
+    assert said.exit_code == 0
+    assert "NVIDIA H200 SXM 141GB, by record 00000001" in said.output
+    assert "2 of 2 figures measured pass (3 not measured)." in said.output
+    slow = slower(replace(reported.record("00000002"), created="2026-02-01T00:00:00Z"), 0.5)
+    slow = replace(slow, cautions=(Caution("ecc-off", "ECC is off", "turn it on"),))
+    records.write(slow, Path("results"))
+    failed = run()
+    assert failed.exit_code == 1
+    assert "| memory bandwidth       | fail" in failed.output
+    assert "- ECC is off" in failed.output
+    assert run("00000001").exit_code == 0
+    document = json.loads(run("--json").stdout)
+    assert [one["outcome"] for one in document["checks"]].count("fail") == 2
+    assert document["cautions"][0]["fact"] == "ECC is off"
+
+
+def test_what_must_be_reached_is_told_before_anything_is_measured(run: Run) -> None:
+    said = run("--gpu", "nvidia-h20-96gb")
+    assert said.exit_code == 0
+    assert "| memory bandwidth       | at least 3.2 TB/s" in said.output
+    assert "found" not in said.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 2, "holds no measurements"),
+        (("--gpu", "h200"), 2, "names several variants"),
+        (("--gpu", "nvidia-h20-96gb", "00000001"), 2, "--gpu judges no record"),
+        (("nothing",), 2, "no record under results"),
+        (("--tolerance", "80"), 2, "80"),
+    ],
+)
+def test_bad_input_is_a_sentence(
+    run: Run, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    said = run(*arguments)
+    assert said.exit_code == code
+    assert words in said.output
+
+
+def test_records_of_two_parts_or_of_none_known_are_told(run: Run) -> None:
+    records.write(reported.record(), Path("results"))
+    other = replace(reported.record("00000002"), accelerator="nvidia-h100-sxm5")
+    path = records.write(other, Path("results"))
+    said = run("00000001", str(path))
+    assert said.exit_code == 2
+    assert "nvidia-h100-sxm5 and nvidia-h200-sxm: name those of one" in said.output
+    none = replace(reported.record("00000003"), measurements=(), created="2027-01-01T00:00:00Z")
+    assert run(str(records.write(none, Path("other")))).exit_code == 3
+
+
+def test_units_of_figures_are_those_of_their_rates() -> None:
+    assert acceptance.unit("memory_bandwidth") == "B/s"
+    assert acceptance.unit("peak_fp8") == "FLOP/s"

@@ -158,8 +158,8 @@ def _columns() -> int:
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": _columns()},
     epilog="Exit codes: 0 done; 1 an outcome named by --fail-on occurred, records differ by more "
-    "than --within or --fail-below allows, or a machine fails accept; 2 usage, or an invalid file; 3 what was asked for "
-    "cannot be measured or estimated; 130 interrupted.",
+    "than --within or --fail-below allows, or a machine fails accept; 2 usage, or an invalid file; "
+    "3 what was asked for cannot be measured or estimated; 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="gpubench")
 def main() -> None:

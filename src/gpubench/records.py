@@ -35,6 +35,12 @@ ENDINGS = (".json", ".json.gz")
 """Of files that hold a record, as written and as gzip packs it."""
 IMPORTED = "imported"
 """The suite of a record that holds another tool's results."""
+SLICE = "mig-slice"
+"""The caution in a record that was made on a slice of a card."""
+
+
+_OF_THE_PLAN = ("left-out", "one-gpu", "not-allocated")
+# These tell what a run did not look at, and weaken nothing that it did.
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,18 @@ class RunRecord:
     suspects: tuple[str, ...] = ()
     complete: bool = True
     schema: int = SCHEMA
+
+    @property
+    def piece(self) -> str:
+        """What of the accelerator it was made on: "" for all, else a slice or a limit of memory."""
+        if any(caution.code == SLICE for caution in self.cautions):
+            return self.device
+        return self.environment.get("memory_limit", "")
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """What weakens all that was measured, such as a power limit below the card's default."""
+        return tuple(c.fact for c in self.cautions if c.code not in _OF_THE_PLAN)
 
     def done(self, case: Case, phase: str) -> bool:
         """Measured whole, or tried and failed: a part of a measurement is measured again."""

@@ -108,6 +108,47 @@ def test_a_case_that_cannot_be_measured_is_named_and_the_next_one_follows(stage:
     assert done.complete
 
 
+def failing_late(error: BaseException) -> Callable[[], None]:
+    """A call that fails when some blocks have been taken, for good."""
+    calls = 0
+
+    def call() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 250:
+            raise error
+
+    return call
+
+
+FULL = RuntimeError("CUDA error: out of memory")
+
+
+def test_a_case_that_fails_after_some_blocks_is_named_and_the_next_one_follows(
+    stage: Stage,
+) -> None:
+    pair = stage.plan
+    stage.plan = lambda d, s: [one for one in pair(d, s) if one.case.method == "slow"]  # type: ignore[assignment,method-assign]
+    stage.faults["copying slow during n=1"] = failing_late(FULL)
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    assert done.complete
+    assert [(m.case.parameters["n"], m.complete) for m in done.measurements] == [
+        (1, False),  # what it had is kept
+        (2, True),
+    ]
+    ((key, why),) = done.failures.items()
+    assert key == "copying slow burst n=1"
+    assert why.startswith("out of memory while measuring copying (slow)")
+
+
+def test_of_two_methods_that_one_ends_half_way_the_other_is_measured_alone(stage: Stage) -> None:
+    stage.faults["copying slow during n=1"] = failing_late(FULL)
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    assert list(done.failures) == ["copying slow burst n=1"]
+    assert [m.case.method for m in done.measurements if m.complete] == ["fast", "fast", "slow"]
+    assert done.measurements[0].in_turn_with == ()
+
+
 @pytest.mark.usefixtures("stage")
 def test_two_methods_for_one_work_are_measured_in_turn() -> None:
     done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
@@ -308,6 +349,36 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:
     assert [case.method for case in stage.prepared] == ["fast", "slow", "fast", "slow"]
     assert len(done.measurements) == 4
     assert all(m.complete for m in done.measurements)
+
+
+def test_a_part_that_time_left_behind_is_kept_and_goes_once_it_is_measured_whole(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.faults["copying slow during n=1"] = failing_late(KeyboardInterrupt())
+    saved: list[RunRecord] = []
+    with pytest.raises(KeyboardInterrupt):
+        campaign.measure_all(RECORD, DEVICE, saved.append)
+    stage.faults.clear()
+    moment = [0.0]
+    monkeypatch.setattr(campaign, "HostClock", lambda: SimpleNamespace(now=lambda: moment[0]))
+    at_once = campaign.measure_all(saved[-1], DEVICE, saved.append, time_limit_s=0.1)
+    assert [m.complete for m in at_once.measurements] == [False, False]
+    pair_s = sum(step.most_s for step in campaign.steps(DEVICE, "quick")[:2])
+    prepare = stage.prepare
+
+    def slowly(*arguments: Any) -> Prepared:
+        moment[0] += 1.0
+        return prepare(*arguments)
+
+    stage.prepare = slowly  # type: ignore[method-assign]
+    cut = campaign.measure_all(at_once, DEVICE, saved.append, time_limit_s=pair_s + 1.0)
+    assert cut == saved[-1]
+    assert not cut.complete
+    assert [(m.case.method, m.complete) for m in cut.measurements] == [
+        ("fast", True),
+        ("slow", True),
+    ]
+    assert "disagreement" in {caution.code for caution in cut.measurements[1].cautions}
 
 
 @pytest.mark.parametrize(("preparing_s", "pairs"), [(0.0, 2), (3.0, 2), (4.5, 1)])

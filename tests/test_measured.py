@@ -87,6 +87,19 @@ def test_too_good_is_no_evidence(load_claims: Load, shipped: Catalogue) -> None:
     assert any(e.kind == "measured" and "implausible" in e.missing for e in said.evidence)
 
 
+def test_what_was_cut_short_is_no_evidence(load_claims: Load, shipped: Catalogue) -> None:
+    whole = rate("read", 0.95)
+    for part, why in (
+        (replace(whole, blocks=whole.blocks[:1], complete=False), "cut short, after 1 block: "),
+        (replace(whole, complete=False), "cut short, after 8 blocks"),
+        (replace(whole, blocks=whole.blocks[:5]), "too short, after 5 blocks"),
+    ):
+        said = verdict(load_claims, shipped, PEAK, part)
+        assert said.basis != "measured"
+        (found,) = [e for e in said.evidence if e.kind == "measured"]
+        assert found.missing.startswith(why)
+
+
 def test_a_record_of_another_part_says_nothing(load_claims: Load, shipped: Catalogue) -> None:
     body = PEAK.replace("nvidia-h200-sxm", "nvidia-h20-96gb").replace("4.8", "4.0")
     said = verdict(load_claims, shipped, body, rate("read", 0.95))

@@ -196,6 +196,14 @@ def test_a_slice_of_a_card_says_nothing_of_workloads_on_the_card(load_claims: Lo
     assert rows.records_as_rows([sliced], KNOWN) == ()
 
 
+def test_a_pass_that_was_cut_short_is_no_evidence(load_claims: Load) -> None:
+    cut = replace(measured("decode", 0.020), complete=False)
+    assert figures.passes(recorded(MADE, cut)) == ()
+    ours = recorded(MADE, cut, measured("prefill", 1.0))
+    verdict = judged(load_claims, CLAIM, ours)
+    assert not any("over the estimate" in e.source for e in verdict.evidence)
+
+
 def test_one_part_alone_is_held_against_the_estimate_of_the_other(load_claims: Load) -> None:
     ours = recorded(MADE, measured("decode", 0.020), measured("prefill", 1.0))
     verdict = judged(load_claims, CLAIM, ours)

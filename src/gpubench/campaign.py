@@ -147,7 +147,7 @@ def measure_all(
                 needed_s = todo.most_s(record, group, measuring.slowest_s.get(benchmark, 0.0))
                 if needed_s and now() + needed_s > ends:
                     say(f"time is up, and {todo.left(record)} of {len(todo.steps)} cases are left")
-                    return record
+                    return _closed(record, save, complete=False)
                 if before and before != benchmark:
                     benchmarks.get(before).release()  # its memory is the next one's
                 before = benchmark
@@ -167,7 +167,12 @@ def measure_all(
             device.trials.rest()
             if before:
                 benchmarks.get(before).release()
-    record = replace(record, measurements=_compared(record.measurements), complete=True)
+    return _closed(record, save, complete=True)
+
+
+def _closed(record: RunRecord, save: Save, complete: bool) -> RunRecord:
+    """The record as this run leaves it, saved."""
+    record = replace(record, measurements=_compared(record.measurements), complete=complete)
     save(record)
     return record
 
@@ -265,14 +270,18 @@ class _Measuring:
     ) -> Iterator[RunRecord]:
         try:
             found = self._in_turn(together, phase)
-        except CutShort as short:
-            yield replace(record, measurements=(*record.measurements, *short.measurements))
-            raise short.cause from None
         except DeviceLost:
             raise
         except CannotMeasure as error:
+            cut = error if isinstance(error, CutShort) else None
+            kept = (*record.measurements, *(cut.measurements if cut else ()))
+            if cut and isinstance(cut.cause, KeyboardInterrupt | DeviceLost):
+                yield replace(record, measurements=kept)
+                raise cut.cause from None
             if len(together) == 1:
-                yield record.with_failure(together[0].case, [phase], str(error))
+                record = replace(record, measurements=kept)
+                why = str(cut.cause if cut else error)
+                yield record.with_failure(together[0].case, [phase], why)
                 return
             for one in together:  # each alone, which shows the one that fails
                 for outcome in self._phase([one], phase, record):
@@ -298,12 +307,13 @@ class _Measuring:
 def _compared(measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
     """Two methods for the same work that differ by more than 5 % are flagged on the slower one.
 
-    Parts that were measured again whole are left out.
+    Parts that were measured again whole are left out, and say nothing of a method.
     """
-    kept = [m for m in measurements if m.complete]
+    whole = {case_key(m.case, m.phase) for m in measurements if m.complete}
+    kept = [m for m in measurements if m.complete or case_key(m.case, m.phase) not in whole]
     for place, found in enumerate(kept):
         for other in kept:
-            if _same_work(found, other):
+            if found.complete and other.complete and _same_work(found, other):
                 caution = guards.disagreement(found, other)
                 if caution and f"faster than {found.case.method}" in caution.fact:
                     kept[place] = guards.cautioned(found, [caution])

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gpubench import benchmarks
+from gpubench import benchmarks, stats
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.errors import MissingFigure
@@ -122,7 +122,6 @@ def _rates(
         if matrices and sparsity not in wanted:
             continue
         rate = figures.times(benchmarks.rate(found), _SHARES.get(direction, 1.0))
-        faults = [c.fact for c in found.cautions if c.code == "implausible"]
         yield Evidence(
             kind="published" if record.suite == IMPORTED else "measured",
             conditions={
@@ -144,8 +143,21 @@ def _rates(
                 *record.standing,
                 *((_HALVED,) if direction == "one-way" else ()),
             ),
-            missing=f"implausible: {faults[0]}" if faults else "",
+            missing=_fault(found, record),
         )
+
+
+def _fault(found: Measurement, record: RunRecord) -> str:
+    """Why a rate is no evidence; "" where it is. Of too few blocks the interval means nothing."""
+    for caution in found.cautions:
+        if caution.code == "implausible":
+            return f"implausible: {caution.fact}"
+    few = len(found.blocks) < stats.LEAST_FOR_95 and record.suite != IMPORTED
+    if found.complete and not few:
+        return ""
+    cut = "too short" if found.complete else "cut short"
+    blocks = f"{len(found.blocks)} block{'' if len(found.blocks) == 1 else 's'}"
+    return f"{cut}, after {blocks}: measure it again, or continue with --resume"
 
 
 _HALVED = "one way: half of both directions at once"
@@ -159,11 +171,7 @@ def _over_estimate(
     catalogue: Catalogue,
 ) -> Iterator[Evidence]:
     """The best rate measured here over what the other part should sustain."""
-    sound = [
-        found
-        for found in _measurements(record, quantity)
-        if not any(caution.code == "implausible" for caution in found.cautions)
-    ]
+    sound = [found for found in _measurements(record, quantity) if not _fault(found, record)]
     if record.suite == IMPORTED or quantity != "memory_bandwidth" or not sound:
         return
     best = max((timing.bandwidth(found) for found in sound), key=lambda rate: rate.mid)

@@ -67,9 +67,9 @@ class Serving:
 
 
 def sound(found: Measurement) -> bool:
-    """Whether a measurement has samples and nothing shows it to be impossible."""
+    """Whether a measurement was taken whole and nothing shows it to be impossible."""
     faulty = any(caution.code == "implausible" for caution in found.cautions)
-    return bool(found.blocks) and not faulty
+    return found.complete and bool(found.blocks) and not faulty
 
 
 def passes(record: RunRecord) -> tuple[Pass, ...]:

@@ -50,8 +50,11 @@ class Step:
     most_s: float
 
 
-def steps(device: Device, suite: str, only: Sequence[str] = ()) -> tuple[Step, ...]:
-    """Everything a suite measures on a device, in order; of the benchmarks in `only`, if any.
+def steps(
+    device: Device, suite: str, only: Sequence[str] = (), held: RunRecord | None = None
+) -> tuple[Step, ...]:
+    """Everything a suite measures on a device, in order; of the benchmarks in `only`, if any, and
+    without what a record has `held` already.
 
     Raises:
         CannotMeasure: the device is too small for a benchmark, or lacks all that was asked for.
@@ -63,7 +66,15 @@ def steps(device: Device, suite: str, only: Sequence[str] = ()) -> tuple[Step, .
         raise CannotMeasure(
             f"{', '.join(only)} on {device.name}: {why}; see `gpubench list benchmarks`"
         )
+    if held:
+        left = [replace(one, phases=_missing(held, one)) for one in planned]
+        planned = [one for one in left if one.phases]
     return tuple(step for group in _twins(planned) for step in _timed(group, suite))
+
+
+def _missing(record: RunRecord, planned: Planned) -> tuple[str, ...]:
+    """The phases of a case that are not measured yet."""
+    return tuple(phase for phase in planned.phases if not record.done(planned.case, phase))
 
 
 def left_out(device: Device, suite: str, only: Sequence[str] = ()) -> str:
@@ -77,7 +88,7 @@ def left_out(device: Device, suite: str, only: Sequence[str] = ()) -> str:
 
 
 def _chosen(only: Sequence[str]) -> Sequence[str]:
-    return only or benchmarks.names()
+    return tuple(dict.fromkeys(only)) or benchmarks.names()
 
 
 def _twins(planned: Sequence[Planned]) -> list[list[Planned]]:
@@ -191,10 +202,9 @@ class _Todo:
         """The place of a case, from 1."""
         return next(n for n, step in enumerate(self.steps, 1) if step.planned is planned)
 
-    def missing(self, record: RunRecord, case: Case) -> list[str]:
+    def missing(self, record: RunRecord, case: Case) -> tuple[str, ...]:
         """The phases of a case that are not measured yet."""
-        phases = next(s.planned.phases for s in self.steps if s.planned.case == case)
-        return [phase for phase in phases if not record.done(case, phase)]
+        return _missing(record, next(s.planned for s in self.steps if s.planned.case == case))
 
     def most_s(self, record: RunRecord, group: Sequence[Planned], preparing_s: float) -> float:
         """How long a group may still take by plan, each case beside what preparing it takes."""
@@ -239,9 +249,9 @@ class _Measuring:
 
     def of(self, group: Sequence[Planned], record: RunRecord) -> Iterator[RunRecord]:
         """What is missing of twins; a case that cannot be measured becomes a failure."""
-        ready: list[tuple[Prepared, list[str]]] = []
+        ready: list[tuple[Prepared, tuple[str, ...]]] = []
         for one in group:
-            missing = [phase for phase in one.phases if not record.done(one.case, phase)]
+            missing = _missing(record, one)
             if not missing:
                 continue
             benchmark = benchmarks.get(one.case.benchmark)

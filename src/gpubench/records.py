@@ -3,6 +3,7 @@
 Schema history
     1   environment, claims file, verdicts in short
     2   what was measured: device, suite, seed, facts of the device, measurements, failures
+    3   what was asked for: the device, benchmarks, ranks
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from gpubench.model import Case, Caution, Measurement
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA = 2
+SCHEMA = 3
 NO_ACCELERATOR = "no-accelerator"
 ENDINGS = (".json", ".json.gz")
 """Of files that hold a record, as written and as gzip packs it."""
@@ -43,6 +44,19 @@ _OF_THE_PLAN = ("left-out", "one-gpu", "not-allocated")
 # These tell what a run did not look at, and weaken nothing that it did.
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was asked to measure, so that it can be continued by its id alone.
+
+    `device` is torch's name of it ("cpu", "cuda:1"), "" where nobody told; `benchmarks` is empty
+    for all, and `ranks` zero for as many as there are devices.
+    """
+
+    device: str = ""
+    benchmarks: tuple[str, ...] = ()
+    ranks: int = 0
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """One run: when and where, which claims it judged, what it measured.
@@ -51,8 +65,8 @@ class RunRecord:
     a quantity's name to what the driver reports of it, in SI. `failures` maps a case (see
     `case_key`) to why it could not be measured. `suspects` are configurations of kernels that hung
     or crashed the device, which are tried no more, and cases that did, which get a second chance.
-    `complete` is false while a run goes on, and stays so when it is cut short. `verdicts` maps a
-    claim's id to its outcome and basis on that day; they can be computed again from the record.
+    `complete` is false while a run goes on, and stays so until all is there that was `asked` for.
+    `verdicts` maps a claim's id to its outcome and basis on that day; they can be computed again.
     """
 
     id: str
@@ -71,6 +85,7 @@ class RunRecord:
     failures: Mapping[str, str] = field(default_factory=dict)
     suspects: tuple[str, ...] = ()
     complete: bool = True
+    asked: Asked = Asked()
     schema: int = SCHEMA
 
     @property

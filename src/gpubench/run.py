@@ -60,6 +60,7 @@ def execute(
     if where:
         found = joining.measured(request, where, catalogue, say, tick, end)
         return _kept(found, file, request, catalogue) if found else None
+    request = beginning.continued(request)
     record, device = beginning.begun(request, catalogue)
     records.check_writable(request.results / record.accelerator)
     if device:
@@ -95,7 +96,9 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step
 
     Raises:
         CannotMeasure: a device is named that cannot be measured.
+        RecordError: there is no record to continue, or nothing left of it.
     """
+    request = beginning.continued(request)
     record, device = beginning.begun(request, catalogue)
     if device is None:
         return (), ""
@@ -103,11 +106,11 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step
     steps: tuple[campaign.Step, ...] = ()
     left_out = ""
     if own or not request.benchmarks:
-        steps = campaign.steps(device, suite, own)
+        steps = campaign.steps(device, suite, own, record)
         left_out = campaign.left_out(device, suite, own)
     if linking.wanted(request, device):
         links = _links(request, device, suite)
-        steps += links
+        steps += tuple(step for step in links if linking.missing(record, [step.planned]))
         if not links:
             left_out = "; ".join(filter(None, (left_out, collectives.NEEDS_TWO)))
     return steps, left_out
@@ -132,6 +135,19 @@ def _links_most_s(record: RunRecord, device: Device, request: Request) -> float:
     return sum(step.most_s for step in steps if linking.missing(record, [step.planned]))
 
 
+def _finished(record: RunRecord, device: Device, request: Request) -> bool:
+    """Whether a record holds all that it was asked for, by this run and by those it continues."""
+    whole = replace(request, benchmarks=record.asked.benchmarks)
+    own = _own(whole)
+    if (own or not whole.benchmarks) and campaign.steps(device, record.suite, own, record):
+        return False
+    linked = linking.wanted(request, device) or not linking.wanted(whole, device)
+    # Ranks plan by the memory that the fullest device has left, which is theirs to know.
+    return linked or not any(
+        linking.missing(record, [step.planned]) for step in _links(whole, device, record.suite)
+    )
+
+
 def _own(request: Request) -> tuple[str, ...]:
     """The benchmarks asked for that one process measures on one device."""
     return tuple(name for name in request.benchmarks if name != linking.NAME)
@@ -151,10 +167,10 @@ def _measured(
     """
     saved = bool(record.measurements)
 
-    def save(state: RunRecord) -> None:
+    def save(state: RunRecord, complete: bool = False) -> None:
         nonlocal saved
         try:
-            records.write(state, request.results)
+            records.write(replace(state, complete=complete), request.results)
         except RecordError as error:
             raise CannotMeasure(f"{error}; the run ends here") from None
         saved = True
@@ -181,8 +197,8 @@ def _measured(
             record = replace(record, complete=False)
         else:
             record = linking.with_links(record, device, request, say, save)
-            record = replace(record, complete=True)
-        save(record)
+            record = replace(record, complete=_finished(record, device, request))
+        save(record, record.complete)
         if not record.complete:
             say_remedy()
         return record

@@ -134,18 +134,18 @@ def command(
     known = catalogue.load()
     path = claims_path or claims.default_path()
     request = run.Request(
-        path,
-        results,
-        device,
-        suite,
-        only,
-        seed,
-        redact,
-        resume,
-        benchmarks,
-        ranks or 0,
-        memory_limit or 0,
-        time_limit or 0.0,
+        claims=path,
+        results=results,
+        device=device,
+        suite=suite,
+        only=only,
+        seed=seed,
+        redact=redact,
+        resume=resume,
+        benchmarks=benchmarks,
+        ranks=ranks or 0,
+        memory_limit=memory_limit or 0,
+        time_limit_s=time_limit or 0.0,
     )
     if dry_run:
         _tell_plan(*run.planned(request, known))
@@ -179,6 +179,9 @@ def command(
             f"{len(failures)} of {every} cases could not be measured ({failures[0]}){again}"
         )
         ctx.exit(NOT_MEASURED)
+    if time_limit and not measured:
+        printing.aside("nothing was measured: allow more time than one case may take")
+        ctx.exit(NOT_MEASURED)
 
 
 NOT_MEASURED = 3
@@ -199,7 +202,7 @@ def _tell_plan(steps: Sequence[Step], left_out: str) -> None:
     from gpubench.units import Quantity, show
 
     if not steps:
-        click.echo("Nothing would be measured: there is no device.")
+        click.echo(f"Nothing would be measured: {left_out or 'there is no device'}.")
         return
     rows = [
         [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ import torch
 from gpubench.measuring import clock as clock_module
 from gpubench.measuring.buffers import in_turn, sets_needed
 from gpubench.measuring.clock import DeviceClock, HostClock
+from gpubench.measuring.group import EventClock, Group, GroupClock, Place
 
 
 class SimulatedCuda:
@@ -233,6 +234,29 @@ def test_a_reading_is_made_while_the_card_works(simulated: type[SimulatedCuda]) 
         clock.samples(card.kernel, 1, count, lambda: moments.append(card.card - card.host))
     # Half of the samples, or what is left of them after as many as the queue holds, are done.
     assert moments == pytest.approx([0.5e-3, 1e-3, 1.5e-3, 50e-3, 44e-3], abs=1e-4)
+
+
+class Pair(Group):
+    """A group of this rank and one just like it."""
+
+    def __init__(self) -> None:
+        self.place = Place(0, 2, 0, 2, 0, 1)
+
+    def times(self, mine: Sequence[float]) -> list[list[float]]:
+        return [list(mine), list(mine)]
+
+    def barrier(self) -> None: ...
+
+
+def test_a_reading_of_ranks_is_made_while_the_card_works_too(
+    simulated: type[SimulatedCuda],
+) -> None:
+    card = simulated(host_s=10e-6, kernel_s=1e-3)
+    clock, moments = GroupClock(Pair(), EventClock(card)), list[float]()
+    assert clock.samples(card.kernel, 2, 4) == pytest.approx([1e-3] * 4, rel=0.02)
+    for count in (1, 2, 3, 100):
+        clock.samples(card.kernel, 1, count, lambda: moments.append(card.card - card.host))
+    assert moments == pytest.approx([0.5e-3, 1e-3, 1.5e-3, 50e-3], abs=1e-4)
 
 
 def test_the_card_spins_no_longer_than_it_must(simulated: type[SimulatedCuda]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubench import benchmarks, campaign
-from gpubench.benchmarks import _matrices, gemm
+from gpubench.benchmarks import _fastest, _matrices, gemm
 from gpubench.benchmarks.gemm import torch_call
 from gpubench.errors import CannotMeasure, DeviceLost, WrongResult
 from gpubench.measuring import Ceilings, Device
@@ -370,7 +370,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(found, "multiply", multiply)
     seconds = {config: 9.0 - place for place, config in enumerate(found.CONFIGS["hopper"])}
     monkeypatch.setattr(found, "configs", lambda _capability, _bytes: found.CONFIGS["hopper"])
-    monkeypatch.setattr(gemm, "DeviceClock", lambda _: Stopwatch(seconds, found_launched))
+    monkeypatch.setattr(_fastest, "DeviceClock", lambda _: Stopwatch(seconds, found_launched))
     return found, found_faults, found_wrong
 
 

@@ -72,23 +72,41 @@ def out_of_memory(error: BaseException) -> bool:
     return sentence is not None and "out of memory" in str(sentence)
 
 
-def with_another_attention(prepared: Callable[[], Prepared]) -> Prepared:
+def with_another_attention(case: Case, prepared: Callable[[], Prepared]) -> Prepared:
     """What is prepared; without cuDNN's attention where that has no plan for the case's shapes.
 
-    torch prefers it on Hopper and does not turn to another by itself. Raises as `prepared` does.
+    torch prefers it on Hopper and does not turn to another by itself. Methods for the same work do
+    without together, since they are measured in turn; the next case has it again. Raises as
+    `prepared` does.
     """
+    if case.parameters not in _without_cudnn:
+        with_cudnn_again()
+    why = ""
     try:
-        return prepared()
+        found = prepared()
     except CannotMeasure as error:
-        if _CUDNN not in str(error).lower():
+        if _without_cudnn or "cudnn" not in str(error).lower():
             raise
         why = str(error)
-    import_torch().backends.cuda.enable_cudnn_sdp(False)
-    found = prepared()
-    return replace(found, choices={**found.choices, "without_cudnn_attention": why})
+    if why:
+        import_torch().backends.cuda.enable_cudnn_sdp(False)
+        _without_cudnn[:] = [case.parameters]
+        found = prepared()
+    if not _without_cudnn:
+        return found
+    told = why or "it had no plan for another method at the same work"
+    return replace(found, choices={**found.choices, "without_cudnn_attention": told})
 
 
-_CUDNN = "cudnn"
+_without_cudnn: list[Mapping[str, Any]] = []
+# The parameters of the case that is measured without it, if any.
+
+
+def with_cudnn_again() -> None:
+    """Let torch take cuDNN's attention where the case before had to do without."""
+    if _without_cudnn:
+        _without_cudnn.clear()
+        import_torch().backends.cuda.enable_cudnn_sdp(True)
 
 
 # --------------------------------------------------------------------------- the pass

@@ -35,6 +35,7 @@ from gpubench.benchmarks._inference_run import (
     room,
     said,
     with_another_attention,
+    with_cudnn_again,
 )
 from gpubench.measuring import (
     Ceilings,
@@ -79,6 +80,7 @@ def ceilings(case: Case, device: Device) -> Ceilings:
 
 def release() -> None:
     """Give weights and caches back, which one case leaves for the next."""
+    with_cudnn_again()
     _kept.clear()
     _matrices.release()
 
@@ -90,7 +92,7 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         CannotMeasure: out of memory, or an architecture of another family.
         WrongResult: a layer's answer is not right.
     """
-    return with_another_attention(lambda: _prepared(case, device, seed))
+    return with_another_attention(case, lambda: _prepared(case, device, seed))
 
 
 def _prepared(case: Case, device: Device, seed: int) -> Prepared:
@@ -211,7 +213,8 @@ class _Kept:
 _kept = _Kept()
 
 
-# Watts at rest of each device, looked at once, before anything ran.
+# Watts at rest of each device, looked at once, before its first case here. What ran until then has
+# left the card warm, and it leaks more than a cold one.
 _idle_watts: dict[str, float | None] = {}
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from gpubench.benchmarks import Planned, _decoder, _hardware, _inference_plan, _matrices
 from gpubench.benchmarks._decoder import Tensor
-from gpubench.benchmarks._inference_run import with_another_attention
+from gpubench.benchmarks._inference_run import with_another_attention, with_cudnn_again
 from gpubench.measuring import Ceilings, Device, Prepared, import_torch, refused, told
 from gpubench.measuring.verify import verify
 from gpubench.model import Case, Caution, Work
@@ -112,6 +112,7 @@ def ceilings(case: Case, device: Device) -> Ceilings:
 
 def release() -> None:
     """Each case makes its own layers; what torch keeps of them goes back."""
+    with_cudnn_again()
     _matrices.release()
 
 
@@ -122,14 +123,14 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         CannotMeasure: out of memory, or an architecture of another family.
         WrongResult: an output or a gradient is not right.
     """
-    return with_another_attention(lambda: _prepared(case, device, seed))
+    return with_another_attention(case, lambda: _prepared(case, device, seed))
 
 
 def _prepared(case: Case, device: Device, seed: int) -> Prepared:
     p = case.parameters
     what = f"a training step of {p['model']} in {p['precision']}"
     with told(f"preparing {what}"), refused(what):
-        release()
+        _matrices.release()
         _decoder.check(_inference_plan.model_of(p["model"]))
         checked = _check(p, device, seed)
         job = Job(p, device, seed)

@@ -406,6 +406,22 @@ def test_no_case_is_begun_that_may_end_after_the_time_limit(
     assert len(stage.prepared) == 4
 
 
+def test_a_case_may_take_as_much_longer_than_planned_as_the_one_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment, most_s = [0.0], PLANS["quick"].most_s
+    monkeypatch.setattr(campaign, "HostClock", lambda: SimpleNamespace(now=lambda: moment[0]))
+
+    def slowly() -> None:
+        moment[0] += 2 * (most_s + 4.0)
+        stage.faults.clear()
+
+    stage.faults["copying slow during n=1"] = slowly  # the first pair takes 4 s longer, each
+    limit = 2 * (most_s + 4.0) + 2 * most_s + 2 * 4.0
+    cut = campaign.measure_all(RECORD, DEVICE, lambda _: None, time_limit_s=limit)
+    assert (cut.complete, len(cut.measurements)) == (False, 2)
+
+
 def test_the_plan_tells_bytes_and_time_before_anything_runs(stage: Stage) -> None:
     steps = campaign.steps(DEVICE, "quick")
     assert [step.work.bytes for step in steps] == [1e6, 1e6, 2e6, 2e6]

@@ -106,11 +106,9 @@ def _timed(group: Sequence[Planned], suite: str) -> Iterator[Step]:
     heated = sum("sustained" in one.phases for one in group)
     for one in group:
         heat = plan.heat_s / heated if "sustained" in one.phases else 0.0
-        least = plan.warmup_s + (plan.least_blocks + 1) * plan.block_s
-        most = plan.warmup_limit_s + plan.limit_s
         work = benchmarks.get(one.case.benchmark).work(one.case.parameters)
         phases = len(one.phases)
-        yield Step(one, work, least * phases + heat, most * phases + heat)
+        yield Step(one, work, plan.least_s * phases + heat, plan.most_s * phases + heat)
 
 
 def measure_all(
@@ -126,10 +124,10 @@ def measure_all(
     """Measure what `record` does not hold yet, by its suite and seed; returns it complete.
 
     With a time limit no case is begun that by plan may end later, where those of a benchmark may
-    take as long to prepare as the slowest one did; what is left leaves the record incomplete. `say`
-    is told of each case, `tick` of each block. When the device stops answering for good, the record
-    is saved with what it had to do and `end` is called from another thread. What hung or crashed
-    the device is left out when the record is continued.
+    take as long to prepare, and as much longer than planned, as the slowest one did; what is left
+    leaves the record incomplete. `say` is told of each case, `tick` of each block. When the device
+    stops answering for good, the record is saved with what it had to do and `end` is called from
+    another thread. What hung or crashed the device is left out when the record is continued.
 
     Raises:
         KeyboardInterrupt, DeviceLost: after saving what there is.
@@ -155,7 +153,7 @@ def measure_all(
         try:
             for group in todo.groups():
                 benchmark = group[0].case.benchmark
-                needed_s = todo.most_s(record, group, measuring.slowest_s.get(benchmark, 0.0))
+                needed_s = todo.most_s(record, group, measuring.beside_s(benchmark))
                 if needed_s and now() + needed_s > ends:
                     say(f"time is up, and {todo.left(record)} of {len(todo.steps)} cases are left")
                     return _closed(record, save, complete=False)
@@ -206,14 +204,11 @@ class _Todo:
         """The phases of a case that are not measured yet."""
         return _missing(record, next(s.planned for s in self.steps if s.planned.case == case))
 
-    def most_s(self, record: RunRecord, group: Sequence[Planned], preparing_s: float) -> float:
-        """How long a group may still take by plan, each case beside what preparing it takes."""
-        left = [one for one in group if self.missing(record, one.case)]
-        return sum(
-            step.most_s + preparing_s
-            for step in self.steps
-            if any(step.planned is one for one in left)
-        )
+    def most_s(self, record: RunRecord, group: Sequence[Planned], beside_s: float) -> float:
+        """How long a group may still take by plan, and each case beside it."""
+        left = [replace(one, phases=_missing(record, one)) for one in group]
+        left = [one for one in left if one.phases]
+        return sum(step.most_s + beside_s for step in _timed(left, record.suite))
 
     def left(self, record: RunRecord) -> int:
         """How many cases are not measured yet."""
@@ -246,6 +241,12 @@ class _Measuring:
     now: Callable[[], float]
     slowest_s: dict[str, float] = field(default_factory=dict)
     """How long the slowest preparation of each benchmark took."""
+    overran_s: dict[str, float] = field(default_factory=dict)
+    """By how much its slowest phase took longer than planned: no plan knows how long a call is."""
+
+    def beside_s(self, name: str) -> float:
+        """What a case of a benchmark may take beside its plan, by what others of it did."""
+        return self.slowest_s.get(name, 0.0) + 2 * self.overran_s.get(name, 0.0)
 
     def of(self, group: Sequence[Planned], record: RunRecord) -> Iterator[RunRecord]:
         """What is missing of twins; a case that cannot be measured becomes a failure."""
@@ -271,9 +272,17 @@ class _Measuring:
             self.slowest_s[name] = max(self.slowest_s.get(name, 0.0), self.now() - began)
         for phase in ("burst", "sustained"):
             if together := [prepared for prepared, missing in ready if phase in missing]:
+                began = self.now()
                 for outcome in self._phase(together, phase, record):
                     record = outcome
                     yield record
+                self._over(together, phase, self.now() - began)
+
+    def _over(self, together: Sequence[Prepared], phase: str, took_s: float) -> None:
+        plan, name = PLANS[self.suite], together[0].case.benchmark
+        heat = plan.heat_s if phase == "sustained" else 0.0
+        over = (took_s - heat) / len(together) - plan.most_s
+        self.overran_s[name] = max(self.overran_s.get(name, 0.0), over)
 
     def _phase(
         self, together: Sequence[Prepared], phase: Any, record: RunRecord

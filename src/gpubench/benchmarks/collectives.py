@@ -81,11 +81,7 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
         return ()
     ranks, sweep = group.place.size, "fp32" if device.kind == "cpu" else "bf16"
     large = _LARGE[device.kind]
-    found = [
-        _case(group, "all_reduce", size, sweep)
-        for size in _LADDERS[device.kind, suite]
-        if _COPIES * size <= device.memory_free
-    ]
+    found = [_case(group, "all_reduce", size, sweep) for size in _LADDERS[device.kind, suite]]
     if suite != "quick":
         types = [name for name in _TYPES if name != sweep]
         found += [_case(group, "all_reduce", large, name) for name in types]
@@ -97,7 +93,8 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
             found.append(_case(group, PAIR, large, sweep, **copy, links=links))
     if not group.switch:
         found = _without_switch(found, device)
-    return tuple(Planned(case) for case in found)
+    room = device.memory_free // _COPIES
+    return tuple(Planned(case) for case in found if case.parameters["bytes"] <= room)
 
 
 def prospect(device: Device, ranks: int, switch: bool = True) -> Device:

@@ -174,6 +174,10 @@ def test_what_the_part_lacks_is_told_and_asked_for_alone_it_is_a_sentence(stage:
     assert (told.code, told.fact) == ("left-out", "copying FP8: a processor has none")
     again = campaign.measure_all(replace(done, complete=False), DEVICE, lambda _: None)
     assert again.cautions == done.cautions
+    stage.left_out = lambda _device, _suite: [("FP8", "not here"), ("16384", "does not fit")]  # type: ignore[attr-defined]
+    more = campaign.measure_all(replace(done, complete=False), DEVICE, lambda _: None)
+    assert [c.fact for c in more.cautions] == ["copying FP8: not here; copying 16384: does not fit"]
+    stage.left_out = lambda _device, _suite: [("FP8", "a processor has none")]  # type: ignore[attr-defined]
     stage.plan = lambda _device, _suite: ()  # type: ignore[method-assign]
     with pytest.raises(CannotMeasure, match="copying on a processor: copying FP8: a processor"):
         campaign.steps(DEVICE, "quick", ["copying"])

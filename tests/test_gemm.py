@@ -168,6 +168,9 @@ def test_a_small_card_leaves_out_what_does_not_fit() -> None:
     sizes = [c.parameters["m"] for c, _ in planned("standard", small)]
     assert 16384 not in sizes
     assert 8192 in sizes
+    ((what, why),) = gemm.left_out(small, "standard")
+    assert "fp16 16384 × 16384 × 16384" in what.split(", ")
+    assert why == "does not fit beside its checks into the 2 GB that are free"
     # Both methods have matrices of their own while they take turns.
     assert all(2 * gemm.work(c.parameters).bytes < 10**9 for c, _ in planned("standard", small))
 

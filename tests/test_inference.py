@@ -85,6 +85,10 @@ def test_a_smaller_part_times_layers_where_the_model_does_not_fit() -> None:
         p["batch"] == "max" and p["precision"] == "fp16" and p["layers"] != 32 for p in cases
     )
     tight = replace(H200, memory_total=2**34, memory_free=2**34)
+    assert inference.left_out(tight, "quick") == ()  # some layers of it fit
+    ((what, why),) = inference.left_out(tight, "full")
+    assert "decode of llama-2-70b fp8, batch max, 128 + 2048 tokens" in what
+    assert "does not fit" in why
     for one in inference.plan(tight, "full"):
         part = _inference_plan.part(one.case.parameters)
         assert capacity.weight_bytes(part, one.case.parameters["precision"]) < 2**34

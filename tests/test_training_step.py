@@ -54,7 +54,11 @@ def test_the_cases_fit_an_h200_and_none_is_planned_where_they_do_not() -> None:
     }
     assert len(training_step.plan(H200, "standard")) == 1
     assert all(training_step._needed(p) < 150e9 for p in cases)
-    assert training_step.plan(replace(H200, memory_free=2**33), "full") == ()
+    small = replace(H200, memory_free=2**33)
+    assert training_step.plan(small, "full") == ()
+    ((what, why),) = training_step.left_out(small, "standard")
+    assert what == "2 layers of llama-2-70b in bf16 with micro-batch 1 and recomputation none"
+    assert "into the 8.59 GB that are free" in why
     a100 = replace(H200, name="NVIDIA A100", capability="8.0", accelerator=None)
     assert [what for what, _ in training_step.left_out(a100, "full")] == ["FP8"]
     assert all(step.most_s <= 10 for step in campaign.steps(H200, "full", ["training_step"]))

@@ -224,10 +224,19 @@ def _may_hang(device: Device) -> bool:
 
 
 def _with_left_out(record: RunRecord, told: str) -> RunRecord:
-    caution = Caution("left-out", told, "measure them on a part that has them")
-    if not told or caution in record.cautions:
+    """The record with what is not planned, beside what earlier runs of it told of other things."""
+    if not told:
         return record
-    return replace(record, cautions=(*record.cautions, caution))
+    others = [caution for caution in record.cautions if caution.code != _LEFT_OUT]
+    before = [caution.fact for caution in record.cautions if caution.code == _LEFT_OUT]
+    reasons = {one.partition(": ")[0]: one for text in (*before, told) for one in text.split("; ")}
+    caution = Caution(
+        _LEFT_OUT, "; ".join(reasons.values()), "measure them on a part that has them"
+    )
+    return replace(record, cautions=(*others, caution))
+
+
+_LEFT_OUT = "left-out"
 
 
 @dataclass(frozen=True)

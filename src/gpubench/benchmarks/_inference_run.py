@@ -11,6 +11,7 @@ from typing import Any
 from gpubench.benchmarks import _decoder, _decoder_kernels, _decoder_ops, _inference_plan
 from gpubench.benchmarks._decoder_exact import Exact
 from gpubench.benchmarks._decoder_ops import Plain
+from gpubench.benchmarks._inference_plan import said
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import Device, DeviceClock, Prepared, faults, import_torch
 from gpubench.measuring.verify import poison, verify
@@ -30,14 +31,6 @@ class State:
 
     held: _decoder.Cache
     at: _decoder.Place
-
-
-def said(p: Mapping[str, Any]) -> str:
-    """A case in words: "decode of llama-2-70b fp8, batch 8, 2048 + 128 tokens"."""
-    lengths = f"{p['input_tokens']}"
-    if "output_tokens" in p:
-        lengths += f" + {p['output_tokens']}"
-    return f"{p['phase']} of {p['model']} {p['precision']}, batch {p['batch']}, {lengths} tokens"
 
 
 def room(

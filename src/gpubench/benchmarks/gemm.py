@@ -77,12 +77,18 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
 
 
 def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
-    """(precision, why) for each that the suite would measure and the device lacks."""
+    """(what, why) for each precision that the device lacks, and for what its memory does not hold,
+    of all that the suite would measure.
+    """
     if device.kind == "cpu":
         return ()
     names = ("fp16", "bf16", *_OTHERS.get(suite, ()))
     reasons = [(name.upper(), _hardware.lacking(device, name)) for name in names]
-    return tuple((name, why) for name, why in reasons if why)
+    large = [p.case for p in _gpu_plan(device, suite) if not _fits(p.case, device)]
+    return (
+        *((name, why) for name, why in reasons if why),
+        *_hardware.too_large(device, map(said, large)),
+    )
 
 
 def work(parameters: Mapping[str, Any]) -> Work:

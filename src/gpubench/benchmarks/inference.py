@@ -24,6 +24,7 @@ from gpubench.benchmarks import (
     _inference_plan,
     _matrices,
 )
+from gpubench.benchmarks._inference_plan import said
 from gpubench.benchmarks._inference_run import (
     State,
     captured,
@@ -33,7 +34,6 @@ from gpubench.benchmarks._inference_run import (
     pass_of,
     place,
     room,
-    said,
     with_another_attention,
     with_cudnn_again,
 )
@@ -63,7 +63,9 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
 
 
 def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
-    """(precision, why) for each that the suite would measure and the device lacks."""
+    """(what, why) for each precision that the device lacks, and for what its memory does not hold,
+    of all that the suite would measure.
+    """
     return tuple(_inference_plan.left_out(device, suite))
 
 

@@ -13,7 +13,7 @@ again does not count. `choices` says how much longer a step of the whole model t
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gpubench.benchmarks import Planned, _decoder, _hardware, _inference_plan, _matrices
@@ -52,20 +52,37 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
     if device.kind == "cpu":
         both = ("none", "full")
         return tuple(_case(("tiny", "fp32", 2, 2, one), _HOST_SEQUENCE) for one in both)
-    fitting = (
-        _case(one, _SEQUENCE)
-        for one in _CASES[_FEWER[suite]]
-        if not _hardware.lacking(device, one[1])
-    )
-    return tuple(one for one in fitting if _needed(one.case.parameters) < device.memory_free)
+    return tuple(one for one in _wanted(device, suite) if _fits(one, device))
 
 
 def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
-    """(precision, why) for each that the suite would measure and the device lacks."""
+    """(what, why) for each precision that the device lacks, and for what its memory does not hold,
+    of all that the suite would measure.
+    """
     if device.kind == "cpu" or suite == "quick":
         return ()
     reasons = [(name.upper(), _hardware.lacking(device, name)) for name in ("bf16", "fp8")]
-    return tuple((name, why) for name, why in reasons if why)
+    large = [one.case.parameters for one in _wanted(device, suite) if not _fits(one, device)]
+    told = (
+        f"{p['layers']} layers of {p['model']} in {p['precision']} with micro-batch "
+        f"{p['micro_batch']} and recomputation {p['recomputation']}"
+        for p in large
+    )
+    return (
+        *((name, why) for name, why in reasons if why),
+        *_hardware.too_large(device, told),
+    )
+
+
+def _wanted(device: Device, suite: str) -> Iterator[Planned]:
+    """What a suite measures on a GPU that has memory for all of it."""
+    for one in _CASES[_FEWER[suite]]:
+        if not _hardware.lacking(device, one[1]):
+            yield _case(one, _SEQUENCE)
+
+
+def _fits(planned: Planned, device: Device) -> bool:
+    return _needed(planned.case.parameters) < device.memory_free
 
 
 def _case(one: tuple[str, str, int, int, str], sequence: int) -> Planned:

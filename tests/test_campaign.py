@@ -29,7 +29,7 @@ def case(method: str, size: int) -> Case:
 class Stage:
     """A benchmark of two methods and two sizes on a clock that owns its time."""
 
-    DESCRIPTION, QUANTITY, VERSION = "copies that take as long as a script says", "", 1
+    QUANTITY, VERSION = "", 1
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.prepared: list[Case] = []

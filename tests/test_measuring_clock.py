@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from gpubench.measuring import clock as clock_module
-from gpubench.measuring.buffers import in_turn, sets_needed
 from gpubench.measuring.clock import DeviceClock, HostClock
 from gpubench.measuring.group import EventClock, Group, GroupClock, Place
 
@@ -322,26 +321,3 @@ def test_the_hosts_clock_times_a_real_copy() -> None:
 def test_the_hosts_clock_sees_a_call_that_sleeps() -> None:
     times = HostClock().samples(lambda: time.sleep(2e-3), 2, 3)
     assert all(seconds >= 2e-3 for seconds in times)
-
-
-def test_sets_make_up_four_caches_within_the_memory() -> None:
-    mib = 2**20
-    assert sets_needed(1 * mib, cache_bytes=60 * mib, most_bytes=2**34) == 240
-    assert sets_needed(2**32, cache_bytes=60 * mib, most_bytes=2**34) == 1
-    assert sets_needed(100 * mib, cache_bytes=60 * mib, most_bytes=150 * mib) == 1
-    with pytest.raises(ValueError, match="at least one byte"):
-        sets_needed(0, 1, 1)
-
-
-def test_calls_are_taken_in_turn() -> None:
-    order: list[str] = []
-    call = in_turn([lambda: order.append("a"), lambda: order.append("b")])
-    for _ in range(5):
-        call()
-    assert order == list("ababa")
-
-    def one() -> None: ...
-
-    assert in_turn([one]) is one
-    with pytest.raises(ValueError, match="no calls"):
-        in_turn([])

@@ -211,11 +211,6 @@ def between(first: str, last: str) -> str:
     return f"{number if same else first} to {last}"
 
 
-def unit_of(text: str) -> str:
-    """The base unit behind a unit's name: "B/s" for "TB/s". Raises UnitError when unknown."""
-    return _resolve(text, text)[1]
-
-
 def example(unit: str) -> str:
     """A figure in a base unit, as one would type it: "4.8 TB/s" for B/s."""
     return _EXAMPLES.get(unit, f"1 {unit}")

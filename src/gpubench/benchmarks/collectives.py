@@ -25,7 +25,6 @@ from gpubench.measuring.verify import poison, verify
 from gpubench.model import Accelerator, Case, Work
 from gpubench.roofline import ceilings as roof
 
-DESCRIPTION = "all-reduce and other collectives over all GPUs, and copies between two"
 QUANTITY = ""
 VERSION = 1
 

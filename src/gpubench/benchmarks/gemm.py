@@ -35,9 +35,6 @@ from gpubench.model import Case, Work
 
 __all__ = ["ceilings", "left_out", "plan", "prepare", "release", "work"]
 
-DESCRIPTION = (
-    "dense matrix products from FP64 to FP8 and INT8: a ladder of cubes, the best shape, other data"
-)
 QUANTITY = "peak_fp16"
 VERSION = 1
 

@@ -21,7 +21,6 @@ from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
 from gpubench.roofline.hpc import KERNELS
 
-DESCRIPTION = "FP64 as simulations use it: triad, 7-point stencil, CSR product with a vector, GEMM"
 QUANTITY = "hpc_throughput"
 VERSION = 1
 

@@ -47,9 +47,6 @@ from gpubench.measuring import (
 )
 from gpubench.model import Case, Caution, Work
 
-DESCRIPTION = (
-    "language models with random weights: prefill and decoding, to the last byte of memory"
-)
 QUANTITY = ""
 VERSION = 1
 

@@ -17,7 +17,6 @@ from gpubench.measuring import Ceilings, Device, Prepared, timing, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Measurement, Work
 
-DESCRIPTION = "the roofline as measured: work of growing arithmetic intensity, and its ridge"
 QUANTITY = ""
 VERSION = 1
 

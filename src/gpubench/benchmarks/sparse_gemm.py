@@ -21,7 +21,6 @@ from gpubench.model import Case, Work
 
 __all__ = ["ceilings", "left_out", "plan", "prepare", "release", "work"]
 
-DESCRIPTION = "matrix products with 2:4 structured sparsity, as data sheets count their double rate"
 QUANTITY = "peak_fp16"
 SPARSITY = "sparse"
 VERSION = 1

@@ -24,7 +24,6 @@ from gpubench.measuring.verify import verify
 from gpubench.model import Case, Caution, Work
 from gpubench.roofline import steps
 
-DESCRIPTION = "a training step of transformer layers: forward, backward, update; BF16 and FP8"
 QUANTITY = ""
 VERSION = 1
 

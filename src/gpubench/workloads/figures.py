@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gpubench.benchmarks import _inference_plan
 from gpubench.measuring import timing
 from gpubench.model import Measurement
 from gpubench.records import RunRecord
@@ -214,8 +213,3 @@ def limit(record: RunRecord) -> float | None:
     """The bytes that a record was made within, where that is less than the part has."""
     text = record.environment.get("memory_limit")
     return float(text) if text else None
-
-
-def layers_of(name: str) -> int:
-    """Layers of a model by its name in a case."""
-    return _inference_plan.model_of(name).layers

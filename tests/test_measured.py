@@ -10,7 +10,7 @@ from gpubench.catalogue import Catalogue
 from gpubench.judgement import judge_all
 from gpubench.model import Block, Case, Caution, Measurement, Verdict, Work
 from gpubench.records import RunRecord
-from gpubench.report import rates
+from gpubench.report import experiments, rates
 from tests.conftest import Load
 
 N = 2**30
@@ -204,6 +204,10 @@ def test_a_slice_of_a_card_says_nothing_of_the_card(load_claims: Load, shipped: 
     )
     (said,) = judge_all(load_claims(PEAK), shipped, (), [sliced]).verdicts
     assert {e.kind for e in said.evidence} & {"measured", "device"} == set()
+    (found,) = normalised.rates(sliced, shipped)
+    assert found.of_datasheet is None
+    assert experiments.transfer_table(sliced, shipped).rows == []
+    assert experiments.transfer_table(replace(sliced, cautions=()), shipped).rows
 
 
 def test_what_weakens_a_whole_record_is_told_with_all_that_it_says(

@@ -89,11 +89,14 @@ class RunRecord:
     schema: int = SCHEMA
 
     @property
+    def sliced(self) -> bool:
+        """Whether it was made on a slice of a card, whose rates are none of the card's."""
+        return any(caution.code == SLICE for caution in self.cautions)
+
+    @property
     def piece(self) -> str:
         """What of the accelerator it was made on: "" for all, else a slice or a limit of memory."""
-        if any(caution.code == SLICE for caution in self.cautions):
-            return self.device
-        return self.environment.get("memory_limit", "")
+        return self.device if self.sliced else self.environment.get("memory_limit", "")
 
     @property
     def standing(self) -> tuple[str, ...]:

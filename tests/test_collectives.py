@@ -94,6 +94,11 @@ def test_nothing_is_planned_whose_copies_the_free_memory_does_not_hold(
     sizes = [p.case.parameters["bytes"] for p in collectives.plan(small, suite)]
     assert sizes
     assert all(4 * size <= GIB for size in sizes)
+    told = dict(collectives.left_out(small, suite))
+    assert bool(told) == (suite != "quick")
+    for what, why in told.items():
+        assert "all_reduce of 8.59 GB" in what.split(", ")
+        assert why == "does not fit beside its checks into the 1.07 GB that are free"
 
 
 @pytest.mark.parametrize(("suite", "joined"), [("quick", 0), ("standard", 7), ("full", 28)])

@@ -8,7 +8,8 @@ interrupted leaves all it had, and can be continued, and so does one whose devic
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -144,29 +145,18 @@ def measure_all(
         if end:
             end(f"{_said(case)}: {why}")
 
-    before, now = "", HostClock().now
+    now = HostClock().now
     ends = now() + time_limit_s if time_limit_s else math.inf
     with Watchdog(hung) as watchdog:
         patient = watchdog if end and _may_hang(device) else None
         awaiting = Patience(record.suite, device.trials, patient)
         measuring = _Measuring(device, record.suite, tick, awaiting, now)
         try:
-            for group in todo.groups():
-                benchmark = group[0].case.benchmark
-                needed_s = todo.most_s(record, group, measuring.beside_s(benchmark))
-                if needed_s and now() + needed_s > ends:
-                    say(f"time is up, and {todo.left(record)} of {len(todo.steps)} cases are left")
-                    return _closed(record, save, complete=False)
-                if before and before != benchmark:
-                    benchmarks.get(before).release()  # its memory is the next one's
-                before = benchmark
-                for one in group:
-                    say(f"{todo.number(one)}/{len(todo.steps)} {_said(one.case)}")
-                with current(device):
-                    for outcome in measuring.of(group, record):
-                        record = outcome
-                        save(record)
-                watchdog.answered()
+            with closing(_states(todo, measuring, record, say, ends)) as states:
+                for state in states:
+                    record = state
+                    save(record)
+                    watchdog.answered()
         except DeviceLost as lost:
             if case := awaiting.case:
                 phases, trying = todo.missing(record, case), device.trials.now
@@ -174,16 +164,36 @@ def measure_all(
             raise
         finally:
             device.trials.rest()
-            if before:
-                benchmarks.get(before).release()
-    return _closed(record, save, complete=True)
-
-
-def _closed(record: RunRecord, save: Save, complete: bool) -> RunRecord:
-    """The record as this run leaves it, saved."""
-    record = replace(record, measurements=_compared(record.measurements), complete=complete)
+    compared = _compared(record.measurements)
+    record = replace(record, measurements=compared, complete=not todo.left(record))
     save(record)
     return record
+
+
+def _states(
+    todo: _Todo, measuring: _Measuring, record: RunRecord, say: Say, ends: float
+) -> Generator[RunRecord, None, None]:
+    """The record whenever there is more in it, until nothing is left or time is up."""
+    before = ""
+    try:
+        for group in todo.groups():
+            benchmark = group[0].case.benchmark
+            needed_s = todo.most_s(record, group, measuring.beside_s(benchmark))
+            if needed_s and measuring.now() + needed_s > ends:
+                say(f"time is up, and {todo.left(record)} of {len(todo.steps)} cases are left")
+                return
+            if before and before != benchmark:
+                benchmarks.get(before).release()  # its memory is the next one's
+            before = benchmark
+            for one in group:
+                say(f"{todo.number(one)}/{len(todo.steps)} {_said(one.case)}")
+            with current(measuring.device):
+                for outcome in measuring.of(group, record):
+                    record = outcome
+                    yield record
+    finally:
+        if before:
+            benchmarks.get(before).release()
 
 
 @dataclass(frozen=True)

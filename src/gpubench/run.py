@@ -111,8 +111,9 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step
     if linking.wanted(request, device):
         links = _links(request, device, suite)
         steps += tuple(step for step in links if linking.missing(record, [step.planned]))
-        if not links:
-            left_out = "; ".join(filter(None, (left_out, collectives.NEEDS_TWO)))
+        joined = collectives.prospect(device, linking.ranks(request, device))
+        why = campaign.left_out(joined, suite, (linking.NAME,)) if links else collectives.NEEDS_TWO
+        left_out = "; ".join(filter(None, (left_out, why)))
     return steps, left_out
 
 
@@ -139,7 +140,10 @@ def _finished(record: RunRecord, device: Device, request: Request) -> bool:
     """Whether a record holds all that it was asked for, by this run and by those it continues."""
     whole = replace(request, benchmarks=record.asked.benchmarks)
     own = _own(whole)
-    if (own or not whole.benchmarks) and campaign.steps(device, record.suite, own, record):
+    try:
+        if (own or not whole.benchmarks) and campaign.steps(device, record.suite, own, record):
+            return False
+    except CannotMeasure:  # a benchmark that nobody asked for now has no memory left to be planned
         return False
     linked = linking.wanted(request, device) or not linking.wanted(whole, device)
     # Ranks plan by the memory that the fullest device has left, which is theirs to know.
@@ -161,48 +165,65 @@ def _measured(
     tick: Say | None,
     end: Say | None,
 ) -> RunRecord:
-    """The record with every case of its suite; a run cut short says how to go on.
+    """The record with every case of its suite, saved; a run cut short says how to go on."""
+    saving = _Saving(request, bool(record.measurements))
+    go_on = f"continue with --resume {record.id}"
+
+    def leave(why: str) -> None:
+        if end:
+            end(f"{why}; {go_on}")
+
+    try:
+        at_end = leave if end else None
+        record = _all_asked(record, device, request, saving.save, say, tick, at_end)
+        saving.save(record, record.complete)
+    except (KeyboardInterrupt, SystemExit, CannotMeasure):
+        if saving.saved:
+            say(f"what was measured is kept; {go_on}")
+        raise
+    if not record.complete:
+        say(f"what was measured is kept; {go_on}")
+    return record
+
+
+@dataclass
+class _Saving:
+    """A record as it is saved: as incomplete, until somebody knows better."""
+
+    request: Request
+    saved: bool
+
+    def save(self, record: RunRecord, complete: bool = False) -> None:
+        """Save it in place of its earlier state. Raises CannotMeasure."""
+        try:
+            records.write(replace(record, complete=complete), self.request.results)
+        except RecordError as error:
+            raise CannotMeasure(f"{error}; the run ends here") from None
+        self.saved = True
+
+
+def _all_asked(
+    record: RunRecord,
+    device: Device,
+    request: Request,
+    save: Callable[[RunRecord], None],
+    say: Say,
+    tick: Say | None,
+    end: Say | None,
+) -> RunRecord:
+    """The record with what one process measures, and then with what ranks do.
 
     Ranks are not started for what by plan may outlast the time limit.
     """
-    saved = bool(record.measurements)
-
-    def save(state: RunRecord, complete: bool = False) -> None:
-        nonlocal saved
-        try:
-            records.write(replace(state, complete=complete), request.results)
-        except RecordError as error:
-            raise CannotMeasure(f"{error}; the run ends here") from None
-        saved = True
-
-    def end_with_remedy(why: str) -> None:
-        if end:
-            end(f"{why}; continue with --resume {record.id}")
-
-    def say_remedy() -> None:
-        say(f"what was measured is kept; continue with --resume {record.id}")
-
-    leave = end_with_remedy if end else None
     own, limit, now = _own(request), request.time_limit_s, HostClock().now
     ends = now() + limit
-    try:
-        if own or not request.benchmarks:
-            record = campaign.measure_all(record, device, save, say, tick, own, leave, limit)
-            if not record.complete:
-                say_remedy()
-                return record
-        needed_s = _links_most_s(record, device, request) if limit else 0.0
-        if needed_s and now() + needed_s > ends:
-            say("time is up, and the collectives are left")
-            record = replace(record, complete=False)
-        else:
-            record = linking.with_links(record, device, request, say, save)
-            record = replace(record, complete=_finished(record, device, request))
-        save(record, record.complete)
+    if own or not request.benchmarks:
+        record = campaign.measure_all(record, device, save, say, tick, own, end, limit)
         if not record.complete:
-            say_remedy()
-        return record
-    except (KeyboardInterrupt, SystemExit, CannotMeasure):
-        if saved:
-            say_remedy()
-        raise
+            return record
+    needed_s = _links_most_s(record, device, request) if limit else 0.0
+    if needed_s and now() + needed_s > ends:
+        say("time is up, and the collectives are left")
+        return replace(record, complete=False)
+    record = linking.with_links(record, device, request, say, save)
+    return replace(record, complete=_finished(record, device, request))

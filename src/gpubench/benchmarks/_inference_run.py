@@ -15,7 +15,7 @@ from gpubench.benchmarks._inference_plan import said
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import Device, DeviceClock, Prepared, faults, import_torch
 from gpubench.measuring.verify import poison, verify
-from gpubench.model import Case, Caution
+from gpubench.model import Case, Caution, LanguageModel
 
 # How far one layer may be from float64: a few roundings of activations, and of 8-bit operands.
 _TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 2e-2, "fp8": 6e-2}
@@ -238,7 +238,7 @@ def check(ops: Plain, weights: _decoder.Weights, state: State, case: Case) -> st
         WrongResult: it is not right.
     """
     p, model, layer = case.parameters, weights.model, weights.layers[0]
-    torch, at, held = import_torch(), state.at, state.held
+    at, held = state.at, state.held
     chosen = _drawn(at.sequences, _CHECKED[p["phase"]])
     if p["phase"] == "attention":
         return _check_attention(ops, weights, state, case, chosen)
@@ -254,15 +254,7 @@ def check(ops: Plain, weights: _decoder.Weights, state: State, case: Case) -> st
             ops, model, layer, held.keys[0], held.values[0], at, ops.embed(weights, at), None
         )
     )
-    rows = torch.tensor(chosen, device=at.ids.device)[:, None] * at.tokens
-    rows = (rows + torch.arange(at.tokens, device=at.ids.device)).reshape(-1)
-    some = replace(
-        at,
-        sequences=len(chosen),
-        ids=at.ids[rows],
-        positions=at.positions[rows],
-        lengths=at.lengths[: len(chosen)],
-    )
+    rows, some = _rows_of(at, chosen)
     exact = Exact()
     wanted = _added(
         *_decoder_ops.run_layer(
@@ -276,17 +268,39 @@ def check(ops: Plain, weights: _decoder.Weights, state: State, case: Case) -> st
     for name, ours, theirs in zip(("keys", "values"), (held.keys, held.values), mine, strict=True):
         new = _gathered(ours[0][:, :, span], chosen).float()
         verify(new, theirs[:, :, span].double(), limit, f"the cached {name} of {what}")
-    compared, note = found[rows], ""
-    if model.experts:  # a near tie in the router sends a token elsewhere, and rightly so
-        off = (compared.double() - wanted).norm(dim=1) / wanted.norm(dim=1)
-        best = off.argsort()[: max(1, math.ceil(_AGREED * len(off)))]
-        compared, wanted = compared[best], wanted[best]
-        note = f" ({len(best)} of {len(off)} tokens, those the router sends alike)"
+    compared, wanted, note = _sent_alike(found[rows], wanted, model)
     checked = verify(compared, wanted, _TOLERANCES[p["precision"]], what)
     del found, wanted, mine
     gc.collect()
     layer_told = f"one layer of {len(chosen)} of {at.sequences} sequences{note}: {checked}"
     return "; ".join(filter(None, (layer_told, attended)))
+
+
+def _rows_of(at: _decoder.Place, chosen: list[int]) -> tuple[Any, _decoder.Place]:
+    """(the rows of all tokens of some sequences, where these stand by themselves)."""
+    torch, where = import_torch(), at.ids.device
+    first = torch.tensor(chosen, device=where)[:, None] * at.tokens
+    rows = (first + torch.arange(at.tokens, device=where)).reshape(-1)
+    some = replace(
+        at,
+        sequences=len(chosen),
+        ids=at.ids[rows],
+        positions=at.positions[rows],
+        lengths=at.lengths[: len(chosen)],
+    )
+    return rows, some
+
+
+def _sent_alike(found: Any, wanted: Any, model: LanguageModel) -> tuple[Any, Any, str]:
+    """(found, wanted, a note) without the tokens furthest off where a router chooses experts: a
+    near tie in it sends a token elsewhere, and rightly so.
+    """
+    if not model.experts:
+        return found, wanted, ""
+    off = (found.double() - wanted).norm(dim=1) / wanted.norm(dim=1)
+    best = off.argsort()[: max(1, math.ceil(_AGREED * len(off)))]
+    note = f" ({len(best)} of {len(off)} tokens, those the router sends alike)"
+    return found[best], wanted[best], note
 
 
 _AGREED = 0.75

@@ -17,6 +17,8 @@ from gpubench.cli import judging, options, printing
 
 if TYPE_CHECKING:
     from gpubench.campaign import Step
+    from gpubench.catalogue import Catalogue
+    from gpubench.run import RunResult
 
 
 def _device(text: str) -> str:
@@ -125,10 +127,7 @@ def command(
     The record (JSON) and the report (HTML and Markdown) go to a folder of the accelerator's name
     under --results. Without a GPU nothing is measured, and the claims are judged all the same.
     """
-    from gpubench import catalogue, claims, records, run
-    from gpubench.invisible import shown
-    from gpubench.report import markdown
-    from gpubench.report.findings import Findings, Made
+    from gpubench import catalogue, claims, run
 
     _end_cleanly_when_told_to(ctx)
     known = catalogue.load()
@@ -154,6 +153,36 @@ def command(
     result = run.execute(request, known, printing.aside, printing.ticker(), _end_at_once)
     if result is None:  # of ranks started together the first one speaks
         return
+    _tell_result(ctx, result, known, json_target, fail_on)
+    failures = [why for host in result.hosts for why in host.failures.values()]
+    if failures:
+        every = len(failures) + sum(len(host.measurements) for host in result.hosts)
+        again = "" if result.others else f"; --resume {result.record.id} tries again"
+        printing.aside(
+            f"{len(failures)} of {every} cases could not be measured ({failures[0]}){again}"
+        )
+        ctx.exit(NOT_MEASURED)
+    if time_limit and not any(host.measurements for host in result.hosts):
+        printing.aside("nothing was measured: allow more time than one case may take")
+        ctx.exit(NOT_MEASURED)
+
+
+NOT_MEASURED = 3
+
+
+def _tell_result(
+    ctx: click.Context,
+    result: RunResult,
+    known: Catalogue,
+    json_target: str | None,
+    fail_on: tuple[str, ...] | None,
+) -> None:
+    """Print the verdicts and write the report beside the record; exits as `fail_on` says."""
+    from gpubench import records
+    from gpubench.invisible import shown
+    from gpubench.report import markdown
+    from gpubench.report.findings import Findings, Made
+
     record = result.record
     measured = tuple(host for host in result.hosts if host.measurements or host.failures)
     on = record.device if record.device != "none" else judging.NO_DEVICE
@@ -171,20 +200,6 @@ def command(
     else:
         click.echo(closing)
     judging.exit_if_failed(ctx, findings, fail_on)
-    failures = [why for host in result.hosts for why in host.failures.values()]
-    if failures:
-        every = len(failures) + sum(len(host.measurements) for host in result.hosts)
-        again = "" if result.others else f"; --resume {record.id} tries again"
-        printing.aside(
-            f"{len(failures)} of {every} cases could not be measured ({failures[0]}){again}"
-        )
-        ctx.exit(NOT_MEASURED)
-    if time_limit and not measured:
-        printing.aside("nothing was measured: allow more time than one case may take")
-        ctx.exit(NOT_MEASURED)
-
-
-NOT_MEASURED = 3
 
 
 def _end_at_once(why: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gpubench import campaign, linking, records
+from gpubench import beginning, campaign, linking, records
 from gpubench.benchmarks import Planned
 from gpubench.catalogue import Catalogue
 from gpubench.contradictions import contradictions
@@ -190,6 +190,21 @@ def test_what_is_asked_for_later_is_part_of_the_record_too(playing: Playing) -> 
     part = playing.resumed(benchmarks=("second",))
     assert (part.asked.benchmarks, part.complete) == (("first", "second"), False)
     assert playing.resumed().complete
+
+
+def test_what_is_said_again_goes_before_what_the_record_was_asked_for(tmp_path: Path) -> None:
+    asked = records.Asked("cuda:1", ("gemm",), 4)
+    limited = {"memory_limit": "85520809984"}
+    record = RunRecord("0123abcd", "2026-01-31T09:30:00Z", "h", limited, suite="full", asked=asked)
+    records.write(record, tmp_path)
+    bare = Request(tmp_path / "claims.yaml", tmp_path, resume="0123")
+    found = beginning.continued(bare)
+    assert (found.device, found.suite, found.benchmarks) == ("cuda:1", "full", ("gemm",))
+    assert (found.ranks, found.memory_limit) == (4, 85_520_809_984)
+    said = replace(bare, device="cuda:0", benchmarks=("hpc",), ranks=2, memory_limit=10**9)
+    found = beginning.continued(said)
+    assert (found.device, found.benchmarks, found.ranks) == ("cuda:0", ("hpc",), 2)
+    assert found.memory_limit == 10**9
 
 
 def test_a_dry_run_tells_what_is_left_of_a_record(playing: Playing, shipped: Catalogue) -> None:

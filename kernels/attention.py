@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
+from gpubench.kernels.stream import check_place
 
 if TYPE_CHECKING:
     import torch
@@ -262,8 +263,7 @@ def _check_memory(name: str, tensor: "torch.Tensor") -> None:
     said = f"{name} ({_described(tensor)})"
     if not tensor.is_contiguous() or tensor.data_ptr() % VECTOR_BYTES:
         raise ValueError(f"{said}: must be contiguous and start at a multiple of {VECTOR_BYTES}")
-    if not _INTERPRETED and tensor.device.type != "cuda":
-        raise ValueError(f"{said}: is not in GPU memory")
+    check_place(name, said, tensor)
 
 
 def _dtype(tensor: "torch.Tensor") -> str:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
+from gpubench.kernels.stream import check_place
 
 if TYPE_CHECKING:
     import torch
@@ -346,13 +347,7 @@ def _check_matrix(name: str, matrix: "torch.Tensor", descriptors: bool) -> None:
             f"{said}: its start and its rows must be multiples of {DESCRIPTOR_BYTES} bytes to be "
             f"moved by descriptors; pad it, or choose a configuration without them"
         )
-    if _INTERPRETED:
-        return
-    if matrix.device.type != "cuda":
-        raise ValueError(f"{said}: is not in GPU memory")
-    if matrix.device.index != triton.runtime.driver.active.get_current_device():
-        # The launch would go to the current GPU and reach the matrix through the links.
-        raise ValueError(f"{said}: is not on the current GPU: use torch.cuda.device({name}.device)")
+    check_place(name, said, matrix)
 
 
 def _lies_by_columns(matrix: "torch.Tensor") -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
+from gpubench.kernels.stream import check_place
 
 if TYPE_CHECKING:
     import torch
@@ -161,8 +162,7 @@ def _checked(
             raise ValueError(
                 f"{said}: must be contiguous and start at a multiple of {VECTOR_BYTES}"
             )
-        if not _INTERPRETED and tensor.device.type != "cuda":
-            raise ValueError(f"{said}: is not in GPU memory")
+        check_place(name, said, tensor)
     return m, n, k
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
+from gpubench.kernels.stream import check_place
 
 if TYPE_CHECKING:
     import torch
@@ -55,8 +56,7 @@ def seven_point(
             raise ValueError(f"{said}: must be a cube of {' or '.join(DTYPES)}")
         if not tensor.is_contiguous() or tensor.data_ptr() % VECTOR_BYTES or not tensor.numel():
             raise ValueError(f"{said}: must be contiguous and start at a multiple of 16 bytes")
-        if not _INTERPRETED and tensor.device.type != "cuda":
-            raise ValueError(f"{said}: is not in GPU memory")
+        check_place(name, said, tensor)
     if u.shape != v.shape or u.dtype != v.dtype or u.data_ptr() == v.data_ptr():
         raise ValueError(f"v {_described(v)} and u {_described(u)}: two cubes of one size and type")
     n = u.shape[0]

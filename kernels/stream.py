@@ -315,12 +315,18 @@ def _check_array(name: str, array: "torch.Tensor") -> None:
             f"{said}: starts {array.data_ptr() % VECTOR_BYTES} bytes past a multiple of "
             f"{VECTOR_BYTES}, which would forbid {VECTOR_BYTES}-byte loads and stores"
         )
+    check_place(name, said, array)
+
+
+def check_place(name: str, said: str, tensor: "torch.Tensor") -> None:
+    """Raises ValueError, which begins with what is `said` of a tensor, if it is not on the current
+    GPU: the launch would go there and reach the tensor through the links, or not at all.
+    """
     if _INTERPRETED:
         return
-    if array.device.type != "cuda":
+    if tensor.device.type != "cuda":
         raise ValueError(f"{said}: is not in GPU memory")
-    if array.device.index != triton.runtime.driver.active.get_current_device():
-        # The launch would go to the current GPU and reach the array through the links.
+    if tensor.device.index != triton.runtime.driver.active.get_current_device():
         raise ValueError(f"{said}: is not on the current GPU: use torch.cuda.device({name}.device)")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
+from gpubench.kernels.stream import check_place
 
 if TYPE_CHECKING:
     import torch
@@ -330,8 +331,7 @@ def _check(name: str, x: "torch.Tensor", shape: tuple[int, ...], dtype: str) -> 
         raise ValueError(f"{said}: must be {' × '.join(map(str, shape))} {dtype}")
     if not x.is_contiguous() or x.data_ptr() % VECTOR_BYTES:
         raise ValueError(f"{said}: must be contiguous and start at a multiple of {VECTOR_BYTES}")
-    if not _INTERPRETED and x.device.type != "cuda":
-        raise ValueError(f"{said}: is not in GPU memory")
+    check_place(name, said, x)
 
 
 def _dtype(x: "torch.Tensor") -> str:

@@ -29,7 +29,7 @@ def case(method: str, size: int) -> Case:
 class Stage:
     """A benchmark of two methods and two sizes on a clock that owns its time."""
 
-    DESCRIPTION, QUANTITY, VERSION = "copies that take as long as a script says", "", 1
+    QUANTITY, VERSION = "", 1
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.prepared: list[Case] = []
@@ -108,6 +108,47 @@ def test_a_case_that_cannot_be_measured_is_named_and_the_next_one_follows(stage:
     assert done.complete
 
 
+def failing_late(error: BaseException) -> Callable[[], None]:
+    """A call that fails when some blocks have been taken, for good."""
+    calls = 0
+
+    def call() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 250:
+            raise error
+
+    return call
+
+
+FULL = RuntimeError("CUDA error: out of memory")
+
+
+def test_a_case_that_fails_after_some_blocks_is_named_and_the_next_one_follows(
+    stage: Stage,
+) -> None:
+    pair = stage.plan
+    stage.plan = lambda d, s: [one for one in pair(d, s) if one.case.method == "slow"]  # type: ignore[assignment,method-assign]
+    stage.faults["copying slow during n=1"] = failing_late(FULL)
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    assert done.complete
+    assert [(m.case.parameters["n"], m.complete) for m in done.measurements] == [
+        (1, False),  # what it had is kept
+        (2, True),
+    ]
+    ((key, why),) = done.failures.items()
+    assert key == "copying slow burst n=1"
+    assert why.startswith("out of memory while measuring copying (slow)")
+
+
+def test_of_two_methods_that_one_ends_half_way_the_other_is_measured_alone(stage: Stage) -> None:
+    stage.faults["copying slow during n=1"] = failing_late(FULL)
+    done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
+    assert list(done.failures) == ["copying slow burst n=1"]
+    assert [m.case.method for m in done.measurements if m.complete] == ["fast", "fast", "slow"]
+    assert done.measurements[0].in_turn_with == ()
+
+
 @pytest.mark.usefixtures("stage")
 def test_two_methods_for_one_work_are_measured_in_turn() -> None:
     done = campaign.measure_all(RECORD, DEVICE, lambda _: None)
@@ -133,6 +174,10 @@ def test_what_the_part_lacks_is_told_and_asked_for_alone_it_is_a_sentence(stage:
     assert (told.code, told.fact) == ("left-out", "copying FP8: a processor has none")
     again = campaign.measure_all(replace(done, complete=False), DEVICE, lambda _: None)
     assert again.cautions == done.cautions
+    stage.left_out = lambda _device, _suite: [("FP8", "not here"), ("16384", "does not fit")]  # type: ignore[attr-defined]
+    more = campaign.measure_all(replace(done, complete=False), DEVICE, lambda _: None)
+    assert [c.fact for c in more.cautions] == ["copying FP8: not here; copying 16384: does not fit"]
+    stage.left_out = lambda _device, _suite: [("FP8", "a processor has none")]  # type: ignore[attr-defined]
     stage.plan = lambda _device, _suite: ()  # type: ignore[method-assign]
     with pytest.raises(CannotMeasure, match="copying on a processor: copying FP8: a processor"):
         campaign.steps(DEVICE, "quick", ["copying"])
@@ -310,6 +355,36 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:
     assert all(m.complete for m in done.measurements)
 
 
+def test_a_part_that_time_left_behind_is_kept_and_goes_once_it_is_measured_whole(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.faults["copying slow during n=1"] = failing_late(KeyboardInterrupt())
+    saved: list[RunRecord] = []
+    with pytest.raises(KeyboardInterrupt):
+        campaign.measure_all(RECORD, DEVICE, saved.append)
+    stage.faults.clear()
+    moment = [0.0]
+    monkeypatch.setattr(campaign, "HostClock", lambda: SimpleNamespace(now=lambda: moment[0]))
+    at_once = campaign.measure_all(saved[-1], DEVICE, saved.append, time_limit_s=0.1)
+    assert [m.complete for m in at_once.measurements] == [False, False]
+    pair_s = sum(step.most_s for step in campaign.steps(DEVICE, "quick")[:2])
+    prepare = stage.prepare
+
+    def slowly(*arguments: Any) -> Prepared:
+        moment[0] += 1.0
+        return prepare(*arguments)
+
+    stage.prepare = slowly  # type: ignore[method-assign]
+    cut = campaign.measure_all(at_once, DEVICE, saved.append, time_limit_s=pair_s + 1.0)
+    assert cut == saved[-1]
+    assert not cut.complete
+    assert [(m.case.method, m.complete) for m in cut.measurements] == [
+        ("fast", True),
+        ("slow", True),
+    ]
+    assert "disagreement" in {caution.code for caution in cut.measurements[1].cautions}
+
+
 @pytest.mark.parametrize(("preparing_s", "pairs"), [(0.0, 2), (3.0, 2), (4.5, 1)])
 def test_no_case_is_begun_that_may_end_after_the_time_limit(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, preparing_s: float, pairs: int
@@ -333,6 +408,22 @@ def test_no_case_is_begun_that_may_end_after_the_time_limit(
         assert done.complete  # what is done already takes no time
         assert len(done.measurements) == 4
     assert len(stage.prepared) == 4
+
+
+def test_a_case_may_take_as_much_longer_than_planned_as_the_one_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment, most_s = [0.0], PLANS["quick"].most_s
+    monkeypatch.setattr(campaign, "HostClock", lambda: SimpleNamespace(now=lambda: moment[0]))
+
+    def slowly() -> None:
+        moment[0] += 2 * (most_s + 4.0)
+        stage.faults.clear()
+
+    stage.faults["copying slow during n=1"] = slowly  # the first pair takes 4 s longer, each
+    limit = 2 * (most_s + 4.0) + 2 * most_s + 2 * 4.0
+    cut = campaign.measure_all(RECORD, DEVICE, lambda _: None, time_limit_s=limit)
+    assert (cut.complete, len(cut.measurements)) == (False, 2)
 
 
 def test_the_plan_tells_bytes_and_time_before_anything_runs(stage: Stage) -> None:

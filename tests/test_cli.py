@@ -271,7 +271,21 @@ def test_a_dry_run_tells_bytes_and_time_and_measures_nothing(run: Run) -> None:
     assert " MB " in result.output or " GB " in result.output
     assert not Path("results").exists()
     nothing = run("run", "--device", "none", "--dry-run")
-    assert "Nothing would be measured" in nothing.output
+    assert "Nothing would be measured: there is no device" in nothing.output
+
+
+def test_a_dry_run_without_a_case_says_why(run: Run) -> None:
+    pytest.importorskip("torch")
+    words = ("--device", "cpu", "--benchmark", "collectives", "--ranks", "1", "--dry-run")
+    told = run("run", *words).output
+    assert told.startswith("Nothing would be measured: collectives need two GPUs")
+
+
+def test_a_benchmark_named_twice_is_measured_once(run: Run) -> None:
+    pytest.importorskip("torch")
+    words = ("--device", "cpu", "--suite", "quick", "--dry-run")
+    once, twice = ("--benchmark", "bandwidth"), ("--benchmark", "bandwidth") * 2
+    assert run("run", *words, *twice).output == run("run", *words, *once).output
 
 
 @pytest.mark.slow
@@ -746,12 +760,13 @@ def test_a_time_limit_is_a_number_with_a_unit(run: Run, text: str) -> None:
     assert "is no time: write one such as 540s, 9m or 1.5h" in " ".join(result.output.split())
 
 
-def test_a_run_whose_time_is_up_judges_what_it_has(run: Run) -> None:
+def test_a_run_whose_time_is_up_judges_what_it_has_and_says_that_it_is_nothing(run: Run) -> None:
     pytest.importorskip("torch")
     words = ("--device", "cpu", "--suite", "quick", "--benchmark", "bandwidth", "--redact")
     result = run("run", *words, "--time-limit", "0.1s")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     assert "time is up, and 3 of 3 cases are left" in result.stderr
+    assert "nothing was measured: allow more time" in result.stderr
     (path,) = records.list_records(Path("results"))
     record = records.read(path)
     assert f"--resume {record.id}" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,8 +83,22 @@ def test_the_full_sweep_runs_from_eight_bytes_to_the_memory_that_is_free() -> No
     assert min(sweep) == 8
     assert max(sweep) == 16 * GIB
     assert {p["dtype"] for p in cases} == {"fp16", "bf16", "fp32"}
-    small = Device("cuda", "a card", memory_free=GIB, group=device().group)
-    assert max(p.case.parameters["bytes"] for p in collectives.plan(small, "full")) <= GIB
+
+
+@pytest.mark.parametrize("switch", [True, False])
+@pytest.mark.parametrize("suite", ["quick", "standard", "full"])
+def test_nothing_is_planned_whose_copies_the_free_memory_does_not_hold(
+    suite: str, switch: bool
+) -> None:
+    small = replace(collectives.prospect(device(), 8, switch), memory_free=GIB)
+    sizes = [p.case.parameters["bytes"] for p in collectives.plan(small, suite)]
+    assert sizes
+    assert all(4 * size <= GIB for size in sizes)
+    told = dict(collectives.left_out(small, suite))
+    assert bool(told) == (suite != "quick")
+    for what, why in told.items():
+        assert "all_reduce of 8.59 GB" in what.split(", ")
+        assert why == "does not fit beside its checks into the 1.07 GB that are free"
 
 
 @pytest.mark.parametrize(("suite", "joined"), [("quick", 0), ("standard", 7), ("full", 28)])

@@ -188,7 +188,9 @@ def test_eight_bit_weights_are_quantised_row_by_row() -> None:
     found = _decoder.quantised_weight(weight)
     assert found.weight.dtype is torch.float8_e4m3fn
     back = found.weight.double() * found.scales.double()
-    assert float((back - weight).abs().max() / 50) < 0.1
+    # Three bits of mantissa: half a step is a sixteenth of a value, and so of the row's largest.
+    largest = weight.double().abs().amax(1, keepdim=True)
+    assert bool(((back - weight).abs() <= 1.001 * largest / 16).all())
     for row in range(3):
         off = (back[row] - weight[row].double()).norm() / weight[row].double().norm()
         assert 1e-3 < float(off) < 0.05

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubench import benchmarks, campaign
-from gpubench.benchmarks import _matrices, gemm
+from gpubench.benchmarks import _fastest, _matrices, gemm
 from gpubench.benchmarks.gemm import torch_call
 from gpubench.errors import CannotMeasure, DeviceLost, WrongResult
 from gpubench.measuring import Ceilings, Device
@@ -168,6 +168,9 @@ def test_a_small_card_leaves_out_what_does_not_fit() -> None:
     sizes = [c.parameters["m"] for c, _ in planned("standard", small)]
     assert 16384 not in sizes
     assert 8192 in sizes
+    ((what, why),) = gemm.left_out(small, "standard")
+    assert "fp16 16384 × 16384 × 16384" in what.split(", ")
+    assert why == "does not fit beside its checks into the 2 GB that are free"
     # Both methods have matrices of their own while they take turns.
     assert all(2 * gemm.work(c.parameters).bytes < 10**9 for c, _ in planned("standard", small))
 
@@ -370,7 +373,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(found, "multiply", multiply)
     seconds = {config: 9.0 - place for place, config in enumerate(found.CONFIGS["hopper"])}
     monkeypatch.setattr(found, "configs", lambda _capability, _bytes: found.CONFIGS["hopper"])
-    monkeypatch.setattr(gemm, "DeviceClock", lambda _: Stopwatch(seconds, found_launched))
+    monkeypatch.setattr(_fastest, "DeviceClock", lambda _: Stopwatch(seconds, found_launched))
     return found, found_faults, found_wrong
 
 

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from gpubench import benchmarks, campaign  # noqa: E402
-from gpubench.benchmarks import hpc  # noqa: E402
+from gpubench.benchmarks import _kernels, hpc  # noqa: E402
 from gpubench.errors import CannotMeasure, WrongResult  # noqa: E402
 from gpubench.measuring import sampling  # noqa: E402
 from gpubench.model import Case  # noqa: E402
@@ -87,7 +87,7 @@ def test_all_of_it_runs(device: str, cuda: PlayedCuda, monkeypatch: pytest.Monke
     monkeypatch.setattr(hpc, "_BYTES", 2**20)
     for name in ("_HOST_GEMM", "_GEMM"):
         monkeypatch.setattr(hpc, name, 32)
-    monkeypatch.setattr(hpc, "_kernel", played_kernel)
+    monkeypatch.setattr(_kernels, "load", played_kernel)
     for name, plan in sampling.PLANS.items():
         short = replace(plan, limit_s=0.02, block_s=1e-3, warmup_s=2e-3, warmup_limit_s=0.02)
         monkeypatch.setitem(sampling.PLANS, name, replace(short, sample_s=1e-4))

@@ -11,7 +11,7 @@ import pytest
 
 from gpubench import index, records
 from gpubench.errors import RecordError
-from gpubench.model import Block, Case, Measurement, Work
+from gpubench.model import Block, Case, Caution, Measurement, Work
 from gpubench.records import RunRecord
 
 MEASURED = Measurement(
@@ -79,6 +79,32 @@ def test_a_damaged_record_is_named_and_hides_no_other(results: Path) -> None:
             index.latest(results)
 
 
+@pytest.mark.parametrize("what", ["a record", "a folder"])
+def test_a_link_that_leads_nowhere_is_named_and_hides_no_other(results: Path, what: str) -> None:
+    path = records.write(record(1), results)
+    link = path.with_name("lost.json") if what == "a record" else results / "lost"
+    link.symlink_to("nowhere.json" if what == "a record" else link)
+    for _ in range(2):
+        found = {entry.path: entry for entry in index.entries(results)}
+        assert found[str(path)].id == "00000001"
+        assert found[str(link)].problem.startswith(f"cannot read {link}: ")
+    with pytest.raises(RecordError, match="cannot read"):
+        index.latest(results)
+    link.unlink()
+    assert [each.id for each in index.latest(results)] == ["00000001"]
+
+
+def test_a_slice_of_a_card_hides_no_record_of_the_whole(results: Path) -> None:
+    slice_ = {"device": "NVIDIA H200 MIG 1g.18gb", "cautions": (Caution(records.SLICE, "half"),)}
+    records.write(record(1), results)
+    records.write(record(2, **slice_), results)
+    whole, piece = index.latest(results)
+    assert (whole.id[-1], whole.piece) == ("1", "")
+    assert (piece.id[-1], piece.piece) == ("2", "NVIDIA H200 MIG 1g.18gb")
+    with pytest.raises(RecordError, match="no two records"):
+        index.newest_two(results)
+
+
 def test_the_newest_of_each_accelerator_and_tool_is_found(results: Path) -> None:
     told = {"hostname": "a", "imported_from": "nccl-tests"}
     for made in (
@@ -144,7 +170,7 @@ def test_an_index_is_used_where_there_are_many(
         records.write(record(number), results)
     index.entries(results, cache)
     read: list[Path] = []
-    monkeypatch.setattr(index, "_read", lambda path: read.append(path))
+    monkeypatch.setattr(index, "read", lambda path: read.append(path))
     assert len(index.entries(results, cache)) == 5
     assert read == []
 

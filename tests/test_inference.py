@@ -85,6 +85,10 @@ def test_a_smaller_part_times_layers_where_the_model_does_not_fit() -> None:
         p["batch"] == "max" and p["precision"] == "fp16" and p["layers"] != 32 for p in cases
     )
     tight = replace(H200, memory_total=2**34, memory_free=2**34)
+    assert inference.left_out(tight, "quick") == ()  # some layers of it fit
+    ((what, why),) = inference.left_out(tight, "full")
+    assert "decode of llama-2-70b fp8, batch max, 128 + 2048 tokens" in what
+    assert "does not fit" in why
     for one in inference.plan(tight, "full"):
         part = _inference_plan.part(one.case.parameters)
         assert capacity.weight_bytes(part, one.case.parameters["precision"]) < 2**34
@@ -522,7 +526,7 @@ def test_without_a_plan_of_cudnn_another_attention_is_taken(
             raise CannotMeasure("torch does not do it here (cuDNN Frontend error: no valid plan)")
         return Prepared(case, 1, Work(), lambda: None, choices={"a": 1})
 
-    found = _inference_run.with_another_attention(prepared)
+    found = _inference_run.with_another_attention(case, prepared)
     assert switched == [False]
     assert "no valid plan" in found.choices["without_cudnn_attention"]
     assert found.choices["a"] == 1
@@ -531,8 +535,34 @@ def test_without_a_plan_of_cudnn_another_attention_is_taken(
         raise CannotMeasure("out of memory")
 
     with pytest.raises(CannotMeasure, match="out of memory"):
-        _inference_run.with_another_attention(broken)
+        _inference_run.with_another_attention(case, broken)
     assert switched == [False]
+
+    def other() -> Prepared:
+        return Prepared(case, 1, Work(), lambda: None)
+
+    twin = _inference_run.with_another_attention(replace(case, method="compiled"), other)
+    assert "another method" in twin.choices["without_cudnn_attention"]
+    assert switched == [False]  # both are measured in turn
+    next_ = _inference_run.with_another_attention(replace(case, parameters={"batch": 2}), other)
+    assert switched == [False, True]
+    assert next_.choices == {}
+    inference.release()
+    assert switched == [False, True]
+
+
+def test_what_one_benchmark_does_without_the_next_one_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    switched: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", switched.append)
+    case = Case("inference", "torch", {"phase": "prefill"})
+
+    def never() -> Prepared:
+        raise CannotMeasure("torch does not do it here (cuDNN Frontend error: no valid plan)")
+
+    with pytest.raises(CannotMeasure, match="no valid plan"):
+        _inference_run.with_another_attention(case, never)
+    inference.release()
+    assert switched == [False, True]
 
 
 def test_a_product_that_torch_refuses_leaves_ours_and_the_other_way_round() -> None:

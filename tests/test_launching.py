@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gpubench import launching
 from gpubench.launching import Gathered
-from gpubench.measuring import timing
+from gpubench.measuring import telemetry, timing
 from tests import faulty_rank
 
 pytest.importorskip("torch")
@@ -27,6 +32,20 @@ def ranks(fault: str, count: int = 2, silence_s: float = 60.0) -> Gathered:
     )
     assert not survivors()
     return found
+
+
+def test_ranks_are_told_who_started_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    @contextlib.contextmanager
+    def started(_count: int, _asked: list[str], variables: dict[str, str]) -> Iterator[Any]:
+        told.append(variables[telemetry.LAUNCHER_VARIABLE])
+        yield SimpleNamespace(returncode=1), None
+
+    monkeypatch.setattr(launching, "_started", started)
+    monkeypatch.setattr(launching, "_watched", lambda *_: "not today")
+    assert launching.measured_by_ranks(2, "cpu", "quick").problem == "not today"
+    assert told == [str(os.getpid())]
 
 
 def survivors() -> list[str]:

@@ -18,7 +18,7 @@ from gpubench.errors import CannotMeasure
 from gpubench.launching import Gathered
 from gpubench.measuring import Device, nccl_log
 from gpubench.model import Block, Measurement
-from gpubench.records import RunRecord, case_key
+from gpubench.records import Asked, RunRecord, case_key
 from tests.devices import H200
 
 GIB = 2**30
@@ -222,7 +222,8 @@ def test_no_ranks_are_started_for_what_may_end_after_the_time_limit(
     monkeypatch.setattr(
         linking, "with_links", lambda *arguments: with_links(*arguments, launch=launch)
     )
-    monkeypatch.setattr(beginning, "begun", lambda *_: (RECORD, H200))
+    record = replace(RECORD, asked=Asked(benchmarks=("collectives",)))
+    monkeypatch.setattr(beginning, "begun", lambda *_: (record, H200))
     monkeypatch.setattr(beginning, "with_allocatable", lambda record, _: record)
     asked = Request(claims.default_path(), tmp_path, device="cuda", benchmarks=("collectives",))
     planned, _ = run.planned(asked, shipped)

@@ -1,15 +1,16 @@
 """Records become evidence for the part they were made on, and for comparisons with absent ones."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from gpubench import normalised
+from gpubench import index, normalised, records
 from gpubench.catalogue import Catalogue
 from gpubench.judgement import judge_all
 from gpubench.model import Block, Case, Caution, Measurement, Verdict, Work
 from gpubench.records import RunRecord
-from gpubench.report import rates
+from gpubench.report import experiments, rates
 from tests.conftest import Load
 
 N = 2**30
@@ -86,6 +87,19 @@ def test_too_good_is_no_evidence(load_claims: Load, shipped: Catalogue) -> None:
     assert any(e.kind == "measured" and "implausible" in e.missing for e in said.evidence)
 
 
+def test_what_was_cut_short_is_no_evidence(load_claims: Load, shipped: Catalogue) -> None:
+    whole = rate("read", 0.95)
+    for part, why in (
+        (replace(whole, blocks=whole.blocks[:1], complete=False), "cut short, after 1 block: "),
+        (replace(whole, complete=False), "cut short, after 8 blocks"),
+        (replace(whole, blocks=whole.blocks[:5]), "too short, after 5 blocks"),
+    ):
+        said = verdict(load_claims, shipped, PEAK, part)
+        assert said.basis != "measured"
+        (found,) = [e for e in said.evidence if e.kind == "measured"]
+        assert found.missing.startswith(why)
+
+
 def test_a_record_of_another_part_says_nothing(load_claims: Load, shipped: Catalogue) -> None:
     body = PEAK.replace("nvidia-h200-sxm", "nvidia-h20-96gb").replace("4.8", "4.0")
     said = verdict(load_claims, shipped, body, rate("read", 0.95))
@@ -106,6 +120,104 @@ claimed: {value: 141 GB, qualifier: exact}
     )
     assert (said.outcome, said.basis) == ("conditional", "device")
     assert "counting is binary" in said.reason
+
+
+CAPACITY = """
+subject: nvidia-h200-sxm
+quantity: memory_capacity
+claimed: {value: 141 GB, qualifier: exact}
+"""
+
+
+def test_what_a_driver_reports_counts_once_however_many_records_tell_it(
+    load_claims: Load, shipped: Catalogue, tmp_path: Path
+) -> None:
+    """Two runs of some benchmarks each, the newer with a driver that reserves less memory."""
+    newer = {**MADE.device_figures, "memory_capacity": 143900.0 * 2**20}
+    records.write(replace(MADE, measurements=(rate("read", 0.95),)), tmp_path)
+    later = replace(MADE, id="89abcdef", created="2026-02-01T09:30:00Z", device_figures=newer)
+    records.write(replace(later, measurements=(product(750.0),)), tmp_path)
+    (said,) = judge_all(load_claims(CAPACITY), shipped, (), index.latest(tmp_path)).verdicts
+    assert [e.source[-8:] for e in said.evidence if e.kind == "device"] == ["89abcdef"] * 2
+    assert "Holds in 1 of 2" in said.reason
+
+
+LINKS = """
+subject: nvidia-h100-sxm5
+quantity: interconnect_bandwidth
+claimed: {value: 450 GB/s, qualifier: exact}
+conditions: {direction: one-way}
+"""
+
+
+def linked(gb_s: float, **figures: float) -> RunRecord:
+    """Copies between two H100 both ways at once, at so many GB/s."""
+    p = {"collective": "send_recv", "bytes": 2**30, "ranks": 8, "hosts": 1, "dtype": "bf16"}
+    p |= {"source": 0, "target": 1, "directions": 2, "links": "switch"}
+    seconds = 2 * 2**30 / (gb_s * 1e9)
+    blocks = tuple(Block((seconds,) * 5) for _ in range(8))
+    found = Measurement(
+        Case("collectives", "nccl", p), 1, Work(wire_bytes=2.0 * 2**30), blocks, 1, 0.2
+    )
+    return replace(
+        MADE,
+        accelerator="nvidia-h100-sxm5",
+        device="NVIDIA H100",
+        device_figures=figures,
+        measurements=(found,),
+    )
+
+
+@pytest.mark.parametrize("figures", [{}, {"interconnect_bandwidth": 900e9}])
+def test_a_claim_about_one_direction_is_held_against_half_of_both(
+    load_claims: Load, shipped: Catalogue, figures: dict[str, float]
+) -> None:
+    (said,) = judge_all(load_claims(LINKS), shipped, (), [linked(760.0, **figures)]).verdicts
+    assert (said.outcome, said.basis) == ("supported", "measured")
+    assert {e.mid for e in said.evidence if e.kind == "device"} == ({450e9} if figures else set())
+    (found,) = [e for e in said.evidence if e.kind == "measured"]
+    assert found.mid == pytest.approx(380e9)
+    assert any("half of both" in text for text in found.assumptions)
+    swept = LINKS.replace("conditions: {direction: one-way}", "sweep: {direction: [both, one-way]}")
+    (said,) = judge_all(load_claims(swept), shipped, (), [linked(760.0, **figures)]).verdicts
+    assert said.outcome == "conditional"
+
+
+def test_a_claim_about_a_sustained_rate_is_not_judged_by_the_nominal_one(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = PEAK.replace("4.8 TB/s", "4.9 TB/s").replace("rate: peak", "rate: sustained")
+    said = verdict(load_claims, shipped, body, rate("read", 0.88))
+    assert [e for e in said.evidence if e.kind == "device"] == []
+    assert (said.outcome, said.basis) == ("refuted", "measured")
+    swept = body.replace("conditions: {rate: sustained}", "sweep: {rate: [peak, sustained]}")
+    said = verdict(load_claims, shipped, swept, rate("read", 0.88))
+    assert [e.conditions["rate"] for e in said.evidence if e.kind == "device"] == ["peak"]
+
+
+def test_a_slice_of_a_card_says_nothing_of_the_card(load_claims: Load, shipped: Catalogue) -> None:
+    sliced = replace(
+        MADE,
+        device="NVIDIA H200 MIG 1g.18gb",
+        cautions=(Caution("mig-slice", "a slice"),),
+        measurements=(rate("read", 0.12),),
+    )
+    (said,) = judge_all(load_claims(PEAK), shipped, (), [sliced]).verdicts
+    assert {e.kind for e in said.evidence} & {"measured", "device"} == set()
+    (found,) = normalised.rates(sliced, shipped)
+    assert found.of_datasheet is None
+    assert experiments.transfer_table(sliced, shipped).rows == []
+    assert experiments.transfer_table(replace(sliced, cautions=()), shipped).rows
+
+
+def test_what_weakens_a_whole_record_is_told_with_all_that_it_says(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    cautions = (Caution("power-limited", "the power limit is 500 W"), Caution("left-out", "no FP8"))
+    record = replace(MADE, cautions=cautions, measurements=(rate("read", 0.95),))
+    (said,) = judge_all(load_claims(PEAK), shipped, (), [record]).verdicts
+    (found,) = [e for e in said.evidence if e.kind == "measured"]
+    assert found.assumptions == ("the power limit is 500 W",)
 
 
 def test_a_ratio_to_an_absent_part_is_measured_over_estimated(

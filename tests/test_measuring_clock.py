@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
 
 from gpubench.measuring import clock as clock_module
-from gpubench.measuring.buffers import in_turn, sets_needed
 from gpubench.measuring.clock import DeviceClock, HostClock
+from gpubench.measuring.group import EventClock, Group, GroupClock, Place
 
 
 class SimulatedCuda:
@@ -235,6 +235,29 @@ def test_a_reading_is_made_while_the_card_works(simulated: type[SimulatedCuda]) 
     assert moments == pytest.approx([0.5e-3, 1e-3, 1.5e-3, 50e-3, 44e-3], abs=1e-4)
 
 
+class Pair(Group):
+    """A group of this rank and one just like it."""
+
+    def __init__(self) -> None:
+        self.place = Place(0, 2, 0, 2, 0, 1)
+
+    def times(self, mine: Sequence[float]) -> list[list[float]]:
+        return [list(mine), list(mine)]
+
+    def barrier(self) -> None: ...
+
+
+def test_a_reading_of_ranks_is_made_while_the_card_works_too(
+    simulated: type[SimulatedCuda],
+) -> None:
+    card = simulated(host_s=10e-6, kernel_s=1e-3)
+    clock, moments = GroupClock(Pair(), EventClock(card)), list[float]()
+    assert clock.samples(card.kernel, 2, 4) == pytest.approx([1e-3] * 4, rel=0.02)
+    for count in (1, 2, 3, 100):
+        clock.samples(card.kernel, 1, count, lambda: moments.append(card.card - card.host))
+    assert moments == pytest.approx([0.5e-3, 1e-3, 1.5e-3, 50e-3], abs=1e-4)
+
+
 def test_the_card_spins_no_longer_than_it_must(simulated: type[SimulatedCuda]) -> None:
     """Else it cools between two blocks, and one method more than the other."""
     for host_s in (10e-6, 90e-6):
@@ -298,26 +321,3 @@ def test_the_hosts_clock_times_a_real_copy() -> None:
 def test_the_hosts_clock_sees_a_call_that_sleeps() -> None:
     times = HostClock().samples(lambda: time.sleep(2e-3), 2, 3)
     assert all(seconds >= 2e-3 for seconds in times)
-
-
-def test_sets_make_up_four_caches_within_the_memory() -> None:
-    mib = 2**20
-    assert sets_needed(1 * mib, cache_bytes=60 * mib, most_bytes=2**34) == 240
-    assert sets_needed(2**32, cache_bytes=60 * mib, most_bytes=2**34) == 1
-    assert sets_needed(100 * mib, cache_bytes=60 * mib, most_bytes=150 * mib) == 1
-    with pytest.raises(ValueError, match="at least one byte"):
-        sets_needed(0, 1, 1)
-
-
-def test_calls_are_taken_in_turn() -> None:
-    order: list[str] = []
-    call = in_turn([lambda: order.append("a"), lambda: order.append("b")])
-    for _ in range(5):
-        call()
-    assert order == list("ababa")
-
-    def one() -> None: ...
-
-    assert in_turn([one]) is one
-    with pytest.raises(ValueError, match="no calls"):
-        in_turn([])

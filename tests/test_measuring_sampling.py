@@ -174,15 +174,27 @@ def test_the_suites_differ_in_heat_and_a_plan_tells_its_time() -> None:
         "full": 30.0,
     }
     phases: tuple[Phase, ...] = ("burst", "sustained")
-    assert PLANS["quick"].phases == ("burst",)
-    assert PLANS["full"].phases == phases
     for plan in PLANS.values():
         assert plan.target == 0.005
         for script in (steady(1e-3), noisy_blocks(1e-3, 0.1, plan.block_s)):
-            clock = FakeClock(script)
-            for phase in plan.phases:
+            for phase, heat_s in zip(phases, (0.0, plan.heat_s), strict=True):
+                clock = FakeClock(script)
                 measure(prepared(), clock, plan, phase=phase)
-            assert plan.least_s * 0.9 <= clock.now() <= plan.most_s * 1.1
+                assert plan.least_s * 0.9 <= clock.now() - heat_s <= plan.most_s * 1.1
+
+
+@pytest.mark.parametrize("call_s", [0.03, 0.09, 0.15, 0.3, 0.8, 1.5, 6.0])
+@pytest.mark.parametrize("suite", ["quick", "standard", "full"])
+def test_calls_that_are_long_are_made_no_more_often_than_it_takes(
+    call_s: float, suite: str
+) -> None:
+    """One that compiles, one that is timed, and one block."""
+    clock, plan = FakeClock(steady(call_s)), PLANS[suite]
+    found = measure(prepared(), clock, plan)
+    assert clock.now() <= plan.most_s + 3 * call_s
+    assert found.calls_per_sample == 1
+    if call_s > plan.most_s:
+        assert clock.made == 3
 
 
 class Scripted:

@@ -65,7 +65,7 @@ except GpubenchError as error:
 print(json.dumps(said))
 """
 
-Ask = Callable[[str], dict[str, Any]]
+Ask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
@@ -88,10 +88,11 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
         subprocess.run([*words, str(HERE / "nvml_stub.c")], check=True)
 
     @functools.cache
-    def asked(scenario: str) -> dict[str, Any]:
+    def asked(scenario: str, launcher: str = "") -> dict[str, Any]:
         surroundings = {
             **os.environ,
             "NVML_STUB": scenario,
+            telemetry.LAUNCHER_VARIABLE: launcher,
             "LD_LIBRARY_PATH": str(folders[scenario == "old"]),
             "PYTHONPATH": f"{SRC}{os.pathsep}{HERE.parent}",
             "A_SECRET": "hunter2",
@@ -276,6 +277,17 @@ def test_other_processes_are_counted_and_this_one_is_not(ask: Ask) -> None:
     assert ask("shared")["reads"][0]["other_processes"] == 2
     # In a container the one process listed has a number of the host's: it is ours.
     assert ask("contained")["reads"][0]["other_processes"] == 0
+
+
+def test_the_process_that_started_the_ranks_is_no_other_one(ask: Ask) -> None:
+    """It keeps its context on the card that it had measured, and waits."""
+    us, launcher, stranger = 10, 20, 30
+    assert telemetry.others({us, launcher}, us, {us, launcher}) == 0
+    assert telemetry.others({us, launcher, stranger}, us, {us, launcher}) == 1
+    assert telemetry.others({us, stranger}, us, {us, launcher}) == 1
+    for listed, strangers in (({1}, 0), ({1, 2}, 0), ({1, 2, 3}, 1)):  # numbers of the host's
+        assert telemetry.others(listed, us, {us, launcher}) == strangers
+    assert ask("shared", "4000001")["reads"][0]["other_processes"] == 1
 
 
 def test_a_slice_is_held_against_its_share_of_the_card(ask: Ask) -> None:

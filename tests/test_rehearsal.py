@@ -18,6 +18,7 @@ import torch
 
 from gpubench import beginning, benchmarks, campaign, catalogue, measuring
 from gpubench.benchmarks import (
+    _kernels,
     _streams,
     bandwidth,
     gemm,
@@ -118,16 +119,18 @@ class PlayedConfig:
 
 def played_kernels(cuda: PlayedCuda) -> types.SimpleNamespace:
     """The module of kernels, as torch calls that check how they are called."""
-    wide, narrow, large = PlayedConfig("wide"), PlayedConfig("narrow"), PlayedConfig("large")
+    broken, wide, narrow, large = map(PlayedConfig, ("broken", "wide", "narrow", "large"))
 
     class OutOfResources(Exception):
-        pass
+        __module__ = "triton.runtime.errors"
 
     def kernel(compute: Callable[..., Any]) -> Callable[..., None]:
         def launch(out: Any, *inputs: Any, programs: int, config: PlayedConfig) -> None:
             assert cuda.entered, "launched on another device than the one that is measured"
             if config is large:
                 raise OutOfResources
+            if config is broken:
+                raise RuntimeError("PassManager::run failed")
             if out.numel() == programs:
                 out.copy_(compute(*inputs).reshape(programs, -1).sum(1))
             else:
@@ -137,13 +140,8 @@ def played_kernels(cuda: PlayedCuda) -> types.SimpleNamespace:
 
     return types.SimpleNamespace(
         _INTERPRETED=False,
-        CONFIGS=(wide, narrow, large),
+        CONFIGS=(broken, wide, narrow, large),
         DEFAULT=wide,
-        triton=types.SimpleNamespace(
-            runtime=types.SimpleNamespace(
-                errors=types.SimpleNamespace(OutOfResources=OutOfResources)
-            )
-        ),
         read=kernel(lambda a: a),
         write=kernel(lambda s: torch.tensor(s)),
         copy=kernel(lambda a: a),
@@ -242,11 +240,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedCuda]:
     monkeypatch.setattr(torch, "cuda", played)
     monkeypatch.setattr(torch, "empty", _empty(played))
     monkeypatch.setattr(Device, "torch_name", property(lambda _: "cpu"))
-    monkeypatch.setattr(_streams, "_kernels", lambda: kernels)
-    products = played_products(played)
-    monkeypatch.setattr(gemm, "_kernels", lambda: products)
-    steps = played_steps(played)
-    monkeypatch.setattr(intensity, "_kernels", lambda: steps)
+    ours = {"stream": kernels, "gemm": played_products(played), "intensity": played_steps(played)}
+    monkeypatch.setattr(_kernels, "load", ours.__getitem__)
     play_cusparselt(monkeypatch)
     for module in (sparse_gemm, intensity):
         monkeypatch.setattr(module, "_SIZE", 64)
@@ -293,7 +288,13 @@ def test_a_whole_suite_runs_on_a_second_gpu(cuda: PlayedCuda, suite: str) -> Non
     assert {m.case.benchmark for m in done.measurements} >= {"bandwidth", "host_copy", "launch"}
     assert all(m.verification for m in done.measurements)
     searched = [m.choices["search"] for m in done.measurements if "search" in m.choices]
-    assert all([t["seconds"] is None for t in table] == [False, False, True] for table in searched)
+    for table in searched:
+        every = {t["name"]: t for t in table}
+        ran = {name for name, t in every.items() if t["seconds"]}
+        assert ran in ({"wide", "narrow"}, {"slow", "fast"})
+        assert {name for name, t in every.items() if "failed" in t} >= {"broken"}
+        assert all(bool(t["seconds"]) != ("failed" in t) for t in table)
+        assert "does not compile for this device" in every["broken"]["failed"]
     assert cuda.entered == 0
     quantities = {benchmarks.figure(m.case) for m in done.measurements}
     assert {"memory_bandwidth", "peak_fp16", "peak_bf16"} <= quantities
@@ -328,12 +329,11 @@ def test_what_hung_the_device_before_is_tried_no_more(cuda: PlayedCuda) -> None:
     assert slow["seconds"] > 0
     assert (fast["seconds"], "hung or crashed" in fast["failed"]) == (None, True)
     assert "PassManager" in broken["failed"]
-    assert [tried["seconds"] is None for tried in found["bandwidth", "read"]] == [True, False, True]
-    assert [tried["seconds"] is None for tried in found["bandwidth", "copy"]] == [
-        False,
-        False,
-        True,
-    ]
+    ran = {
+        pattern: [tried["name"] for tried in found["bandwidth", pattern] if tried["seconds"]]
+        for pattern in ("read", "copy")
+    }
+    assert ran == {"read": ["narrow"], "copy": ["wide", "narrow"]}
 
 
 def test_the_report_tells_what_was_found(cuda: PlayedCuda) -> None:

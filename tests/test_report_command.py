@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,22 @@ def test_report_takes_ids_files_and_folders_and_the_newest_decides(
     assert "共读取 3 份记录" in text
     newest = here.invoke(cli.main, ["report", *ONLY, "--format", "md", "-o", "-"]).stdout
     assert "record 00000003" in newest
+
+
+def test_records_that_are_named_count_as_those_of_a_results_folder_do(
+    here: CliRunner, tmp_path: Path
+) -> None:
+    """The newer one holds products alone: of bandwidth the older one still has the newest word."""
+    older, newer = reported.record("00000001"), reported.record("00000002")
+    products = tuple(m for m in newer.measurements if m.case.benchmark == "gemm")
+    for made in (older, replace(newer, measurements=products)):
+        records.write(made, tmp_path / "results")
+    form = (*ONLY, "--format", "md", "-o", "-")
+    named = here.invoke(cli.main, ["report", "results", *form]).stdout
+    kept = here.invoke(cli.main, ["report", *form]).stdout
+    for text in (named, kept):
+        assert "supported (measured)" in text
+        assert "record 00000001" in text
 
 
 def test_a_wrong_format_or_record_is_a_sentence(here: CliRunner) -> None:

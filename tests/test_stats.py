@@ -216,13 +216,6 @@ def test_the_drift_of_a_long_series_is_that_of_its_parts() -> None:
     assert rising.total == pytest.approx(10 / 105, rel=0.05)
 
 
-def test_outliers_are_labelled_and_the_median_keeps_them() -> None:
-    values = [1.00, 1.01, 0.99, 1.02, 0.98, 5.0]
-    assert stats.outliers(values) == (False, False, False, False, False, True)
-    assert stats.outliers([1.0] * 9 + [1.5]) == (False,) * 9 + (True,)
-    assert stats.outliers([1.0] * 5) == (False,) * 5
-
-
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [1.0, math.inf]])
 def test_no_statistics_of_nothing_or_of_what_is_no_number(values: list[float]) -> None:
     with pytest.raises(ValueError, match=r"no values|not finite"):

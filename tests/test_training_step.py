@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from gpubench import campaign, catalogue  # noqa: E402
-from gpubench.benchmarks import _decoder, _inference_plan, training_step  # noqa: E402
+from gpubench.benchmarks import _inference_plan, training_step  # noqa: E402
 from gpubench.errors import WrongResult  # noqa: E402
 from gpubench.measuring import sampling  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
@@ -54,7 +54,11 @@ def test_the_cases_fit_an_h200_and_none_is_planned_where_they_do_not() -> None:
     }
     assert len(training_step.plan(H200, "standard")) == 1
     assert all(training_step._needed(p) < 150e9 for p in cases)
-    assert training_step.plan(replace(H200, memory_free=2**33), "full") == ()
+    small = replace(H200, memory_free=2**33)
+    assert training_step.plan(small, "full") == ()
+    ((what, why),) = training_step.left_out(small, "standard")
+    assert what == "2 layers of llama-2-70b in bf16 with micro-batch 1 and recomputation none"
+    assert "into the 8.59 GB that are free" in why
     a100 = replace(H200, name="NVIDIA A100", capability="8.0", accelerator=None)
     assert [what for what, _ in training_step.left_out(a100, "full")] == ["FP8"]
     assert all(step.most_s <= 10 for step in campaign.steps(H200, "full", ["training_step"]))
@@ -118,4 +122,3 @@ def test_it_runs_on_a_processor_and_says_what_it_stands_for(
         whole = steps.training(_inference_plan.TINY, 128.0, 64.0, head=True).flops
         assert seconds * job.flops.mid == pytest.approx(whole)
         assert job.conditions["recomputation"] in ("none", "full")
-    assert _decoder.EPS < 1e-4

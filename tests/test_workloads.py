@@ -152,6 +152,58 @@ def test_two_parts_that_were_both_measured_are_compared(load_claims: Load) -> No
     assert any(e.kind == "estimated" and e.conditions["batch"] == "max" for e in verdict.evidence)
 
 
+def test_what_a_newer_record_of_other_benchmarks_does_not_hold_still_speaks(
+    load_claims: Load, tmp_path: Path
+) -> None:
+    ours = recorded(MADE, measured("decode", 0.020), measured("prefill", 1.0))
+    theirs = recorded(H100, measured("decode", 0.040), measured("prefill", 2.0))
+    read = Case("bandwidth", "triton", {"pattern": "read", "n": 2**30})
+    stream = Measurement(read, 1, Work(bytes=4.5e12), (Block((1.0,) * 5),) * 8, 1, 0.2)
+    for base in (MADE, H100):
+        later = replace(base, id=f"{base.id[:-1]}f", created="2026-03-01T09:30:00Z")
+        records.write(recorded(later, stream), tmp_path)
+    records.write(ours, tmp_path)
+    records.write(theirs, tmp_path)
+    newest = index.latest(tmp_path)
+    assert len(newest) == 4
+    before, now = judged(load_claims, CLAIM, ours, theirs), judged(load_claims, CLAIM, *newest)
+    said = [[e for e in each.evidence if e.kind == "measured"] for each in (before, now)]
+    assert said[0] == said[1] != []
+
+
+def test_the_shares_of_an_uplift_survive_a_newer_record_of_other_benchmarks() -> None:
+    within = replace(MADE, environment={"memory_limit": "85520809984"})
+    ample = recorded(
+        MADE,
+        measured("prefill", 1.6),
+        measured("decode", 0.040, batch="max", memory=150_754_820_096, sequences=300),
+    )
+    tight = recorded(
+        within,
+        measured("prefill", 1.6),
+        measured("decode", 0.024, batch="max", memory=85_520_809_984, sequences=40),
+    )
+    every = [ample, tight, recorded(within, measured("attention", 0.001, output_tokens=128))]
+    assert tables.share_table(every, KNOWN).rows == tables.share_table(every[:2], KNOWN).rows != []
+
+
+def test_a_slice_of_a_card_says_nothing_of_workloads_on_the_card(load_claims: Load) -> None:
+    ours = recorded(MADE, measured("decode", 0.020), measured("prefill", 1.0))
+    theirs = recorded(H100, measured("decode", 0.040), measured("prefill", 2.0))
+    sliced = replace(theirs, cautions=(Caution(records.SLICE, "a slice"),))
+    verdict = judged(load_claims, CLAIM, ours, sliced)
+    assert not any(e.kind == "measured" for e in verdict.evidence)
+    assert rows.records_as_rows([sliced], KNOWN) == ()
+
+
+def test_a_pass_that_was_cut_short_is_no_evidence(load_claims: Load) -> None:
+    cut = replace(measured("decode", 0.020), complete=False)
+    assert figures.passes(recorded(MADE, cut)) == ()
+    ours = recorded(MADE, cut, measured("prefill", 1.0))
+    verdict = judged(load_claims, CLAIM, ours)
+    assert not any("over the estimate" in e.source for e in verdict.evidence)
+
+
 def test_one_part_alone_is_held_against_the_estimate_of_the_other(load_claims: Load) -> None:
     ours = recorded(MADE, measured("decode", 0.020), measured("prefill", 1.0))
     verdict = judged(load_claims, CLAIM, ours)

@@ -11,7 +11,7 @@ from gpubench.catalogue import Catalogue
 from gpubench.errors import CannotMeasure, DeviceLost, RecordError
 from gpubench.measuring import Device, nvlink, provenance
 from gpubench.model import Caution
-from gpubench.records import RunRecord
+from gpubench.records import Asked, RunRecord
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,27 @@ class Request:
     ranks: int = 0
     memory_limit: int = 0
     time_limit_s: float = 0.0
+
+
+def continued(request: Request) -> Request:
+    """The request with what the record to continue was asked for, wherever it says nothing itself.
+
+    Raises:
+        RecordError: no such record.
+    """
+    if not request.resume:
+        return request
+    record = records.read(records.find(request.results, request.resume))
+    asked, limit = record.asked, record.environment.get("memory_limit", "0")
+    return replace(
+        request,
+        device=asked.device or request.device if request.device == "auto" else request.device,
+        suite=record.suite,
+        seed=record.seed,
+        benchmarks=request.benchmarks or asked.benchmarks,
+        ranks=request.ranks or asked.ranks,
+        memory_limit=request.memory_limit or int(limit),
+    )
 
 
 def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | None]:
@@ -72,6 +93,7 @@ def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | N
         suite=request.suite,
         cautions=device.problems,
         device_figures=_figures(device),
+        asked=Asked(device.torch_name, request.benchmarks, request.ranks),
     ), device
 
 
@@ -100,7 +122,20 @@ def _resumed(request: Request, device: Device | None) -> RunRecord:
                 f"{known[0] or 'not told'}: continue there, or start a new run without --resume"
             )
     # What failed is tried again, but for what would hang or kill the device once more.
-    return replace(record, failures=fatal, complete=False)
+    return replace(
+        record,
+        failures=fatal,
+        complete=False,
+        asked=_asked_too(record.asked, device, request),
+        schema=records.SCHEMA,
+    )
+
+
+def _asked_too(before: Asked, device: Device, request: Request) -> Asked:
+    """What a record is to hold in the end: all that was asked for at any time."""
+    both = tuple(dict.fromkeys((*before.benchmarks, *request.benchmarks)))
+    every = not before.benchmarks or not request.benchmarks
+    return Asked(device.torch_name, () if every else both, request.ranks or before.ranks)
 
 
 # What the two halves of one record must have in common.

@@ -8,7 +8,8 @@ interrupted leaves all it had, and can be continued, and so does one whose devic
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -50,8 +51,11 @@ class Step:
     most_s: float
 
 
-def steps(device: Device, suite: str, only: Sequence[str] = ()) -> tuple[Step, ...]:
-    """Everything a suite measures on a device, in order; of the benchmarks in `only`, if any.
+def steps(
+    device: Device, suite: str, only: Sequence[str] = (), held: RunRecord | None = None
+) -> tuple[Step, ...]:
+    """Everything a suite measures on a device, in order; of the benchmarks in `only`, if any, and
+    without what a record has `held` already.
 
     Raises:
         CannotMeasure: the device is too small for a benchmark, or lacks all that was asked for.
@@ -63,7 +67,15 @@ def steps(device: Device, suite: str, only: Sequence[str] = ()) -> tuple[Step, .
         raise CannotMeasure(
             f"{', '.join(only)} on {device.name}: {why}; see `gpubench list benchmarks`"
         )
+    if held:
+        left = [replace(one, phases=_missing(held, one)) for one in planned]
+        planned = [one for one in left if one.phases]
     return tuple(step for group in _twins(planned) for step in _timed(group, suite))
+
+
+def _missing(record: RunRecord, planned: Planned) -> tuple[str, ...]:
+    """The phases of a case that are not measured yet."""
+    return tuple(phase for phase in planned.phases if not record.done(planned.case, phase))
 
 
 def left_out(device: Device, suite: str, only: Sequence[str] = ()) -> str:
@@ -77,7 +89,7 @@ def left_out(device: Device, suite: str, only: Sequence[str] = ()) -> str:
 
 
 def _chosen(only: Sequence[str]) -> Sequence[str]:
-    return only or benchmarks.names()
+    return tuple(dict.fromkeys(only)) or benchmarks.names()
 
 
 def _twins(planned: Sequence[Planned]) -> list[list[Planned]]:
@@ -95,11 +107,9 @@ def _timed(group: Sequence[Planned], suite: str) -> Iterator[Step]:
     heated = sum("sustained" in one.phases for one in group)
     for one in group:
         heat = plan.heat_s / heated if "sustained" in one.phases else 0.0
-        least = plan.warmup_s + (plan.least_blocks + 1) * plan.block_s
-        most = plan.warmup_limit_s + plan.limit_s
         work = benchmarks.get(one.case.benchmark).work(one.case.parameters)
         phases = len(one.phases)
-        yield Step(one, work, least * phases + heat, most * phases + heat)
+        yield Step(one, work, plan.least_s * phases + heat, plan.most_s * phases + heat)
 
 
 def measure_all(
@@ -115,10 +125,10 @@ def measure_all(
     """Measure what `record` does not hold yet, by its suite and seed; returns it complete.
 
     With a time limit no case is begun that by plan may end later, where those of a benchmark may
-    take as long to prepare as the slowest one did; what is left leaves the record incomplete. `say`
-    is told of each case, `tick` of each block. When the device stops answering for good, the record
-    is saved with what it had to do and `end` is called from another thread. What hung or crashed
-    the device is left out when the record is continued.
+    take as long to prepare, and as much longer than planned, as the slowest one did; what is left
+    leaves the record incomplete. `say` is told of each case, `tick` of each block. When the device
+    stops answering for good, the record is saved with what it had to do and `end` is called from
+    another thread. What hung or crashed the device is left out when the record is continued.
 
     Raises:
         KeyboardInterrupt, DeviceLost: after saving what there is.
@@ -135,29 +145,18 @@ def measure_all(
         if end:
             end(f"{_said(case)}: {why}")
 
-    before, now = "", HostClock().now
+    now = HostClock().now
     ends = now() + time_limit_s if time_limit_s else math.inf
     with Watchdog(hung) as watchdog:
         patient = watchdog if end and _may_hang(device) else None
         awaiting = Patience(record.suite, device.trials, patient)
         measuring = _Measuring(device, record.suite, tick, awaiting, now)
         try:
-            for group in todo.groups():
-                benchmark = group[0].case.benchmark
-                needed_s = todo.most_s(record, group, measuring.slowest_s.get(benchmark, 0.0))
-                if needed_s and now() + needed_s > ends:
-                    say(f"time is up, and {todo.left(record)} of {len(todo.steps)} cases are left")
-                    return record
-                if before and before != benchmark:
-                    benchmarks.get(before).release()  # its memory is the next one's
-                before = benchmark
-                for one in group:
-                    say(f"{todo.number(one)}/{len(todo.steps)} {_said(one.case)}")
-                with current(device):
-                    for outcome in measuring.of(group, record):
-                        record = outcome
-                        save(record)
-                watchdog.answered()
+            with closing(_states(todo, measuring, record, say, ends)) as states:
+                for state in states:
+                    record = state
+                    save(record)
+                    watchdog.answered()
         except DeviceLost as lost:
             if case := awaiting.case:
                 phases, trying = todo.missing(record, case), device.trials.now
@@ -165,11 +164,36 @@ def measure_all(
             raise
         finally:
             device.trials.rest()
-            if before:
-                benchmarks.get(before).release()
-    record = replace(record, measurements=_compared(record.measurements), complete=True)
+    compared = _compared(record.measurements)
+    record = replace(record, measurements=compared, complete=not todo.left(record))
     save(record)
     return record
+
+
+def _states(
+    todo: _Todo, measuring: _Measuring, record: RunRecord, say: Say, ends: float
+) -> Generator[RunRecord, None, None]:
+    """The record whenever there is more in it, until nothing is left or time is up."""
+    before = ""
+    try:
+        for group in todo.groups():
+            benchmark = group[0].case.benchmark
+            needed_s = todo.most_s(record, group, measuring.beside_s(benchmark))
+            if needed_s and measuring.now() + needed_s > ends:
+                say(f"time is up, and {todo.left(record)} of {len(todo.steps)} cases are left")
+                return
+            if before and before != benchmark:
+                benchmarks.get(before).release()  # its memory is the next one's
+            before = benchmark
+            for one in group:
+                say(f"{todo.number(one)}/{len(todo.steps)} {_said(one.case)}")
+            with current(measuring.device):
+                for outcome in measuring.of(group, record):
+                    record = outcome
+                    yield record
+    finally:
+        if before:
+            benchmarks.get(before).release()
 
 
 @dataclass(frozen=True)
@@ -186,19 +210,15 @@ class _Todo:
         """The place of a case, from 1."""
         return next(n for n, step in enumerate(self.steps, 1) if step.planned is planned)
 
-    def missing(self, record: RunRecord, case: Case) -> list[str]:
+    def missing(self, record: RunRecord, case: Case) -> tuple[str, ...]:
         """The phases of a case that are not measured yet."""
-        phases = next(s.planned.phases for s in self.steps if s.planned.case == case)
-        return [phase for phase in phases if not record.done(case, phase)]
+        return _missing(record, next(s.planned for s in self.steps if s.planned.case == case))
 
-    def most_s(self, record: RunRecord, group: Sequence[Planned], preparing_s: float) -> float:
-        """How long a group may still take by plan, each case beside what preparing it takes."""
-        left = [one for one in group if self.missing(record, one.case)]
-        return sum(
-            step.most_s + preparing_s
-            for step in self.steps
-            if any(step.planned is one for one in left)
-        )
+    def most_s(self, record: RunRecord, group: Sequence[Planned], beside_s: float) -> float:
+        """How long a group may still take by plan, and each case beside it."""
+        left = [replace(one, phases=_missing(record, one)) for one in group]
+        left = [one for one in left if one.phases]
+        return sum(step.most_s + beside_s for step in _timed(left, record.suite))
 
     def left(self, record: RunRecord) -> int:
         """How many cases are not measured yet."""
@@ -214,10 +234,19 @@ def _may_hang(device: Device) -> bool:
 
 
 def _with_left_out(record: RunRecord, told: str) -> RunRecord:
-    caution = Caution("left-out", told, "measure them on a part that has them")
-    if not told or caution in record.cautions:
+    """The record with what is not planned, beside what earlier runs of it told of other things."""
+    if not told:
         return record
-    return replace(record, cautions=(*record.cautions, caution))
+    others = [caution for caution in record.cautions if caution.code != _LEFT_OUT]
+    before = [caution.fact for caution in record.cautions if caution.code == _LEFT_OUT]
+    reasons = {one.partition(": ")[0]: one for text in (*before, told) for one in text.split("; ")}
+    caution = Caution(
+        _LEFT_OUT, "; ".join(reasons.values()), "measure them on a part that has them"
+    )
+    return replace(record, cautions=(*others, caution))
+
+
+_LEFT_OUT = "left-out"
 
 
 @dataclass(frozen=True)
@@ -231,12 +260,18 @@ class _Measuring:
     now: Callable[[], float]
     slowest_s: dict[str, float] = field(default_factory=dict)
     """How long the slowest preparation of each benchmark took."""
+    overran_s: dict[str, float] = field(default_factory=dict)
+    """By how much its slowest phase took longer than planned: no plan knows how long a call is."""
+
+    def beside_s(self, name: str) -> float:
+        """What a case of a benchmark may take beside its plan, by what others of it did."""
+        return self.slowest_s.get(name, 0.0) + 2 * self.overran_s.get(name, 0.0)
 
     def of(self, group: Sequence[Planned], record: RunRecord) -> Iterator[RunRecord]:
         """What is missing of twins; a case that cannot be measured becomes a failure."""
-        ready: list[tuple[Prepared, list[str]]] = []
+        ready: list[tuple[Prepared, tuple[str, ...]]] = []
         for one in group:
-            missing = [phase for phase in one.phases if not record.done(one.case, phase)]
+            missing = _missing(record, one)
             if not missing:
                 continue
             benchmark = benchmarks.get(one.case.benchmark)
@@ -256,23 +291,35 @@ class _Measuring:
             self.slowest_s[name] = max(self.slowest_s.get(name, 0.0), self.now() - began)
         for phase in ("burst", "sustained"):
             if together := [prepared for prepared, missing in ready if phase in missing]:
+                began = self.now()
                 for outcome in self._phase(together, phase, record):
                     record = outcome
                     yield record
+                self._over(together, phase, self.now() - began)
+
+    def _over(self, together: Sequence[Prepared], phase: str, took_s: float) -> None:
+        plan, name = PLANS[self.suite], together[0].case.benchmark
+        heat = plan.heat_s if phase == "sustained" else 0.0
+        over = (took_s - heat) / len(together) - plan.most_s
+        self.overran_s[name] = max(self.overran_s.get(name, 0.0), over)
 
     def _phase(
         self, together: Sequence[Prepared], phase: Any, record: RunRecord
     ) -> Iterator[RunRecord]:
         try:
             found = self._in_turn(together, phase)
-        except CutShort as short:
-            yield replace(record, measurements=(*record.measurements, *short.measurements))
-            raise short.cause from None
         except DeviceLost:
             raise
         except CannotMeasure as error:
+            cut = error if isinstance(error, CutShort) else None
+            kept = (*record.measurements, *(cut.measurements if cut else ()))
+            if cut and isinstance(cut.cause, KeyboardInterrupt | DeviceLost):
+                yield replace(record, measurements=kept)
+                raise cut.cause from None
             if len(together) == 1:
-                yield record.with_failure(together[0].case, [phase], str(error))
+                record = replace(record, measurements=kept)
+                why = str(cut.cause if cut else error)
+                yield record.with_failure(together[0].case, [phase], why)
                 return
             for one in together:  # each alone, which shows the one that fails
                 for outcome in self._phase([one], phase, record):
@@ -298,12 +345,13 @@ class _Measuring:
 def _compared(measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
     """Two methods for the same work that differ by more than 5 % are flagged on the slower one.
 
-    Parts that were measured again whole are left out.
+    Parts that were measured again whole are left out, and say nothing of a method.
     """
-    kept = [m for m in measurements if m.complete]
+    whole = {case_key(m.case, m.phase) for m in measurements if m.complete}
+    kept = [m for m in measurements if m.complete or case_key(m.case, m.phase) not in whole]
     for place, found in enumerate(kept):
         for other in kept:
-            if _same_work(found, other):
+            if found.complete and other.complete and _same_work(found, other):
                 caution = guards.disagreement(found, other)
                 if caution and f"faster than {found.case.method}" in caution.fact:
                     kept[place] = guards.cautioned(found, [caution])

@@ -24,7 +24,7 @@ from gpubench.records import NO_ACCELERATOR, SCHEMA, RunRecord
 DIRECT = 64
 """So many records are read each time: a file beside them would save nothing worth having."""
 
-_VERSION = 2
+_VERSION = 3
 # Of what is kept of a record; another one begins anew.
 
 
@@ -32,7 +32,8 @@ _VERSION = 2
 class Entry:
     """A record in short. `problem` says why it cannot be read; then all else but its path is empty.
 
-    `cases` counts what was measured whole, `failures` what could not be measured.
+    `piece` is what of the accelerator it was made on, as in `RunRecord`; `cases` counts what was
+    measured whole, `failures` what could not be measured.
     """
 
     path: str
@@ -43,7 +44,7 @@ class Entry:
     host: str = ""
     suite: str = ""
     tool: str = ""
-    memory_limit: str = ""
+    piece: str = ""
     complete: bool = False
     cases: int = 0
     failures: int = 0
@@ -63,31 +64,40 @@ def entries(results: Path, cache: Path | None = None) -> tuple[Entry, ...]:
     """
     files = _files(results)
     if len(files) <= DIRECT:
-        return tuple(_read(Path(path)) for path in sorted(files, key=_by_name))
+        return tuple(read(Path(path)) for path in sorted(files, key=_by_name))
     kept = cache or _cache_file(results)
     known = _load(kept)
-    found: dict[str, tuple[tuple[int, int], Entry]] = {}
+    found: _Known = {}
     for path, stamp in files.items():
         before = known.get(path)
-        same = before is not None and before[0] == stamp
-        found[path] = before if same and before else (stamp, _read(Path(path)))
+        same = before is not None and before[0] == stamp and not before[1].problem
+        found[path] = before if same and before else (stamp, read(Path(path)))
     changed = {path: each for path, each in found.items() if known.get(path) != each}
     _save(kept, changed, known.keys() - found.keys())
     return tuple(found[path][1] for path in sorted(found, key=_by_name))
 
 
 def latest(results: Path) -> tuple[RunRecord, ...]:
+    """The newest measurements under a results folder.
+
+    Raises:
+        RecordError: a file among the records is none.
+    """
+    return newest(entries(results))
+
+
+def newest(among: Iterable[Entry]) -> tuple[RunRecord, ...]:
     """The newest measurements of each accelerator: its newest whole record, and of older ones the
-    benchmarks that no newer one holds. What was imported from a tool, and what was measured within
-    a limit of memory, stand beside it in the same way.
+    benchmarks that no newer one holds. What was imported from a tool, and what was measured on a
+    slice or within a limit of memory, stand beside it in the same way.
 
     Raises:
         RecordError: a file among the records is none.
     """
     held: dict[tuple[str, ...], set[str]] = {}
     found = []
-    for entry in reversed(_sound(results)):
-        newer = held.setdefault((entry.accelerator, entry.tool, entry.memory_limit), set())
+    for entry in sorted(_sound(among), key=lambda one: _by_name(one.path), reverse=True):
+        newer = held.setdefault((entry.accelerator, entry.tool, entry.piece), set())
         wanted = set(entry.benchmarks) - newer
         if wanted:
             newer |= wanted
@@ -106,7 +116,7 @@ def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:
     Raises:
         RecordError: there are not two, or a file among the records is none.
     """
-    found = [entry for entry in _sound(results) if not (entry.tool or entry.memory_limit)]
+    found = [entry for entry in _sound(entries(results)) if not (entry.tool or entry.piece)]
     same = [entry for entry in found if entry.accelerator == found[-1].accelerator]
     if len(same) < 2:
         raise RecordError(
@@ -117,34 +127,55 @@ def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:
     return first, second
 
 
-def _sound(results: Path) -> list[Entry]:
-    """The records that are whole and hold measurements, oldest first."""
-    found = entries(results)
+def _sound(found: Iterable[Entry]) -> list[Entry]:
+    """The records that are whole and hold measurements, in their order."""
+    sound = []
     for entry in found:
         if entry.problem:
             raise RecordError(entry.problem)
-    return [entry for entry in found if entry.measured]
+        if entry.measured:
+            sound.append(entry)
+    return sound
 
 
-def _files(results: Path) -> dict[str, tuple[int, int]]:
-    """Each record's path with its size and time of change."""
-    found = {}
-    with contextlib.suppress(OSError):
+_Stamp = tuple[int, int]
+_UNREADABLE: _Stamp = (-1, -1)
+
+
+def _files(results: Path) -> dict[str, _Stamp]:
+    """Each record's path with its size and time of change; a folder's own where it cannot be read,
+    so that it is named and hides no other.
+    """
+    found = dict[str, _Stamp]()
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for folder in os.scandir(results):
-            if not folder.is_dir():
-                continue
-            for file in os.scandir(folder.path):
-                if file.name.endswith(records.ENDINGS) and not file.name.startswith("."):
-                    told = file.stat()
-                    found[file.path] = (told.st_size, told.st_mtime_ns)
+            try:
+                if folder.is_dir():
+                    found |= {file.path: _stamp(file) for file in _records_in(folder.path)}
+            except OSError:
+                found[folder.path] = _UNREADABLE
     return {str(path): found[str(path)] for path in records.each_once(map(Path, found))}
+
+
+def _records_in(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as files:
+        return [f for f in files if f.name.endswith(records.ENDINGS) and f.name[0] != "."]
+
+
+def _stamp(file: os.DirEntry[str]) -> _Stamp:
+    """Size and time of change; of what cannot be read, as a link that leads nowhere, neither."""
+    try:
+        told = file.stat()
+    except OSError:
+        return _UNREADABLE
+    return told.st_size, told.st_mtime_ns
 
 
 def _by_name(path: str) -> str:
     return path.rpartition(os.sep)[2]
 
 
-def _read(path: Path) -> Entry:
+def read(path: Path) -> Entry:
     """A record in short, by its JSON alone; whoever uses it reads and checks the whole."""
     try:
         content = json.loads(records.contents(path))
@@ -169,7 +200,7 @@ def _summary(path: Path, content: Mapping[str, Any]) -> Entry:
         host=str(environment.get("hostname", "")),
         suite=str(content.get("suite", "")),
         tool=str(environment.get("imported_from", "")),
-        memory_limit=str(environment.get("memory_limit", "")),
+        piece=_piece(content),
         complete=bool(content.get("complete", True)),
         cases=sum(bool(found.get("complete", True)) for found in content.get("measurements", ())),
         failures=len(content.get("failures", ())),
@@ -179,9 +210,16 @@ def _summary(path: Path, content: Mapping[str, Any]) -> Entry:
     )
 
 
+def _piece(content: Mapping[str, Any]) -> str:
+    """As `RunRecord.piece`."""
+    if any(caution["code"] == records.SLICE for caution in content.get("cautions", ())):
+        return str(content["device"])
+    return str(content["environment"].get("memory_limit", ""))
+
+
 # --------------------------------------------------------------------------- what is kept
 
-_Known = dict[str, tuple[tuple[int, int], Entry]]
+_Known = dict[str, tuple[_Stamp, Entry]]
 
 
 def _cache_file(results: Path) -> Path:

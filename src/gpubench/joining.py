@@ -42,9 +42,11 @@ def measured(
     kind = _kind(request)
     names = ", ".join(request.benchmarks) or "all benchmarks"
     asked = f"{request.suite} suite, seed {request.seed}, {names}"
+    if request.memory_limit:
+        asked += f", within {request.memory_limit} B of memory"
     device, group = ranks.join(where, kind, asked)
     mine = _Own(request)
-    record, _ = beginning.begun(replace(request, device=device.torch_name), catalogue)
+    record, device = _begun(replace(request, device=device.torch_name), device, group, catalogue)
     group.together(mine.problem(record))
     tell = say if where.rank == 0 else _silent
     record = _alone(record, device, request, mine, tell, tick, end)
@@ -60,6 +62,27 @@ def measured(
         mine.save(record)
         return fleet.merged([(where.host, where.local_rank, record)]) if where.rank == 0 else ()
     return _kept(record, where, group, mine)
+
+
+def _begun(
+    request: Request, device: Device, group: Group, catalogue: Catalogue
+) -> tuple[RunRecord, Device]:
+    """This rank's new record and its device, with as much memory as it may take: the same in all
+    ranks, so that all plan the same.
+
+    Raises:
+        CannotMeasure: in all ranks alike.
+    """
+    record, found, problem = None, None, None
+    try:
+        record, found = beginning.begun(request, catalogue)
+    except CannotMeasure as error:
+        problem = error
+    group.together(problem)
+    assert record is not None
+    assert found is not None
+    free = min(group.gather(found.memory_free if request.memory_limit else device.memory_free))
+    return record, replace(found, memory_free=free)
 
 
 def _kept(record: RunRecord, where: Place, group: Group, mine: _Own) -> tuple[RunRecord, ...]:
@@ -148,7 +171,8 @@ def _alone(
         mine.save(state)
 
     try:
-        return campaign.measure_all(record, device, save, say, tick, own, end)
+        kept[0] = beginning.with_allocatable(record, device)
+        return campaign.measure_all(kept[0], device, save, say, tick, own, end)
     except CannotMeasure as error:
         failed = {**kept[0].failures, device.torch_name: str(error)}
         return replace(kept[0], failures=failed)

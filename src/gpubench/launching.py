@@ -23,6 +23,7 @@ from typing import TextIO
 
 from gpubench import records
 from gpubench.measuring.group import TIMEOUT_S
+from gpubench.measuring.telemetry import LAUNCHER_VARIABLE
 from gpubench.records import RunRecord
 
 RECORD = "rank-0.json"
@@ -91,7 +92,8 @@ def measured_by_ranks(
             _keep(folder, keep)
 
         said = _Said(heard)
-        told = {"NCCL_DEBUG_FILE": str(folder / _LOG), **(variables or {})}
+        told = {"NCCL_DEBUG_FILE": str(folder / _LOG), LAUNCHER_VARIABLE: str(os.getpid())}
+        told |= variables or {}
         # Unless it is told where, the launcher leaves a folder of logs behind, though none is kept.
         launched = ["--log-dir", str(folder / "launcher"), *entry, *asked]
         with _started(count, launched, told) as (ranks, stream):

@@ -8,10 +8,10 @@ and the evidence counts as an estimate: a chain is as strong as its weakest link
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gpubench import benchmarks
+from gpubench import benchmarks, stats
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.errors import MissingFigure
@@ -22,6 +22,7 @@ from gpubench.records import IMPORTED, RunRecord
 from gpubench.roofline import calibration, ceilings
 from gpubench.units import Quantity, show
 from gpubench.workloads import evidence as workloads
+from gpubench.workloads import figures
 
 
 def from_records(
@@ -30,35 +31,46 @@ def from_records(
     """Everything that records hold about the quantities of a claim's subjects."""
     records = tuple(records)
     yield from workloads.from_records(claim, records, catalogue)
-    # Within a limit of memory a part is another one, which only workloads can tell apart.
-    records = tuple(each for each in records if not each.environment.get("memory_limit"))
-    for record, quantity in itertools.product(records, claim.quantities):
-        if record.accelerator not in claim.subjects:
-            continue
+    # A slice, or a part within a limit of memory, is another one than what claims are about.
+    records = tuple(r for r in records if r.accelerator in claim.subjects and not r.piece)
+    for (place, record), quantity in itertools.product(enumerate(records, 1), claim.quantities):
         where = {
             **({"subject": record.accelerator} if len(claim.subjects) > 1 else {}),
             **({"quantity": quantity} if len(claim.quantities) > 1 else {}),
         }
         if not claim.baselines:
-            yield from _reported(record, quantity, where)
+            if _tells_news(record, quantity, records[place:]):
+                yield from _reported(record, quantity, where, claim)
             yield from _rates(record, quantity, where, claim)
         for baseline in claim.baselines:
             both = {**where, **({"baseline": baseline} if len(claim.baselines) > 1 else {})}
             yield from _over_estimate(record, quantity, baseline, both, catalogue)
 
 
-def _reported(record: RunRecord, quantity: str, where: Mapping[str, Any]) -> Iterator[Evidence]:
-    """What the driver reports. Memory is sold in GB and counted in GiB: both readings are given."""
+def _tells_news(record: RunRecord, quantity: str, later: Sequence[RunRecord]) -> bool:
+    """Whether no later record tells what this one's driver reports: of this host, or the same."""
+    value, host = record.device_figures.get(quantity), record.environment.get("hostname")
+    return not any(
+        quantity in other.device_figures
+        and other.accelerator == record.accelerator
+        and (other.device_figures[quantity] == value or other.environment.get("hostname") == host)
+        for other in later
+    )
+
+
+def _reported(
+    record: RunRecord, quantity: str, where: Mapping[str, Any], claim: Claim
+) -> Iterator[Evidence]:
+    """What the driver reports, which of rates is the peak."""
     value = record.device_figures.get(quantity)
     if value is None:
         return
-    readings: list[tuple[Mapping[str, Any], float]] = [(where, value)]
-    if quantity == "memory_capacity":
-        readings = [
-            ({**where, "counting": "decimal"}, value),
-            ({**where, "counting": "binary"}, value / 2**30 * 1e9),
-        ]
-    for conditions, found in readings:
+    depends = QUANTITIES[quantity].conditions
+    if "rate" in depends and "peak" not in _wanted(claim, "rate", "peak"):
+        return
+    peak = {"rate": "peak"} if "rate" in claim.sweep and "rate" in depends else {}
+    for told, found in _readings(quantity, value, claim):
+        conditions = {**where, **peak, **told}
         yield Evidence(
             kind="device",
             conditions=conditions,
@@ -70,26 +82,53 @@ def _reported(record: RunRecord, quantity: str, where: Mapping[str, Any]) -> Ite
         )
 
 
+def _readings(
+    quantity: str, value: float, claim: Claim
+) -> Iterator[tuple[Mapping[str, Any], float]]:
+    """What a figure may mean, with the conditions that tell one meaning from another.
+
+    Memory is sold in GB and counted in GiB. Of links the driver's figure is that of both directions
+    added, and each has half of it.
+    """
+    if quantity == "memory_capacity":
+        yield {"counting": "decimal"}, value
+        yield {"counting": "binary"}, value / 2**30 * 1e9
+    elif quantity == _LINKS:
+        for direction in _wanted(claim, "direction", "both"):
+            told = {"direction": direction} if "direction" in claim.sweep else {}
+            yield told, value * _SHARES[direction]
+    else:
+        yield {}, value
+
+
+_LINKS = "interconnect_bandwidth"
+_SHARES = {"both": 1.0, "one-way": 0.5}
+
+
+def _wanted(claim: Claim, name: str, unsaid: str) -> tuple[Any, ...]:
+    """The values of a condition that a claim is about."""
+    return claim.sweep.get(name) or (claim.conditions.get(name, unsaid),)
+
+
 def _rates(
     record: RunRecord, quantity: str, where: Mapping[str, Any], claim: Claim
 ) -> Iterator[Evidence]:
     """What was measured, one piece of evidence for each kernel, method and phase."""
     matrices = "sparsity" in QUANTITIES[quantity].conditions
-    stated = claim.conditions.get("sparsity")
-    wanted = (stated,) if stated else claim.sweep.get("sparsity", ("dense",))
-    for found in _measurements(record, quantity):
+    wanted = _wanted(claim, "sparsity", "dense")
+    directions = _wanted(claim, "direction", "both") if quantity == _LINKS else ("",)
+    for found, direction in itertools.product(_measurements(record, quantity), directions):
         sparsity = benchmarks.sparsity(found.case)
         if matrices and sparsity not in wanted:
             continue
-        rate = benchmarks.rate(found)
-        faults = [c.fact for c in found.cautions if c.code == "implausible"]
+        rate = figures.times(benchmarks.rate(found), _SHARES.get(direction, 1.0))
         yield Evidence(
             kind="published" if record.suite == IMPORTED else "measured",
             conditions={
                 **where,
                 "rate": "sustained",
                 **({"sparsity": sparsity} if matrices else {}),
-                **({"direction": "both"} if quantity == "interconnect_bandwidth" else {}),
+                **({"direction": direction} if direction else {}),
                 "kernel": _kernel(found.case),
                 "method": found.case.method,
                 "phase": found.phase,
@@ -99,9 +138,29 @@ def _rates(
             mid=rate.mid,
             high=rate.high,
             unit=QUANTITIES[quantity].unit,
-            assumptions=tuple(caution.fact for caution in found.cautions),
-            missing=f"implausible: {faults[0]}" if faults else "",
+            assumptions=(
+                *(caution.fact for caution in found.cautions),
+                *record.standing,
+                *((_HALVED,) if direction == "one-way" else ()),
+            ),
+            missing=_fault(found, record),
         )
+
+
+def _fault(found: Measurement, record: RunRecord) -> str:
+    """Why a rate is no evidence; "" where it is. Of too few blocks the interval means nothing."""
+    for caution in found.cautions:
+        if caution.code == "implausible":
+            return f"implausible: {caution.fact}"
+    few = len(found.blocks) < stats.LEAST_FOR_95 and record.suite != IMPORTED
+    if found.complete and not few:
+        return ""
+    cut = "too short" if found.complete else "cut short"
+    blocks = f"{len(found.blocks)} block{'' if len(found.blocks) == 1 else 's'}"
+    return f"{cut}, after {blocks}: measure it again, or continue with --resume"
+
+
+_HALVED = "one way: half of both directions at once"
 
 
 def _over_estimate(
@@ -112,11 +171,7 @@ def _over_estimate(
     catalogue: Catalogue,
 ) -> Iterator[Evidence]:
     """The best rate measured here over what the other part should sustain."""
-    sound = [
-        found
-        for found in _measurements(record, quantity)
-        if not any(caution.code == "implausible" for caution in found.cautions)
-    ]
+    sound = [found for found in _measurements(record, quantity) if not _fault(found, record)]
     if record.suite == IMPORTED or quantity != "memory_bandwidth" or not sound:
         return
     best = max((timing.bandwidth(found) for found in sound), key=lambda rate: rate.mid)
@@ -140,7 +195,10 @@ def _over_estimate(
         high=best.high / rates[0],
         unit="1",
         binding_limit="memory bandwidth",
-        assumptions=(f"{other.name} is absent; its sustained rate is an estimate",),
+        assumptions=(
+            f"{other.name} is absent; its sustained rate is an estimate",
+            *record.standing,
+        ),
         error="the interval spans the measured one and the calibrated share of memory bandwidth",
     )
 

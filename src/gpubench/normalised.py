@@ -64,12 +64,13 @@ def normalise(found: Measurement, record: RunRecord, catalogue: Catalogue) -> No
     rate, figure = benchmarks.rate(found), benchmarks.figure(found.case)
     device = _device_peak(figure, record, catalogue)
     observed = device * _clock_share(found, record) if device else None
+    sheet = None if record.sliced else _datasheet(record.accelerator, figure, catalogue)
     watts = timing.power(found)
     return Normalised(
         measurement=found,
         unit=benchmarks.unit(found.case),
         rate=rate,
-        of_datasheet=_share(rate.mid, _datasheet(record.accelerator, figure, catalogue)),
+        of_datasheet=_share(rate.mid, sheet),
         of_device=_share(rate.mid, device),
         of_observed=_share(rate.mid, observed),
         watts=watts,

@@ -3,6 +3,7 @@
 Schema history
     1   environment, claims file, verdicts in short
     2   what was measured: device, suite, seed, facts of the device, measurements, failures
+    3   what was asked for: the device, benchmarks, ranks
 """
 
 from __future__ import annotations
@@ -29,12 +30,31 @@ from gpubench.model import Case, Caution, Measurement
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA = 2
+SCHEMA = 3
 NO_ACCELERATOR = "no-accelerator"
 ENDINGS = (".json", ".json.gz")
 """Of files that hold a record, as written and as gzip packs it."""
 IMPORTED = "imported"
 """The suite of a record that holds another tool's results."""
+SLICE = "mig-slice"
+"""The caution in a record that was made on a slice of a card."""
+
+
+_OF_THE_PLAN = ("left-out", "one-gpu", "not-allocated")
+# These tell what a run did not look at, and weaken nothing that it did.
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was asked to measure, so that it can be continued by its id alone.
+
+    `device` is torch's name of it ("cpu", "cuda:1"), "" where nobody told; `benchmarks` is empty
+    for all, and `ranks` zero for as many as there are devices.
+    """
+
+    device: str = ""
+    benchmarks: tuple[str, ...] = ()
+    ranks: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,8 +65,8 @@ class RunRecord:
     a quantity's name to what the driver reports of it, in SI. `failures` maps a case (see
     `case_key`) to why it could not be measured. `suspects` are configurations of kernels that hung
     or crashed the device, which are tried no more, and cases that did, which get a second chance.
-    `complete` is false while a run goes on, and stays so when it is cut short. `verdicts` maps a
-    claim's id to its outcome and basis on that day; they can be computed again from the record.
+    `complete` is false while a run goes on, and stays so until all is there that was `asked` for.
+    `verdicts` maps a claim's id to its outcome and basis on that day; they can be computed again.
     """
 
     id: str
@@ -65,7 +85,23 @@ class RunRecord:
     failures: Mapping[str, str] = field(default_factory=dict)
     suspects: tuple[str, ...] = ()
     complete: bool = True
+    asked: Asked = Asked()
     schema: int = SCHEMA
+
+    @property
+    def sliced(self) -> bool:
+        """Whether it was made on a slice of a card, whose rates are none of the card's."""
+        return any(caution.code == SLICE for caution in self.cautions)
+
+    @property
+    def piece(self) -> str:
+        """What of the accelerator it was made on: "" for all, else a slice or a limit of memory."""
+        return self.device if self.sliced else self.environment.get("memory_limit", "")
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """What weakens all that was measured, such as a power limit below the card's default."""
+        return tuple(c.fact for c in self.cautions if c.code not in _OF_THE_PLAN)
 
     def done(self, case: Case, phase: str) -> bool:
         """Measured whole, or tried and failed: a part of a measurement is measured again."""

@@ -60,6 +60,7 @@ def execute(
     if where:
         found = joining.measured(request, where, catalogue, say, tick, end)
         return _kept(found, file, request, catalogue) if found else None
+    request = beginning.continued(request)
     record, device = beginning.begun(request, catalogue)
     records.check_writable(request.results / record.accelerator)
     if device:
@@ -95,7 +96,9 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step
 
     Raises:
         CannotMeasure: a device is named that cannot be measured.
+        RecordError: there is no record to continue, or nothing left of it.
     """
+    request = beginning.continued(request)
     record, device = beginning.begun(request, catalogue)
     if device is None:
         return (), ""
@@ -103,13 +106,14 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step
     steps: tuple[campaign.Step, ...] = ()
     left_out = ""
     if own or not request.benchmarks:
-        steps = campaign.steps(device, suite, own)
+        steps = campaign.steps(device, suite, own, record)
         left_out = campaign.left_out(device, suite, own)
     if linking.wanted(request, device):
         links = _links(request, device, suite)
-        steps += links
-        if not links:
-            left_out = "; ".join(filter(None, (left_out, collectives.NEEDS_TWO)))
+        steps += tuple(step for step in links if linking.missing(record, [step.planned]))
+        joined = collectives.prospect(device, linking.ranks(request, device))
+        why = campaign.left_out(joined, suite, (linking.NAME,)) if links else collectives.NEEDS_TWO
+        left_out = "; ".join(filter(None, (left_out, why)))
     return steps, left_out
 
 
@@ -132,6 +136,22 @@ def _links_most_s(record: RunRecord, device: Device, request: Request) -> float:
     return sum(step.most_s for step in steps if linking.missing(record, [step.planned]))
 
 
+def _finished(record: RunRecord, device: Device, request: Request) -> bool:
+    """Whether a record holds all that it was asked for, by this run and by those it continues."""
+    whole = replace(request, benchmarks=record.asked.benchmarks)
+    own = _own(whole)
+    try:
+        if (own or not whole.benchmarks) and campaign.steps(device, record.suite, own, record):
+            return False
+    except CannotMeasure:  # a benchmark that nobody asked for now has no memory left to be planned
+        return False
+    linked = linking.wanted(request, device) or not linking.wanted(whole, device)
+    # Ranks plan by the memory that the fullest device has left, which is theirs to know.
+    return linked or not any(
+        linking.missing(record, [step.planned]) for step in _links(whole, device, record.suite)
+    )
+
+
 def _own(request: Request) -> tuple[str, ...]:
     """The benchmarks asked for that one process measures on one device."""
     return tuple(name for name in request.benchmarks if name != linking.NAME)
@@ -145,48 +165,65 @@ def _measured(
     tick: Say | None,
     end: Say | None,
 ) -> RunRecord:
-    """The record with every case of its suite; a run cut short says how to go on.
+    """The record with every case of its suite, saved; a run cut short says how to go on."""
+    saving = _Saving(request, bool(record.measurements))
+    go_on = f"continue with --resume {record.id}"
+
+    def leave(why: str) -> None:
+        if end:
+            end(f"{why}; {go_on}")
+
+    try:
+        at_end = leave if end else None
+        record = _all_asked(record, device, request, saving.save, say, tick, at_end)
+        saving.save(record, record.complete)
+    except (KeyboardInterrupt, SystemExit, CannotMeasure):
+        if saving.saved:
+            say(f"what was measured is kept; {go_on}")
+        raise
+    if not record.complete:
+        say(f"what was measured is kept; {go_on}")
+    return record
+
+
+@dataclass
+class _Saving:
+    """A record as it is saved: as incomplete, until somebody knows better."""
+
+    request: Request
+    saved: bool
+
+    def save(self, record: RunRecord, complete: bool = False) -> None:
+        """Save it in place of its earlier state. Raises CannotMeasure."""
+        try:
+            records.write(replace(record, complete=complete), self.request.results)
+        except RecordError as error:
+            raise CannotMeasure(f"{error}; the run ends here") from None
+        self.saved = True
+
+
+def _all_asked(
+    record: RunRecord,
+    device: Device,
+    request: Request,
+    save: Callable[[RunRecord], None],
+    say: Say,
+    tick: Say | None,
+    end: Say | None,
+) -> RunRecord:
+    """The record with what one process measures, and then with what ranks do.
 
     Ranks are not started for what by plan may outlast the time limit.
     """
-    saved = bool(record.measurements)
-
-    def save(state: RunRecord) -> None:
-        nonlocal saved
-        try:
-            records.write(state, request.results)
-        except RecordError as error:
-            raise CannotMeasure(f"{error}; the run ends here") from None
-        saved = True
-
-    def end_with_remedy(why: str) -> None:
-        if end:
-            end(f"{why}; continue with --resume {record.id}")
-
-    def say_remedy() -> None:
-        say(f"what was measured is kept; continue with --resume {record.id}")
-
-    leave = end_with_remedy if end else None
     own, limit, now = _own(request), request.time_limit_s, HostClock().now
     ends = now() + limit
-    try:
-        if own or not request.benchmarks:
-            record = campaign.measure_all(record, device, save, say, tick, own, leave, limit)
-            if not record.complete:
-                say_remedy()
-                return record
-        needed_s = _links_most_s(record, device, request) if limit else 0.0
-        if needed_s and now() + needed_s > ends:
-            say("time is up, and the collectives are left")
-            record = replace(record, complete=False)
-        else:
-            record = linking.with_links(record, device, request, say, save)
-            record = replace(record, complete=True)
-        save(record)
+    if own or not request.benchmarks:
+        record = campaign.measure_all(record, device, save, say, tick, own, end, limit)
         if not record.complete:
-            say_remedy()
-        return record
-    except (KeyboardInterrupt, SystemExit, CannotMeasure):
-        if saved:
-            say_remedy()
-        raise
+            return record
+    needed_s = _links_most_s(record, device, request) if limit else 0.0
+    if needed_s and now() + needed_s > ends:
+        say("time is up, and the collectives are left")
+        return replace(record, complete=False)
+    record = linking.with_links(record, device, request, say, save)
+    return replace(record, complete=_finished(record, device, request))

@@ -199,18 +199,6 @@ def kendall(values: Sequence[float]) -> tuple[float, float]:
     return tau, math.erfc(abs(score) / math.sqrt(variance / 18) / math.sqrt(2))
 
 
-def outliers(values: Sequence[float], threshold: float = 3.5) -> tuple[bool, ...]:
-    """Which values lie further than `threshold` robust standard deviations from the median.
-
-    The rule is Iglewicz and Hoaglin's, "How to Detect and Handle Outliers" (1993). Where more than
-    half of the values agree, the mean absolute deviation takes the place of the median one.
-    """
-    middle = median(values)
-    away = [abs(value - middle) for value in values]
-    deviation = median(away) * 1.4826 or math.fsum(away) / len(away) * 1.2533
-    return tuple(value > threshold * deviation for value in away)
-
-
 def _ordered(values: Sequence[float]) -> list[float]:
     ordered = sorted(values)
     if not ordered:

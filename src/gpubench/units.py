@@ -211,11 +211,6 @@ def between(first: str, last: str) -> str:
     return f"{number if same else first} to {last}"
 
 
-def unit_of(text: str) -> str:
-    """The base unit behind a unit's name: "B/s" for "TB/s". Raises UnitError when unknown."""
-    return _resolve(text, text)[1]
-
-
 def remedy(figure: Quantity, unit: str) -> str:
     """What to write in place of a figure whose unit should be `unit`, with its own number where
     the two are easily mistaken: "write it as '3.35 TB/s'" for 3.35 TB where B/s is wanted.

@@ -1,8 +1,7 @@
 """The benchmarks: one file each, and the folder is the registry.
 
-A benchmark is a module with
+A benchmark is a module, whose first line `gpubench list benchmarks` shows, with
 
-    DESCRIPTION                       one line for `gpubench list benchmarks`
     QUANTITY                          what of claims it finds, as in `quantities`, or ""
     VERSION                           raised when a change alters what its numbers mean
     plan(device, suite)               the cases to measure there, in order
@@ -16,7 +15,8 @@ and, where its cases differ in that,
     quantity(case)                    what this case finds, instead of QUANTITY
     is_evidence(case)                 whether it may speak for a claim; otherwise all may
     SPARSITY                          "sparse" where products skip half of A; otherwise "dense"
-    left_out(device, suite)           (what, why) of all that the device lacks and is not planned
+    left_out(device, suite)           (what, why) of all that the device lacks, or has no memory for
+    PREPARING_S                       how long a case may take to prepare, where two minutes are few
 
 torch and the kernels are imported inside `prepare`, so that listing and planning need neither.
 """
@@ -48,7 +48,6 @@ class Planned:
 class Benchmark(Protocol):
     """What every module of this folder offers."""
 
-    DESCRIPTION: str
     QUANTITY: str
     VERSION: int
 

@@ -7,13 +7,12 @@ a product of few rows by our kernel or by the vendor's, and how attention is cut
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-from gpubench.benchmarks import _decoder
+from gpubench.benchmarks import _decoder, _kernels
 from gpubench.benchmarks._decoder import Linear, Place, Rows, Tensor
 from gpubench.benchmarks._decoder_ops import Plain
 from gpubench.errors import CannotMeasure, DeviceLost
@@ -36,20 +35,7 @@ class Modules:
 
 def modules() -> Modules:
     """The modules of our kernels. Raises CannotMeasure when triton is missing or interprets."""
-    try:
-        found = Modules(
-            *(
-                importlib.import_module(f"gpubench.kernels.{name}")
-                for name in ("attention", "skinny", "transformer")
-            )
-        )
-    except ImportError as error:
-        raise CannotMeasure(
-            f"the kernels need triton ({error}): pip install triton; the torch method does not"
-        ) from None
-    if found.attention._INTERPRETED:
-        raise CannotMeasure("TRITON_INTERPRET is set, which runs kernels on the host: unset it")
-    return found
+    return Modules(*map(_kernels.load, ("attention", "skinny", "transformer")))
 
 
 @dataclass

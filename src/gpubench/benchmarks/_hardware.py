@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from gpubench import catalogue
@@ -9,6 +10,7 @@ from gpubench.catalogue import derived
 from gpubench.errors import MissingFigure
 from gpubench.measuring import Ceilings, Device
 from gpubench.model import Accelerator
+from gpubench.units import Quantity, show
 
 _catalogue = lru_cache(maxsize=1)(catalogue.load)
 
@@ -38,6 +40,13 @@ def lacking(device: Device, name: str) -> str:
     if not device.capability or float(device.capability) >= least:
         return ""
     return f"needs compute capability {least}, and {device.name} has {device.capability}"
+
+
+def too_large(device: Device, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """(what, why) of cases by name whose memory is not free on a device; nothing for none."""
+    told = ", ".join(dict.fromkeys(names))
+    free = show(Quantity(float(device.memory_free), "B"))
+    return ((told, f"does not fit beside its checks into the {free} that are free"),) * bool(told)
 
 
 def double_name(device: Device) -> str:

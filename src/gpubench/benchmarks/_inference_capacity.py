@@ -6,13 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gpubench.benchmarks import _decoder, _decoder_ops, _inference_plan, _matrices
-from gpubench.benchmarks._inference_run import (
-    out_of_memory,
-    place,
-    plain_or_ours,
-    room,
-    said,
-)
+from gpubench.benchmarks._inference_plan import said
+from gpubench.benchmarks._inference_run import out_of_memory, place, plain_or_ours, room
 from gpubench.errors import CannotMeasure
 from gpubench.measuring import Device, import_torch, synchronize
 from gpubench.model import Case

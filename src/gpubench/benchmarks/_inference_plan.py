@@ -116,20 +116,34 @@ def cases(device: Device, suite: str) -> Iterator[Planned]:
     if device.kind == "cpu":
         yield from _host(suite)
         return
-    each = {"quick": _quick, "standard": _standard, "full": _all}[suite]
-    for planned in each(device):
-        kind = planned.case.parameters["precision"]
-        if not _hardware.lacking(device, kind) and _fits(planned.case, device):
-            yield planned
+    yield from (one for one in _wanted(device, suite) if _fits(one.case, device))
 
 
 def left_out(device: Device, suite: str) -> Iterator[tuple[str, str]]:
-    """(what, why) of the precisions that the device lacks."""
-    if device.kind == "cpu" or suite == "quick":
+    """(what, why) of the precisions that the device lacks, and of what its memory does not hold."""
+    if device.kind == "cpu":
         return
-    for name in ("bf16", "fp8"):
+    for name in () if suite == "quick" else ("bf16", "fp8"):
         if why := _hardware.lacking(device, name):
             yield name.upper(), why
+    large = [one.case for one in _wanted(device, suite) if not _fits(one.case, device)]
+    yield from _hardware.too_large(device, (said(case.parameters) for case in large))
+
+
+def said(p: Mapping[str, Any]) -> str:
+    """A case in words: "decode of llama-2-70b fp8, batch 8, 2048 + 128 tokens"."""
+    lengths = f"{p['input_tokens']}"
+    if "output_tokens" in p:
+        lengths += f" + {p['output_tokens']}"
+    return f"{p['phase']} of {p['model']} {p['precision']}, batch {p['batch']}, {lengths} tokens"
+
+
+def _wanted(device: Device, suite: str) -> Iterator[Planned]:
+    """What a suite measures on a GPU that has memory for all of it."""
+    each = {"quick": _quick, "standard": _standard, "full": _all}[suite]
+    for planned in each(device):
+        if not _hardware.lacking(device, planned.case.parameters["precision"]):
+            yield planned
 
 
 def _host(suite: str) -> Iterator[Planned]:

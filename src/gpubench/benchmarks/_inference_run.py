@@ -11,10 +11,11 @@ from typing import Any
 from gpubench.benchmarks import _decoder, _decoder_kernels, _decoder_ops, _inference_plan
 from gpubench.benchmarks._decoder_exact import Exact
 from gpubench.benchmarks._decoder_ops import Plain
+from gpubench.benchmarks._inference_plan import said
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import Device, DeviceClock, Prepared, faults, import_torch
 from gpubench.measuring.verify import poison, verify
-from gpubench.model import Case, Caution
+from gpubench.model import Case, Caution, LanguageModel
 
 # How far one layer may be from float64: a few roundings of activations, and of 8-bit operands.
 _TOLERANCES = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 2e-2, "fp8": 6e-2}
@@ -30,14 +31,6 @@ class State:
 
     held: _decoder.Cache
     at: _decoder.Place
-
-
-def said(p: Mapping[str, Any]) -> str:
-    """A case in words: "decode of llama-2-70b fp8, batch 8, 2048 + 128 tokens"."""
-    lengths = f"{p['input_tokens']}"
-    if "output_tokens" in p:
-        lengths += f" + {p['output_tokens']}"
-    return f"{p['phase']} of {p['model']} {p['precision']}, batch {p['batch']}, {lengths} tokens"
 
 
 def room(
@@ -72,23 +65,41 @@ def out_of_memory(error: BaseException) -> bool:
     return sentence is not None and "out of memory" in str(sentence)
 
 
-def with_another_attention(prepared: Callable[[], Prepared]) -> Prepared:
+def with_another_attention(case: Case, prepared: Callable[[], Prepared]) -> Prepared:
     """What is prepared; without cuDNN's attention where that has no plan for the case's shapes.
 
-    torch prefers it on Hopper and does not turn to another by itself. Raises as `prepared` does.
+    torch prefers it on Hopper and does not turn to another by itself. Methods for the same work do
+    without together, since they are measured in turn; the next case has it again. Raises as
+    `prepared` does.
     """
+    if case.parameters not in _without_cudnn:
+        with_cudnn_again()
+    why = ""
     try:
-        return prepared()
+        found = prepared()
     except CannotMeasure as error:
-        if _CUDNN not in str(error).lower():
+        if _without_cudnn or "cudnn" not in str(error).lower():
             raise
         why = str(error)
-    import_torch().backends.cuda.enable_cudnn_sdp(False)
-    found = prepared()
-    return replace(found, choices={**found.choices, "without_cudnn_attention": why})
+    if why:
+        import_torch().backends.cuda.enable_cudnn_sdp(False)
+        _without_cudnn[:] = [case.parameters]
+        found = prepared()
+    if not _without_cudnn:
+        return found
+    told = why or "it had no plan for another method at the same work"
+    return replace(found, choices={**found.choices, "without_cudnn_attention": told})
 
 
-_CUDNN = "cudnn"
+_without_cudnn: list[Mapping[str, Any]] = []
+# The parameters of the case that is measured without it, if any.
+
+
+def with_cudnn_again() -> None:
+    """Let torch take cuDNN's attention where the case before had to do without."""
+    if _without_cudnn:
+        _without_cudnn.clear()
+        import_torch().backends.cuda.enable_cudnn_sdp(True)
 
 
 # --------------------------------------------------------------------------- the pass
@@ -227,7 +238,7 @@ def check(ops: Plain, weights: _decoder.Weights, state: State, case: Case) -> st
         WrongResult: it is not right.
     """
     p, model, layer = case.parameters, weights.model, weights.layers[0]
-    torch, at, held = import_torch(), state.at, state.held
+    at, held = state.at, state.held
     chosen = _drawn(at.sequences, _CHECKED[p["phase"]])
     if p["phase"] == "attention":
         return _check_attention(ops, weights, state, case, chosen)
@@ -243,15 +254,7 @@ def check(ops: Plain, weights: _decoder.Weights, state: State, case: Case) -> st
             ops, model, layer, held.keys[0], held.values[0], at, ops.embed(weights, at), None
         )
     )
-    rows = torch.tensor(chosen, device=at.ids.device)[:, None] * at.tokens
-    rows = (rows + torch.arange(at.tokens, device=at.ids.device)).reshape(-1)
-    some = replace(
-        at,
-        sequences=len(chosen),
-        ids=at.ids[rows],
-        positions=at.positions[rows],
-        lengths=at.lengths[: len(chosen)],
-    )
+    rows, some = _rows_of(at, chosen)
     exact = Exact()
     wanted = _added(
         *_decoder_ops.run_layer(
@@ -265,17 +268,39 @@ def check(ops: Plain, weights: _decoder.Weights, state: State, case: Case) -> st
     for name, ours, theirs in zip(("keys", "values"), (held.keys, held.values), mine, strict=True):
         new = _gathered(ours[0][:, :, span], chosen).float()
         verify(new, theirs[:, :, span].double(), limit, f"the cached {name} of {what}")
-    compared, note = found[rows], ""
-    if model.experts:  # a near tie in the router sends a token elsewhere, and rightly so
-        off = (compared.double() - wanted).norm(dim=1) / wanted.norm(dim=1)
-        best = off.argsort()[: max(1, math.ceil(_AGREED * len(off)))]
-        compared, wanted = compared[best], wanted[best]
-        note = f" ({len(best)} of {len(off)} tokens, those the router sends alike)"
+    compared, wanted, note = _sent_alike(found[rows], wanted, model)
     checked = verify(compared, wanted, _TOLERANCES[p["precision"]], what)
     del found, wanted, mine
     gc.collect()
     layer_told = f"one layer of {len(chosen)} of {at.sequences} sequences{note}: {checked}"
     return "; ".join(filter(None, (layer_told, attended)))
+
+
+def _rows_of(at: _decoder.Place, chosen: list[int]) -> tuple[Any, _decoder.Place]:
+    """(the rows of all tokens of some sequences, where these stand by themselves)."""
+    torch, where = import_torch(), at.ids.device
+    first = torch.tensor(chosen, device=where)[:, None] * at.tokens
+    rows = (first + torch.arange(at.tokens, device=where)).reshape(-1)
+    some = replace(
+        at,
+        sequences=len(chosen),
+        ids=at.ids[rows],
+        positions=at.positions[rows],
+        lengths=at.lengths[: len(chosen)],
+    )
+    return rows, some
+
+
+def _sent_alike(found: Any, wanted: Any, model: LanguageModel) -> tuple[Any, Any, str]:
+    """(found, wanted, a note) without the tokens furthest off where a router chooses experts: a
+    near tie in it sends a token elsewhere, and rightly so.
+    """
+    if not model.experts:
+        return found, wanted, ""
+    off = (found.double() - wanted).norm(dim=1) / wanted.norm(dim=1)
+    best = off.argsort()[: max(1, math.ceil(_AGREED * len(off)))]
+    note = f" ({len(best)} of {len(off)} tokens, those the router sends alike)"
+    return found[best], wanted[best], note
 
 
 _AGREED = 0.75

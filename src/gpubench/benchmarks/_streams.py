@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from gpubench.benchmarks import _kernels
 from gpubench.benchmarks._fastest import fastest
-from gpubench.errors import CannotMeasure
 from gpubench.measuring import Device, Prepared, import_torch, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
@@ -123,7 +122,7 @@ def _triton_call(
     pattern: str, x: Arrays, device: Device, tuned: bool
 ) -> tuple[Callable[[], None], Any, dict[str, Any]]:
     """The call in the fastest of a few launch configurations, its sums, and all that were tried."""
-    stream = _kernels()
+    stream = _kernels.load("stream")
 
     def bound(config: Any) -> tuple[Callable[[], None], Any]:
         programs = config.programs(device.units)
@@ -142,25 +141,8 @@ def _triton_call(
 
     if not tuned:
         return *bound(stream.DEFAULT), {"config": asdict(stream.DEFAULT)}
-    # A card with less shared memory leaves some out.
-    too_large = (stream.triton.runtime.errors.OutOfResources,)
-    best, choices = fastest(
-        pattern, device, lambda config: bound(config)[0], stream.CONFIGS, too_large
-    )
+    best, choices = fastest(pattern, device, lambda config: bound(config)[0], stream.CONFIGS)
     return *bound(best), choices
-
-
-def _kernels() -> Any:
-    """The module of our kernels. Raises CannotMeasure when triton is missing or interprets."""
-    try:
-        stream = importlib.import_module("gpubench.kernels.stream")
-    except ImportError as error:
-        raise CannotMeasure(
-            f"the kernels need triton ({error}): pip install triton; the torch method does not"
-        ) from None
-    if stream._INTERPRETED:
-        raise CannotMeasure("TRITON_INTERPRET is set, which runs kernels on the host: unset it")
-    return stream
 
 
 def _check(pattern: str, call: Callable[[], None], x: Arrays, sums: Any) -> str:

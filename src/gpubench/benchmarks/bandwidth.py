@@ -10,7 +10,6 @@ from gpubench.model import Case
 
 __all__ = ["ceilings", "plan", "prepare", "release", "work"]
 
-DESCRIPTION = "device memory bandwidth: read, write, copy, mul, add, triad, dot"
 QUANTITY = "memory_bandwidth"
 VERSION = 1
 

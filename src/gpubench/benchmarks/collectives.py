@@ -17,15 +17,15 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from gpubench import catalogue
-from gpubench.benchmarks import Planned
+from gpubench.benchmarks import Planned, _hardware
 from gpubench.errors import CannotMeasure
 from gpubench.measuring import Ceilings, Device, Prepared, faults, import_torch, synchronize
 from gpubench.measuring.group import Group, Place, Prospect, broken_group_told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Accelerator, Case, Work
 from gpubench.roofline import ceilings as roof
+from gpubench.units import Quantity, show
 
-DESCRIPTION = "all-reduce and other collectives over all GPUs, and copies between two"
 QUANTITY = ""
 VERSION = 1
 
@@ -76,16 +76,28 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
 
     A group that may not reduce in the switch plans the large all-reduces alone.
     """
+    return tuple(Planned(case) for case in _wanted(device, suite) if _fits(case, device))
+
+
+def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
+    """(what, why) of the messages that the suite would send and the free memory does not hold."""
+    large = [c.parameters for c in _wanted(device, suite) if not _fits(c, device)]
+    told = (f"{p['collective']} of {show(Quantity(float(p['bytes']), 'B'))}" for p in large)
+    return _hardware.too_large(device, told)
+
+
+def _fits(case: Case, device: Device) -> bool:
+    return bool(_COPIES * case.parameters["bytes"] <= device.memory_free)
+
+
+def _wanted(device: Device, suite: str) -> list[Case]:
+    """What a suite measures where memory holds all of it."""
     group = device.group
     if group is None:
-        return ()
+        return []
     ranks, sweep = group.place.size, "fp32" if device.kind == "cpu" else "bf16"
     large = _LARGE[device.kind]
-    found = [
-        _case(group, "all_reduce", size, sweep)
-        for size in _LADDERS[device.kind, suite]
-        if _COPIES * size <= device.memory_free
-    ]
+    found = [_case(group, "all_reduce", size, sweep) for size in _LADDERS[device.kind, suite]]
     if suite != "quick":
         types = [name for name in _TYPES if name != sweep]
         found += [_case(group, "all_reduce", large, name) for name in types]
@@ -95,9 +107,7 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
         for source, target, directions in _pairs(ranks, suite):
             copy: dict[str, Any] = {"source": source, "target": target, "directions": directions}
             found.append(_case(group, PAIR, large, sweep, **copy, links=links))
-    if not group.switch:
-        found = _without_switch(found, device)
-    return tuple(Planned(case) for case in found)
+    return found if group.switch else _without_switch(found, device)
 
 
 def prospect(device: Device, ranks: int, switch: bool = True) -> Device:

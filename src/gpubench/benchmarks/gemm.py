@@ -11,14 +11,13 @@ with anything but random normal data show how much, and are evidence for nothing
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
-from gpubench.benchmarks import Planned, _hardware
+from gpubench.benchmarks import Planned, _hardware, _kernels
+from gpubench.benchmarks._fastest import fastest
 from gpubench.benchmarks._matrices import (
     DATA,
     PRECISIONS,
@@ -30,16 +29,12 @@ from gpubench.benchmarks._matrices import (
     round_float32,
     said,
 )
-from gpubench.errors import CannotMeasure, DeviceLost
-from gpubench.kernels.search import search
-from gpubench.measuring import Ceilings, Device, DeviceClock, Prepared, faults, told
+from gpubench.errors import CannotMeasure
+from gpubench.measuring import Ceilings, Device, Prepared, told
 from gpubench.model import Case, Work
 
 __all__ = ["ceilings", "left_out", "plan", "prepare", "release", "work"]
 
-DESCRIPTION = (
-    "dense matrix products from FP64 to FP8 and INT8: a ladder of cubes, the best shape, other data"
-)
 QUANTITY = "peak_fp16"
 VERSION = 1
 
@@ -79,12 +74,18 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
 
 
 def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
-    """(precision, why) for each that the suite would measure and the device lacks."""
+    """(what, why) for each precision that the device lacks, and for what its memory does not hold,
+    of all that the suite would measure.
+    """
     if device.kind == "cpu":
         return ()
     names = ("fp16", "bf16", *_OTHERS.get(suite, ()))
     reasons = [(name.upper(), _hardware.lacking(device, name)) for name in names]
-    return tuple((name, why) for name, why in reasons if why)
+    large = [p.case for p in _gpu_plan(device, suite) if not _fits(p.case, device)]
+    return (
+        *((name, why) for name, why in reasons if why),
+        *_hardware.too_large(device, map(said, large)),
+    )
 
 
 def work(parameters: Mapping[str, Any]) -> Work:
@@ -248,55 +249,17 @@ def _triton_call(
     x: Matrices, device: Device, case: Case, seed: int
 ) -> tuple[Callable[[], None], dict[str, Any]]:
     """The call in the fastest of a few configurations that are right, and all that were tried."""
-    gemm = _kernels()
-    clock = DeviceClock(device.index)
-    failed: dict[Any, str] = {}
+    gemm = _kernels.load("gemm")
     how = {"programs": device.units, "tf32": case.parameters["precision"] == "tf32"}
 
     def bound(config: Any) -> Callable[[], None]:
         return lambda: gemm.multiply(x.c, x.a, x.b, config=config, **how)
 
-    def seconds(config: Any) -> float | None:
-        call = bound(config)
-        try:
-            with device.trials.trying(f"gemm {config}"):
-                check_whole(call, x, case, seed)  # compiles too, which must not be timed
-                return min(clock.samples(call, 1, _SEARCH_SAMPLES))
-        except Exception as error:
-            # One configuration that does not compile or is wrong here leaves the others.
-            sentence = faults.as_sentence(error, "trying a configuration")
-            if sentence is None or isinstance(sentence, DeviceLost):
-                raise
-            failed[config] = str(sentence)
-            return None
-
-    waking = torch_call(x, case)
-    clock.samples(waking, 1, _WAKING_SAMPLES)  # else the first one is timed on an idle clock
-    try:
-        best, table = search(seconds, gemm.configs(device.capability, precision(case).out))
-    except ValueError as error:
-        raise CannotMeasure(f"{error}: {'; '.join(dict.fromkeys(failed.values()))}") from None
-    finally:
-        clock.release()
-    tried = [
-        {**asdict(config), "seconds": taken}
-        | ({"failed": failed[config]} if config in failed else {})
-        for config, taken in table
-    ]
-    return bound(best), {"config": asdict(best), "search": tried}
-
-
-_SEARCH_SAMPLES, _WAKING_SAMPLES = 5, 20
-
-
-def _kernels() -> Any:
-    """The module of our kernels. Raises CannotMeasure when triton is missing or interprets."""
-    try:
-        gemm = importlib.import_module("gpubench.kernels.gemm")
-    except ImportError as error:
-        raise CannotMeasure(
-            f"the kernels need triton ({error}): pip install triton; the torch method does not"
-        ) from None
-    if gemm._INTERPRETED:
-        raise CannotMeasure("TRITON_INTERPRET is set, which runs kernels on the host: unset it")
-    return gemm
+    best, choices = fastest(
+        "gemm",
+        device,
+        bound,
+        gemm.configs(device.capability, precision(case).out),
+        lambda call: check_whole(call, x, case, seed),
+    )
+    return bound(best), choices

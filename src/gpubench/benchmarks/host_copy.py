@@ -10,7 +10,6 @@ from gpubench.measuring import Ceilings, Device, Prepared, import_torch, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
 
-DESCRIPTION = "copies between host and device, each direction"
 QUANTITY = ""
 VERSION = 1
 

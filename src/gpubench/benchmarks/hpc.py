@@ -7,14 +7,13 @@ equation has; torch's product of it is the vendor's. The dense one is that of `g
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from gpubench.benchmarks import Planned, _hardware, _matrices, _streams, gemm
+from gpubench.benchmarks import Planned, _hardware, _kernels, _matrices, gemm
 from gpubench.benchmarks._fastest import fastest
 from gpubench.errors import CannotMeasure
 from gpubench.measuring import Ceilings, Device, Prepared, import_torch, refused, told
@@ -22,7 +21,6 @@ from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Work
 from gpubench.roofline.hpc import KERNELS
 
-DESCRIPTION = "FP64 as simulations use it: triad, 7-point stencil, CSR product with a vector, GEMM"
 QUANTITY = "hpc_throughput"
 VERSION = 1
 
@@ -118,7 +116,7 @@ def _triad(case: Case, device: Device, seed: int) -> _Made:
     a = torch.empty_like(b)
     choices: dict[str, Any] = {}
     if case.method == "triton":
-        stream = _kernel("stream")
+        stream = _kernels.load("stream")
         programs = stream.DEFAULT.programs(device.units)
         choices = {"config": asdict(stream.DEFAULT)}
 
@@ -161,7 +159,7 @@ def _stencil(case: Case, device: Device, seed: int) -> _Made:
 
 def _tuned_stencil(v: Any, u: Any, device: Device) -> tuple[Callable[[], None], dict[str, Any]]:
     """The fastest of a few tiles."""
-    stencil = _kernel("stencil")
+    stencil = _kernels.load("stencil")
 
     def bound(config: Any) -> Callable[[], None]:
         return lambda: stencil.seven_point(v, u, _A, _B, config=config)
@@ -265,16 +263,3 @@ def _normal(n: int, device: Device, seed: int) -> Any:
     generator = torch.Generator(device.torch_name).manual_seed(seed)
     made = torch.empty(n, dtype=torch.float64, device=device.torch_name)
     return made.normal_(1.0, 0.25, generator=generator)
-
-
-def _kernel(name: str) -> Any:
-    """A module of our kernels. Raises CannotMeasure when triton is missing or interprets."""
-    if name == "stream":
-        return _streams._kernels()
-    try:
-        found = importlib.import_module(f"gpubench.kernels.{name}")
-    except ImportError as error:
-        raise CannotMeasure(f"the kernels need triton ({error}): pip install triton") from None
-    if found._INTERPRETED:
-        raise CannotMeasure("TRITON_INTERPRET is set, which runs kernels on the host: unset it")
-    return found

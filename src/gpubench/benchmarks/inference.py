@@ -24,6 +24,7 @@ from gpubench.benchmarks import (
     _inference_plan,
     _matrices,
 )
+from gpubench.benchmarks._inference_plan import said
 from gpubench.benchmarks._inference_run import (
     State,
     captured,
@@ -33,8 +34,8 @@ from gpubench.benchmarks._inference_run import (
     pass_of,
     place,
     room,
-    said,
     with_another_attention,
+    with_cudnn_again,
 )
 from gpubench.measuring import (
     Ceilings,
@@ -46,9 +47,6 @@ from gpubench.measuring import (
 )
 from gpubench.model import Case, Caution, Work
 
-DESCRIPTION = (
-    "language models with random weights: prefill and decoding, to the last byte of memory"
-)
 QUANTITY = ""
 VERSION = 1
 
@@ -62,7 +60,9 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
 
 
 def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
-    """(precision, why) for each that the suite would measure and the device lacks."""
+    """(what, why) for each precision that the device lacks, and for what its memory does not hold,
+    of all that the suite would measure.
+    """
     return tuple(_inference_plan.left_out(device, suite))
 
 
@@ -79,6 +79,7 @@ def ceilings(case: Case, device: Device) -> Ceilings:
 
 def release() -> None:
     """Give weights and caches back, which one case leaves for the next."""
+    with_cudnn_again()
     _kept.clear()
     _matrices.release()
 
@@ -90,7 +91,7 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         CannotMeasure: out of memory, or an architecture of another family.
         WrongResult: a layer's answer is not right.
     """
-    return with_another_attention(lambda: _prepared(case, device, seed))
+    return with_another_attention(case, lambda: _prepared(case, device, seed))
 
 
 def _prepared(case: Case, device: Device, seed: int) -> Prepared:
@@ -211,7 +212,8 @@ class _Kept:
 _kept = _Kept()
 
 
-# Watts at rest of each device, looked at once, before anything ran.
+# Watts at rest of each device, looked at once, before its first case here. What ran until then has
+# left the card warm, and it leaks more than a cold one.
 _idle_watts: dict[str, float | None] = {}
 
 

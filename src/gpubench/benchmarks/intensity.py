@@ -8,18 +8,15 @@ ridge between them from what was measured.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gpubench.benchmarks import Planned, _hardware, _matrices, _streams, bandwidth, gemm
-from gpubench.errors import CannotMeasure
+from gpubench.benchmarks import Planned, _hardware, _kernels, _matrices, _streams, bandwidth, gemm
 from gpubench.measuring import Ceilings, Device, Prepared, timing, told
 from gpubench.measuring.verify import poison, verify
 from gpubench.model import Case, Measurement, Work
 
-DESCRIPTION = "the roofline as measured: work of growing arithmetic intensity, and its ridge"
 QUANTITY = ""
 VERSION = 1
 
@@ -75,7 +72,7 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
     n, steps = case.parameters["n"], case.parameters["steps"]
     with told(f"preparing {steps} steps on {n} elements"):
         arrays = _streams.kept_arrays(device.torch_name, n, seed)
-        kernels = _kernels()
+        kernels = _kernels.load("intensity")
         config = kernels.DEFAULT
         programs = config.programs(device.units)
         sums = arrays.torch.empty(programs, dtype=arrays.torch.float32, device=arrays.a.device)
@@ -96,17 +93,6 @@ def _after(steps: int, total: Any, n: int) -> Any:
     """The sum of n elements, which was `total`, after so many steps: v becomes sᵏ · v + …"""
     shrunk = _FACTOR**steps
     return shrunk * total + n * _ADDED * (1 - shrunk) / (1 - _FACTOR)
-
-
-def _kernels() -> Any:
-    """The module of our kernel. Raises CannotMeasure when triton is missing or interprets."""
-    try:
-        kernels = importlib.import_module("gpubench.kernels.intensity")
-    except ImportError as error:
-        raise CannotMeasure(f"this sweep needs triton ({error}): pip install triton") from None
-    if kernels._INTERPRETED:
-        raise CannotMeasure("TRITON_INTERPRET is set, which runs kernels on the host: unset it")
-    return kernels
 
 
 def ceilings(case: Case, device: Device) -> Ceilings:

@@ -10,7 +10,6 @@ from gpubench.measuring import Ceilings, Device, Prepared, import_torch, told
 from gpubench.measuring.verify import verify
 from gpubench.model import Case, Work
 
-DESCRIPTION = "time of an empty-handed kernel: there and back, and queued one behind the other"
 QUANTITY = ""
 VERSION = 1
 

@@ -9,7 +9,6 @@ from gpubench.model import Case
 
 __all__ = ["ceilings", "plan", "prepare", "release", "work"]
 
-DESCRIPTION = "triad over arrays from 64 KiB up: the plateaus of the caches and of memory"
 QUANTITY = ""
 VERSION = 1
 

@@ -21,7 +21,6 @@ from gpubench.model import Case, Work
 
 __all__ = ["ceilings", "left_out", "plan", "prepare", "release", "work"]
 
-DESCRIPTION = "matrix products with 2:4 structured sparsity, as data sheets count their double rate"
 QUANTITY = "peak_fp16"
 SPARSITY = "sparse"
 VERSION = 1
@@ -47,19 +46,28 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
         Planned(_case(name), ("burst", "sustained") if (suite, name) == _HEATED else ("burst",))
         for name in found
     ]
-    fits = 6 * PRECISIONS["fp16"].element_bytes * _SIZE**2 <= device.memory_free
-    return tuple(planned) if fits else ()
+    return tuple(planned) if _fits(device) else ()
+
+
+def _fits(device: Device) -> bool:
+    return 6 * PRECISIONS["fp16"].element_bytes * _SIZE**2 <= device.memory_free
 
 
 _HEATED = ("full", "fp16")
 
 
 def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
-    """(precision, why) for each that the suite would measure and the device lacks."""
+    """(precision, why) for each that the suite would measure and the device lacks, or has no memory
+    for.
+    """
     if device.kind == "cpu":
         return ()
     reasons = [(name.upper(), _lacking(device, name)) for name in _PRECISIONS.get(suite, ())]
-    return tuple((name, why) for name, why in reasons if why)
+    large = [] if _fits(device) else [name for name, why in reasons if not why]
+    return (
+        *((name, why) for name, why in reasons if why),
+        *_hardware.too_large(device, large),
+    )
 
 
 def work(parameters: Mapping[str, Any]) -> Work:

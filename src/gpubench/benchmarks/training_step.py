@@ -13,18 +13,17 @@ again does not count. `choices` says how much longer a step of the whole model t
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gpubench.benchmarks import Planned, _decoder, _hardware, _inference_plan, _matrices
 from gpubench.benchmarks._decoder import Tensor
-from gpubench.benchmarks._inference_run import with_another_attention
+from gpubench.benchmarks._inference_run import with_another_attention, with_cudnn_again
 from gpubench.measuring import Ceilings, Device, Prepared, import_torch, refused, told
 from gpubench.measuring.verify import verify
 from gpubench.model import Case, Caution, Work
 from gpubench.roofline import steps
 
-DESCRIPTION = "a training step of transformer layers: forward, backward, update; BF16 and FP8"
 QUANTITY = ""
 VERSION = 1
 
@@ -52,20 +51,37 @@ def plan(device: Device, suite: str) -> tuple[Planned, ...]:
     if device.kind == "cpu":
         both = ("none", "full")
         return tuple(_case(("tiny", "fp32", 2, 2, one), _HOST_SEQUENCE) for one in both)
-    fitting = (
-        _case(one, _SEQUENCE)
-        for one in _CASES[_FEWER[suite]]
-        if not _hardware.lacking(device, one[1])
-    )
-    return tuple(one for one in fitting if _needed(one.case.parameters) < device.memory_free)
+    return tuple(one for one in _wanted(device, suite) if _fits(one, device))
 
 
 def left_out(device: Device, suite: str) -> tuple[tuple[str, str], ...]:
-    """(precision, why) for each that the suite would measure and the device lacks."""
+    """(what, why) for each precision that the device lacks, and for what its memory does not hold,
+    of all that the suite would measure.
+    """
     if device.kind == "cpu" or suite == "quick":
         return ()
     reasons = [(name.upper(), _hardware.lacking(device, name)) for name in ("bf16", "fp8")]
-    return tuple((name, why) for name, why in reasons if why)
+    large = [one.case.parameters for one in _wanted(device, suite) if not _fits(one, device)]
+    told = (
+        f"{p['layers']} layers of {p['model']} in {p['precision']} with micro-batch "
+        f"{p['micro_batch']} and recomputation {p['recomputation']}"
+        for p in large
+    )
+    return (
+        *((name, why) for name, why in reasons if why),
+        *_hardware.too_large(device, told),
+    )
+
+
+def _wanted(device: Device, suite: str) -> Iterator[Planned]:
+    """What a suite measures on a GPU that has memory for all of it."""
+    for one in _CASES[_FEWER[suite]]:
+        if not _hardware.lacking(device, one[1]):
+            yield _case(one, _SEQUENCE)
+
+
+def _fits(planned: Planned, device: Device) -> bool:
+    return _needed(planned.case.parameters) < device.memory_free
 
 
 def _case(one: tuple[str, str, int, int, str], sequence: int) -> Planned:
@@ -112,6 +128,7 @@ def ceilings(case: Case, device: Device) -> Ceilings:
 
 def release() -> None:
     """Each case makes its own layers; what torch keeps of them goes back."""
+    with_cudnn_again()
     _matrices.release()
 
 
@@ -122,14 +139,14 @@ def prepare(case: Case, device: Device, seed: int) -> Prepared:
         CannotMeasure: out of memory, or an architecture of another family.
         WrongResult: an output or a gradient is not right.
     """
-    return with_another_attention(lambda: _prepared(case, device, seed))
+    return with_another_attention(case, lambda: _prepared(case, device, seed))
 
 
 def _prepared(case: Case, device: Device, seed: int) -> Prepared:
     p = case.parameters
     what = f"a training step of {p['model']} in {p['precision']}"
     with told(f"preparing {what}"), refused(what):
-        release()
+        _matrices.release()
         _decoder.check(_inference_plan.model_of(p["model"]))
         checked = _check(p, device, seed)
         job = Job(p, device, seed)

@@ -81,9 +81,9 @@ def command(
 ) -> None:
     """Write the verdicts as a page, or in another form.
 
-    A RECORD is an id, a file, or a folder of records; verdicts rest on the newest of each
-    accelerator among them. Without one they rest on the newest records under --results, as those
-    of `gpubench check` do, and on none where there are none.
+    A RECORD is an id, a file, or a folder of records; verdicts rest on the newest measurements of
+    each accelerator among them. Without one they rest on the newest under --results, as those of
+    `gpubench check` do, and on none where there are none.
     """
     from gpubench import records
     from gpubench.report.formats import FORMATS, Options
@@ -140,25 +140,16 @@ def _paths(names: Iterable[str], results: Path) -> Iterator[Path]:
 def _read(
     paths: Iterable[Path], known: Catalogue
 ) -> tuple[tuple[RunRecord, ...], tuple[RecordLine, ...]]:
-    """The newest whole record of each accelerator, tool and limit of memory, and a line for each.
+    """The newest measurements among records, as of a results folder, and a line for each record.
 
     One at a time: a thousand records at once would need more memory than many machines have.
     """
-    from gpubench import records
+    from gpubench import index, records
     from gpubench.report import listed
 
-    newest: dict[tuple[str, str, str], RunRecord] = {}
-    lines = []
+    entries, lines = [], []
     for path in paths:
-        record = records.read(path)
-        lines.append(listed.line(record, known))
-        told = record.environment
-        key = record.accelerator, told.get("imported_from", ""), told.get("memory_limit", "")
-        before = newest.get(key)
-        if (
-            record.complete
-            and record.measurements
-            and (before is None or before.created <= record.created)
-        ):
-            newest[key] = record
-    return tuple(newest.values()), tuple(lines) if len(lines) > len(newest) else ()
+        lines.append(listed.line(records.read(path), known))
+        entries.append(index.read(path))
+    newest = index.newest(entries)
+    return newest, tuple(lines) if len(lines) > len(newest) else ()

@@ -17,6 +17,8 @@ from gpubench.cli import judging, options, printing
 
 if TYPE_CHECKING:
     from gpubench.campaign import Step
+    from gpubench.catalogue import Catalogue
+    from gpubench.run import RunResult
 
 
 def _device(text: str) -> str:
@@ -125,27 +127,24 @@ def command(
     The record (JSON) and the report (HTML and Markdown) go to a folder of the accelerator's name
     under --results. Without a GPU nothing is measured, and the claims are judged all the same.
     """
-    from gpubench import catalogue, claims, records, run
-    from gpubench.invisible import shown
-    from gpubench.report import markdown
-    from gpubench.report.findings import Findings, Made
+    from gpubench import catalogue, claims, run
 
     _end_cleanly_when_told_to(ctx)
     known = catalogue.load()
     path = claims_path or claims.default_path()
     request = run.Request(
-        path,
-        results,
-        device,
-        suite,
-        only,
-        seed,
-        redact,
-        resume,
-        benchmarks,
-        ranks or 0,
-        memory_limit or 0,
-        time_limit or 0.0,
+        claims=path,
+        results=results,
+        device=device,
+        suite=suite,
+        only=only,
+        seed=seed,
+        redact=redact,
+        resume=resume,
+        benchmarks=benchmarks,
+        ranks=ranks or 0,
+        memory_limit=memory_limit or 0,
+        time_limit_s=time_limit or 0.0,
     )
     if dry_run:
         _tell_plan(*run.planned(request, known))
@@ -154,6 +153,36 @@ def command(
     result = run.execute(request, known, printing.aside, printing.ticker(), _end_at_once)
     if result is None:  # of ranks started together the first one speaks
         return
+    _tell_result(ctx, result, known, json_target, fail_on)
+    failures = [why for host in result.hosts for why in host.failures.values()]
+    if failures:
+        every = len(failures) + sum(len(host.measurements) for host in result.hosts)
+        again = "" if result.others else f"; --resume {result.record.id} tries again"
+        printing.aside(
+            f"{len(failures)} of {every} cases could not be measured ({failures[0]}){again}"
+        )
+        ctx.exit(NOT_MEASURED)
+    if time_limit and not any(host.measurements for host in result.hosts):
+        printing.aside("nothing was measured: allow more time than one case may take")
+        ctx.exit(NOT_MEASURED)
+
+
+NOT_MEASURED = 3
+
+
+def _tell_result(
+    ctx: click.Context,
+    result: RunResult,
+    known: Catalogue,
+    json_target: str | None,
+    fail_on: tuple[str, ...] | None,
+) -> None:
+    """Print the verdicts and write the report beside the record; exits as `fail_on` says."""
+    from gpubench import records
+    from gpubench.invisible import shown
+    from gpubench.report import markdown
+    from gpubench.report.findings import Findings, Made
+
     record = result.record
     measured = tuple(host for host in result.hosts if host.measurements or host.failures)
     on = record.device if record.device != "none" else judging.NO_DEVICE
@@ -171,17 +200,6 @@ def command(
     else:
         click.echo(closing)
     judging.exit_if_failed(ctx, findings, fail_on)
-    failures = [why for host in result.hosts for why in host.failures.values()]
-    if failures:
-        every = len(failures) + sum(len(host.measurements) for host in result.hosts)
-        again = "" if result.others else f"; --resume {record.id} tries again"
-        printing.aside(
-            f"{len(failures)} of {every} cases could not be measured ({failures[0]}){again}"
-        )
-        ctx.exit(NOT_MEASURED)
-
-
-NOT_MEASURED = 3
 
 
 def _end_at_once(why: str) -> None:
@@ -199,7 +217,7 @@ def _tell_plan(steps: Sequence[Step], left_out: str) -> None:
     from gpubench.units import Quantity, show
 
     if not steps:
-        click.echo("Nothing would be measured: there is no device.")
+        click.echo(f"Nothing would be measured: {left_out or 'there is no device'}.")
         return
     rows = [
         [

@@ -8,8 +8,8 @@
 its samples say; `telemetry`, `device`, `variant` and `provenance` are what the machine says of
 itself, `idle` what it draws at rest, `allocatable` what memory it can really have, and `limit` lets
 it pass for a part with less; `guards`, `verify` and `faults` are what can be wrong, `watchdog`
-notices a device that never answers, and `trials` names what it was given then; `buffers` keeps
-caches out of it.
+notices a device that never answers, and `trials` names what it was given then; `flush` keeps caches
+out of it.
 """
 
 from gpubench.measuring.allocatable import allocatable_bytes

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -89,6 +89,17 @@ class HostClock:
 
     def release(self) -> None:
         """Nothing is kept."""
+
+
+def wait_for_half(events: Sequence[Any], sample_s: float) -> None:
+    """Wait until half of the samples between a device's events are done, where one takes so long.
+
+    Not less: while it spins, a card is fast and draws little.
+    """
+    count = len(events) - 1
+    events[count // 2].synchronize()
+    if count % 2:
+        time.sleep(min(sample_s / 2, _LONGEST_SLEEP_S))
 
 
 # A call this short, or shorter, spends much of its time on its launch: 1 ms holds twenty of 50 µs.
@@ -208,21 +219,11 @@ class DeviceClock:
             behind += bool(before.query())  # the device was there before the host had done
         self._queueing_s = (time.perf_counter() - start) / ((launches + 1) * count)
         if meanwhile and first:
-            self._wait_for_half(events, launches)
+            wait_for_half(events, launches * self._launch_s)
             meanwhile()
         self._cuda.synchronize()
         pairs = pairwise(events)
         return [before.elapsed_time(after) * 1e-3 for before, after in pairs], behind
-
-    def _wait_for_half(self, events: list[Any], launches: int) -> None:
-        """Until half of the samples are done, as far as is known how long one takes.
-
-        Not less: while it spins, a card is fast and draws little.
-        """
-        count = len(events) - 1
-        events[count // 2].synchronize()
-        if count % 2:
-            time.sleep(min(launches * self._launch_s / 2, _LONGEST_SLEEP_S))
 
     def _launcher(self, call: Call, calls: int) -> tuple[Call, int]:
         """(what queues `calls` calls, how many launches that is)."""

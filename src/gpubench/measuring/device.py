@@ -73,10 +73,10 @@ class Device:
             return None
         return self.memory_bus_bits / 8 * 2 * self.max_memory_clock_hz * self.memory_share
 
-    def peak_compute(self, flop_per_clock_per_unit: float, clock_hz: float = 0.0) -> float | None:
-        """Units times FLOP per clock times a clock, the largest one if none is given, in FLOP/s."""
-        clock = clock_hz or self.max_sm_clock_hz
-        return self.units * flop_per_clock_per_unit * clock if self.units and clock else None
+    def peak_compute(self, flop_per_clock_per_unit: float) -> float | None:
+        """Units times FLOP per clock times the largest clock, in FLOP/s; None when not told."""
+        peak = self.units * flop_per_clock_per_unit * self.max_sm_clock_hz
+        return peak or None
 
 
 def find(device: str, identify: Identify | None = None) -> Device | None:

@@ -21,7 +21,7 @@ from typing import Any
 
 from gpubench import stats
 from gpubench.errors import CannotMeasure, DeviceLost
-from gpubench.measuring.clock import Call, Clock, HostClock
+from gpubench.measuring.clock import Call, Clock, HostClock, wait_for_half
 
 SWITCH_VARIABLE = "NCCL_NVLS_ENABLE"
 """Set to 0, it keeps NCCL from reducing in the switch (NVLink SHARP)."""
@@ -317,9 +317,7 @@ class GroupClock:
         """The time of one call by the slowest rank, `count` times over; see Clock."""
         self._group.barrier()
         with broken_group_told("measuring a collective"):
-            mine = self._each.samples(call, calls_per_sample, count, None)
-        if meanwhile:
-            meanwhile()
+            mine = self._each.samples(call, calls_per_sample, count, meanwhile)
         ranks = self._group.times(mine)
         for seen, new in zip(self._seen, ranks, strict=True):
             seen += new
@@ -349,6 +347,7 @@ class EventClock(HostClock):
 
     def __init__(self, cuda: Any) -> None:
         self._cuda = cuda
+        self._call_s = 0.0  # as far as seen
 
     def samples(
         self,
@@ -365,9 +364,12 @@ class EventClock(HostClock):
                 call()
             after.record()
         if meanwhile:
+            wait_for_half(events, calls_per_sample * self._call_s)
             meanwhile()
         self._cuda.synchronize()
-        return [
+        found = [
             before.elapsed_time(after) * 1e-3 / calls_per_sample
             for before, after in pairwise(events)
         ]
+        self._call_s = stats.median(found)
+        return found

@@ -48,6 +48,9 @@ CODES: dict[str, str] = {
     "slow": "slower than its like in the same fleet",
     "imported": "another tool's figure, without samples",
     "unchecked": "another tool's answers were not checked",
+    "part-of-model": "some layers were timed, and the whole is scaled from them",
+    "fallback": "a kernel of ours does not run here, and torch's stands in for it",
+    "no-graph": "launched kernel by kernel, so host time may be in it",
 }
 """Every caution's code, and what it says."""
 
@@ -151,19 +154,6 @@ def disagreement(one: Measurement, other: Measurement, most: float = 0.05) -> Ca
         f"{fast.case.method} is {apart:.0%} faster than {slow.case.method} at the same work",
         f"find what {slow.case.method} does more, or what {fast.case.method} leaves out",
     )
-
-
-def peak_at_clock(peak: float, rated_hz: float, observed_hz: float) -> float:
-    """A compute peak, stated for one clock, at the clock that was observed: both in the same unit.
-
-    Holds for what runs at the SM clock (units x FLOP per clock x clock), not for memory.
-    """
-    return peak * observed_hz / rated_hz
-
-
-def observed_clock(measurement: Measurement) -> float | None:
-    """The median SM clock over the blocks in Hz, or None when the driver did not tell."""
-    return timing.reading(measurement.blocks, "sm_clock_hz")
 
 
 # --------------------------------------------------------------------------- the card

@@ -58,20 +58,16 @@ class Plan:
     warmup_limit_s: float = 2.0
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
-        """What to measure each case in: a plan without heat has nothing sustained."""
-        return ("burst", "sustained") if self.heat_s else ("burst",)
-
-    @property
     def least_s(self) -> float:
-        """What one case takes at the least, all phases together."""
-        each = self.warmup_s + (self.least_blocks + 1) * self.block_s
-        return each * len(self.phases) + self.heat_s
+        """What one case takes at the least in one phase, heat apart."""
+        return self.warmup_s + (self.least_blocks + 1) * self.block_s
 
     @property
     def most_s(self) -> float:
-        """What one case takes at the most, all phases together, unless a single call is longer."""
-        return (self.warmup_limit_s + self.limit_s) * len(self.phases) + self.heat_s
+        """What one case takes at the most in one phase, heat apart, and three of its calls where
+        one lasts longer than a block.
+        """
+        return self.warmup_limit_s + self.limit_s
 
 
 PLANS: dict[str, Plan] = {
@@ -226,7 +222,8 @@ class _Taking:
                 break
             medians.append(self._chunk(self.plan.warmup_s / _CHUNKS))
         self.warmup_s = self.clock.now() - start
-        self._choose_calls()
+        if (self.calls, self._wanted_calls()) != (1, 1):  # else the last chunk has told enough
+            self._choose_calls()
 
     @property
     def cool(self) -> bool:
@@ -300,7 +297,10 @@ class _Taking:
     def _choose_calls(self) -> None:
         """Put so many calls into a sample that the clock's resolution and overhead vanish."""
         while True:
-            self.call_s = stats.median(self._samples(self.calls, 3))
+            times = self._samples(self.calls, 1)
+            if self.calls * times[0] < self.plan.block_s:  # a long one is told by itself
+                times += self._samples(self.calls, 2)
+            self.call_s = stats.median(times)
             wanted = self._wanted_calls()
             # A second look for every leap: the time of one short call is mostly overhead.
             if wanted <= self.calls * 1.5:

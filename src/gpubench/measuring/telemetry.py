@@ -38,6 +38,11 @@ THROTTLING = 0x004 | 0x008 | 0x020 | 0x040 | 0x080 | 0x200 | 0x400
 """The bits that mean the card runs slower than it was asked to."""
 
 
+LAUNCHER_VARIABLE = "GPUBENCH_LAUNCHER"
+"""Holds the number of the process that started this one as a rank, and may still have a context on
+the card that it had measured itself."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """Values by name, and for each refused query the driver's reason. See docs/measuring.md."""
@@ -228,14 +233,14 @@ class NvmlTelemetry:
         return int(n.nvmlDeviceGetTotalEccErrors(self._board, kind, n.NVML_VOLATILE_ECC))
 
     def _other_processes(self) -> int:
-        """How many compute processes there are beside this one.
+        """How many compute processes there are beside ours.
 
-        A container sees the host's process numbers, so our own may not be among them: then one of
-        those listed is taken to be ours. Ask once this process holds memory on the device.
+        Ask once this process holds memory on the device.
         """
         running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        numbers = {process.pid for process in running}
-        return len(numbers - {os.getpid()}) if os.getpid() in numbers else max(0, len(numbers) - 1)
+        launcher = os.environ.get(LAUNCHER_VARIABLE, "")
+        own = {os.getpid(), *([int(launcher)] if launcher.isdigit() else [])}
+        return others({process.pid for process in running}, os.getpid(), own)
 
     def _slice(self) -> dict[str, Value]:
         attributes = self._nvml.nvmlDeviceGetAttributes(self._handle)
@@ -286,6 +291,15 @@ class _Questions:
     def answer(self) -> Reading:
         """All that was asked."""
         return Reading(self._values, self._refused)
+
+
+def others(running: set[int], this: int, own: set[int]) -> int:
+    """How many of the processes running on a card are not our own, of which this one is one.
+
+    A container sees the host's process numbers, so ours may not be among them: then as many of
+    those listed are taken to be ours as there may be.
+    """
+    return len(running - own) if this in running else max(0, len(running) - len(own))
 
 
 # nvmlValueType_t, by nvml.h: which member of the union holds the value.

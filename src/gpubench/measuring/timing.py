@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from gpubench import stats
 from gpubench.model import Block, Measurement
@@ -16,48 +17,46 @@ from gpubench.stats import Drift, MedianInterval
 
 @dataclass(frozen=True)
 class Timing:
-    """A measurement's seconds per call, and the marks of its quality.
+    """The seconds per call of each block, by its median; what they say is worked out when asked."""
 
-    `seconds` is the interval of block medians. `autocorrelation` is lag 1 between block medians,
-    which tell as much as so many `independent` ones; `sample_autocorrelation` is the median one
-    between samples of a block. `outliers` counts the labelled samples, all of which take part.
-    """
+    medians: tuple[float, ...]
 
-    seconds: MedianInterval
-    blocks: int
-    samples: int
-    autocorrelation: float
-    independent: int
-    sample_autocorrelation: float
-    drift: Drift
-    outliers: int
+    @property
+    def blocks(self) -> int:
+        """How many blocks there are."""
+        return len(self.medians)
+
+    @cached_property
+    def seconds(self) -> MedianInterval:
+        """The interval of block medians."""
+        return stats.series_interval(self.medians)
 
     @property
     def half_width(self) -> float:
         """Of the interval, relative to the median."""
         return self.seconds.half_width
 
+    @cached_property
+    def autocorrelation(self) -> float:
+        """Lag 1, between neighbouring blocks."""
+        return stats.lag1_autocorrelation(self.medians)
+
+    @cached_property
+    def independent(self) -> int:
+        """As how many independent blocks these count."""
+        return stats.independent_values(self.medians)
+
+    @cached_property
+    def drift(self) -> Drift:
+        """Whether calls become slower or faster from block to block."""
+        return stats.drift(self.medians)
+
 
 def of(measurement: Measurement) -> Timing:
     """The statistics of a measurement. Raises ValueError when it holds no block."""
-    return of_blocks(measurement.blocks)
-
-
-def of_blocks(blocks: Sequence[Block]) -> Timing:
-    """The statistics of blocks of samples. Raises ValueError when there is none."""
-    medians = block_medians(blocks)
-    samples = [seconds for block in blocks for seconds in block.seconds]
-    within = [stats.lag1_autocorrelation(block.seconds) for block in blocks]
-    return Timing(
-        seconds=stats.series_interval(medians),
-        blocks=len(blocks),
-        samples=len(samples),
-        autocorrelation=stats.lag1_autocorrelation(medians),
-        independent=stats.independent_values(medians),
-        sample_autocorrelation=stats.median(within),
-        drift=stats.drift(medians),
-        outliers=sum(stats.outliers(samples)),
-    )
+    if not measurement.blocks:
+        raise ValueError("no blocks, so no statistics")
+    return Timing(tuple(block_medians(measurement.blocks)))
 
 
 def known(seconds: MedianInterval, target: float) -> bool:
@@ -147,18 +146,6 @@ def power(measurement: Measurement) -> float | None:
     if span is not None:
         return span[0] / span[1]
     return reading(measurement.blocks, "power_w")
-
-
-def per_watt(amount: MedianInterval, watts: float) -> MedianInterval:
-    """A rate over power: bytes or operations a joule."""
-    return MedianInterval(
-        amount.low / watts,
-        amount.mid / watts,
-        amount.high / watts,
-        amount.count,
-        amount.confidence,
-        amount.wanted,
-    )
 
 
 def reading(blocks: Iterable[Block], name: str) -> float | None:

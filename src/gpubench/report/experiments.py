@@ -118,7 +118,9 @@ def transfer_table(record: RunRecord, catalogue: Catalogue) -> Table:
     )
     rows: list[list[str]] = []
     for absent in catalogue.accelerators.values():
-        if not present or absent.family != present.family or absent.id == present.id:
+        if not present or record.sliced:
+            break
+        if absent.family != present.family or absent.id == present.id:
             continue
         try:
             found = transferred(present, measured, absent, calibration.load().mid)

@@ -161,12 +161,12 @@ def share_table(measured: Iterable[RunRecord], catalogue: Catalogue) -> Table:
     Of each part that was measured with all its memory and within that of the reference part.
     """
     records = tuple(measured)
-    tight = {record.accelerator: record for record in records if _as_reference(record, catalogue)}
+    tight = [record for record in records if _as_reference(record, catalogue)]
     rows = [
         _share_row(one)
         for record in records
-        if record.accelerator in tight and not figures.limit(record)
-        for one in shares(record, tight[record.accelerator], REFERENCE, catalogue)
+        for limited in tight
+        for one in shares(record, limited, REFERENCE, catalogue)
     ]
     name = catalogue.accelerators[REFERENCE].name
     head = ("workload", "sequences", "capacity, measured", "the rest, estimated")

@@ -12,7 +12,7 @@ from gpubench.model import Estimate
 from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
 from gpubench.units import Quantity, show
-from gpubench.workloads import evidence, figures
+from gpubench.workloads import evidence
 from gpubench.workloads.evidence import Figure
 
 
@@ -38,7 +38,7 @@ class Held:
 def held(record: RunRecord, catalogue: Catalogue) -> Iterator[Held]:
     """Every measured figure that the model has an answer for."""
     part = catalogue.accelerators.get(record.accelerator)
-    if part is None or figures.limit(record):
+    if part is None or record.piece:
         return
     for quantity in evidence.QUANTITIES_HERE:
         depends = QUANTITIES[quantity].conditions

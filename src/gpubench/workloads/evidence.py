@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,28 +52,28 @@ def from_records(
     compared with the estimate of the other, and counts as an estimate.
     """
     wanted = [name for name in claim.quantities if name in QUANTITIES_HERE]
-    held = {
-        record.accelerator: record
-        for record in records
-        if not figures.limit(record) and record.accelerator
-    }
+    # A run of some benchmarks leaves the others to older records of the same part.
+    held: dict[str, list[RunRecord]] = {}
+    for record in records:
+        if not record.piece:
+            held.setdefault(record.accelerator, []).append(record)
     for quantity, subject in itertools.product(wanted, claim.subjects):
-        record = held.get(subject)
         where = {
             **({"subject": subject} if len(claim.subjects) > 1 else {}),
             **({"quantity": quantity} if len(claim.quantities) > 1 else {}),
         }
-        if record is None:
-            continue
-        fitting = [f for f in of(record, quantity) if _fits(claim, f.conditions)]
+        fitting = [
+            (record, found)
+            for record in held.get(subject, ())
+            for found in of(record, quantity)
+            if _fits(claim, found.conditions)
+        ]
         if not claim.baselines:
-            yield from (_alone(record, found, where) for found in fitting)
-        for baseline, found in itertools.product(claim.baselines, fitting):
+            yield from (_alone(record, found, where) for record, found in fitting)
+        for baseline, (record, found) in itertools.product(claim.baselines, fitting):
             both = {**where, **({"baseline": baseline} if len(claim.baselines) > 1 else {})}
-            other = held.get(baseline)
-            same = _same(found, other) if other else None
-            if other and same:
-                yield _ratio(record, found, other, same, both)
+            if same := _same(found, held.get(baseline, ())):
+                yield _ratio(record, found, *same, both)
             else:
                 yield from _over_estimate(record, found, baseline, both, catalogue)
 
@@ -203,21 +203,24 @@ def _alone(record: RunRecord, found: Figure, where: Mapping[str, Any]) -> Eviden
         mid=found.mid,
         high=found.high,
         unit=QUANTITIES[found.quantity].unit,
-        assumptions=found.remarks,
+        assumptions=(*found.remarks, *record.standing),
     )
 
 
-def _same(found: Figure, other: RunRecord) -> Figure | None:
-    """The figure of another record under the same conditions."""
-    for candidate in of(other, found.quantity):
-        if candidate.conditions == found.conditions:
-            return candidate
+def _same(found: Figure, others: Sequence[RunRecord]) -> tuple[RunRecord, Figure] | None:
+    """The figure under the same conditions in the newest of other records that has it."""
+    for other in reversed(others):
+        for candidate in of(other, found.quantity):
+            if candidate.conditions == found.conditions:
+                return other, candidate
     return None
 
 
 def _ratio(
     record: RunRecord, found: Figure, other: RunRecord, same: Figure, where: Mapping[str, Any]
 ) -> Evidence:
+    remarks = (*found.remarks, *record.standing, *same.remarks, *other.standing)
+    remarks = (*found.remarks, *record.standing, *same.remarks, *other.standing)
     return Evidence(
         kind="measured",
         conditions={**where, **found.conditions},
@@ -226,7 +229,7 @@ def _ratio(
         mid=found.mid / same.mid,
         high=found.high / same.low,
         unit="1",
-        assumptions=tuple(dict.fromkeys((*found.remarks, *same.remarks))),
+        assumptions=tuple(dict.fromkeys(remarks)),
     )
 
 
@@ -255,7 +258,11 @@ def _over_estimate(
         high=found.high / estimate.low,
         unit="1",
         binding_limit=estimate.binding_limit,
-        assumptions=(f"{other.name} is absent; its figure is an estimate", *found.remarks),
+        assumptions=(
+            f"{other.name} is absent; its figure is an estimate",
+            *found.remarks,
+            *record.standing,
+        ),
         error=estimate.error,
     )
 

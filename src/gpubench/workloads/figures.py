@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gpubench.benchmarks import _inference_plan
 from gpubench.measuring import timing
 from gpubench.model import Measurement
 from gpubench.records import RunRecord
@@ -67,9 +66,9 @@ class Serving:
 
 
 def sound(found: Measurement) -> bool:
-    """Whether a measurement has samples and nothing shows it to be impossible."""
+    """Whether a measurement was taken whole and nothing shows it to be impossible."""
     faulty = any(caution.code == "implausible" for caution in found.cautions)
-    return bool(found.blocks) and not faulty
+    return found.complete and bool(found.blocks) and not faulty
 
 
 def passes(record: RunRecord) -> tuple[Pass, ...]:
@@ -214,8 +213,3 @@ def limit(record: RunRecord) -> float | None:
     """The bytes that a record was made within, where that is less than the part has."""
     text = record.environment.get("memory_limit")
     return float(text) if text else None
-
-
-def layers_of(name: str) -> int:
-    """Layers of a model by its name in a case."""
-    return _inference_plan.model_of(name).layers

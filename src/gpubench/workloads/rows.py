@@ -19,11 +19,12 @@ def records_as_rows(records: Iterable[RunRecord], catalogue: Catalogue) -> tuple
 
     A throughput comes from prefills and steps that were measured apart; at as many sequences as
     memory held it has that number for its batch. Notes tell what was scaled up from some layers.
-    Runs within a limit of memory are left out, and models that the catalogue does not list.
+    Runs within a limit of memory or on a slice of a card are left out, and models that the
+    catalogue does not list.
     """
     found: list[InferenceRow] = []
     for record in records:
-        if record.accelerator not in catalogue.accelerators or figures.limit(record):
+        if record.accelerator not in catalogue.accelerators or record.piece:
             continue
         for row in _rows(record):
             if row.model in catalogue.models:

@@ -85,7 +85,9 @@ def shares(
     Workloads that the model has no answer for are left out.
     """
     subject = catalogue.accelerators.get(ample.accelerator)
-    if subject is None or not figures.limit(tight) or ample.accelerator != tight.accelerator:
+    if subject is None or ample.accelerator != tight.accelerator:
+        return
+    if ample.piece or not figures.limit(tight):
         return
     other = catalogue.accelerators[baseline]
     within = {_workload(one): one for one in figures.servings(tight)}

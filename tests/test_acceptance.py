@@ -177,6 +177,22 @@ def test_records_of_two_parts_or_of_none_known_are_told(run: Run) -> None:
     assert run(str(records.write(none, Path("other")))).exit_code == 3
 
 
+def test_a_piece_of_a_card_is_not_accepted_for_it(run: Run) -> None:
+    within = replace(reported.record(), environment={"memory_limit": "85899345920"})
+    path = records.write(within, Path("results"))
+    assert "holds no measurements" in run().output
+    said = run(str(path))
+    assert said.exit_code == 2
+    assert "is not of a whole card" in said.output
+
+
+def test_what_was_cut_short_is_no_pass(shipped: Catalogue) -> None:
+    record = reported.record()
+    cut = tuple(replace(one, complete=False) for one in record.measurements)
+    found = checks(shipped, replace(record, measurements=cut))
+    assert {check.outcome for check in found.values()} == {"not measured"}
+
+
 def test_units_of_figures_are_those_of_their_rates() -> None:
     assert acceptance.unit("memory_bandwidth") == "B/s"
     assert acceptance.unit("peak_fp8") == "FLOP/s"

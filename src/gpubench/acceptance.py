@@ -93,7 +93,7 @@ def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
         (rate, found)
         for record in records
         for found in record.measurements
-        if found.sound and (rate := _rate_of(figure, found))
+        if found.sound and found.complete and (rate := _rate_of(figure, found))
     ]
     if not rates:
         return Check(figure, least, "not measured")

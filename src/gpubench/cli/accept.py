@@ -55,6 +55,12 @@ def command(
     parts = {record.accelerator for record in records}
     if len(parts) > 1:
         raise RecordError(f"the records are of {' and '.join(sorted(parts))}: name those of one")
+    for record in records:
+        if record.piece:
+            raise RecordError(
+                f"record {record.id} is not of a whole card, but of a slice or within a limit of "
+                f"memory: name one that has all of it"
+            )
     part = known.accelerator(gpu or parts.pop())
     checks = acceptance.accept(records, part, known, tolerance / 100)
     if as_json:
@@ -80,7 +86,7 @@ def _records(names: tuple[str, ...], results: Path) -> tuple[RunRecord, ...]:
             records.read(path if path.exists() else records.find(results, str(path)))
             for path in paths
         )
-    found = index.latest(results)
+    found = [record for record in index.latest(results) if not record.piece]
     if not found:
         raise RecordError(
             f"{results} holds no measurements: `gpubench run --device cuda` makes some, and "

@@ -117,8 +117,8 @@ def _newest(entries: Iterable[Entry], what: str, folder: Path) -> RunRecord:
 
 
 def _is_own(entry: Entry) -> bool:
-    """Whole, measured here and by all of the memory: what two records of one machine share."""
-    return entry.measured and not (entry.tool or entry.memory_limit)
+    """Whole, measured here and on all of the part: what two records of one machine share."""
+    return entry.measured and not (entry.tool or entry.piece)
 
 
 def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:

@@ -67,8 +67,7 @@ class Serving:
 
 def sound(found: Measurement) -> bool:
     """Whether a measurement was taken whole and nothing shows it to be impossible."""
-    faulty = any(caution.code == "implausible" for caution in found.cautions)
-    return found.complete and bool(found.blocks) and not faulty
+    return found.complete and found.sound
 
 
 def passes(record: RunRecord) -> tuple[Pass, ...]:

@@ -1,8 +1,6 @@
 """The table of inference results as published findings: figures of one part, ratios of two.
 
-Rows that differ only in the accelerator are compared. Where several rows say the same of one
-accelerator nobody knows which belong together (other request rates, say), so these are left out;
-but for MLPerf, whose rules fix all but the machine: there the submissions span an interval.
+Rows that differ only in the accelerator are compared; submissions to MLPerf span an interval.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
+from gpubench.catalogue import submissions
 from gpubench.catalogue.inference import InferenceRow
 from gpubench.catalogue.parts import PublishedFinding
 
@@ -20,8 +19,6 @@ _METRICS = {
     "tpot_ms": ("time_per_output_token", "s", 1e-3),
 }
 """The quantity that a metric stands for, its SI unit, and what the printed unit is of that."""
-
-_SUBMITTED = "mlperf"
 
 
 def of_part(rows: Sequence[InferenceRow], subject: str) -> Iterator[PublishedFinding]:
@@ -53,15 +50,15 @@ def of_pair(
         other = others.get(key)
         if not other:
             continue
-        above = [row.system_value for row in found]
-        below = [row.system_value for row in other]
+        values = ([row.system_value for row in rows] for rows in (found, other))
+        low, mid, high = submissions.ratio(*values)
         yield PublishedFinding(
             quantity=_METRICS[found[0].metric][0],
             subject=subject,
             baseline=baseline,
-            low=min(above) / max(below),
-            mid=median(above) / median(below),
-            high=max(above) / min(below),
+            low=low,
+            mid=mid,
+            high=high,
             unit="1",
             conditions=_conditions(found),
             source=_source(found),
@@ -79,11 +76,7 @@ def _by_workload(
         sound = not row.suspect and "power-capped" not in row.notes
         if row.accelerator == accelerator and sound and row.metric in _METRICS:
             found.setdefault(_workload(row), []).append(row)
-    return {
-        key: rows
-        for key, rows in found.items()
-        if len(rows) == 1 or rows[0].source_id.startswith(_SUBMITTED)
-    }
+    return submissions.heard(found)
 
 
 def _workload(row: InferenceRow) -> tuple[Any, ...]:
@@ -91,7 +84,7 @@ def _workload(row: InferenceRow) -> tuple[Any, ...]:
 
     How long answers became is a result where the prompts of a data set are all that is given.
     """
-    if row.source_id.startswith(_SUBMITTED):
+    if submissions.are_of(row):
         return (
             row.source_id,
             row.version,
@@ -128,7 +121,7 @@ def _engine(rows: Sequence[InferenceRow]) -> str:
     by.
     """
     said = " and ".join(dict.fromkeys(f"{row.framework} {row.version}" for row in rows))
-    submitted = rows[0].source_id.startswith(_SUBMITTED)
+    submitted = submissions.are_of(rows[0])
     return f"{said} {rows[0].scenario.partition('_')[0]}" if submitted else said
 
 
@@ -139,18 +132,12 @@ def _source(rows: Sequence[InferenceRow]) -> str:
 def _compared(found: Sequence[InferenceRow], other: Sequence[InferenceRow]) -> str:
     """The figures that are compared, and the releases where they differ."""
     unit = "token/s" if found[0].metric.endswith("tok_s") else "ms"
-    said = f"{_values(found)} against {_values(other)} {unit}, {_scenario(found[0])}"
+    above, below = (submissions.told([row.value for row in rows]) for rows in (found, other))
+    said = f"{above} against {below} {unit}, {_scenario(found[0])}"
     one, two = ({row.framework_version for row in rows} for rows in (found, other))
     if one != two and one | two != {""}:
         said += f"; {_listed(one)} against {_listed(two)}"
     return said
-
-
-def _values(rows: Sequence[InferenceRow]) -> str:
-    values = [row.value for row in rows]
-    if len(rows) == 1:
-        return f"{values[0]:g}"
-    return f"{min(values):g} to {max(values):g} of {len(rows)} submissions"
 
 
 def _counted(rows: Sequence[InferenceRow]) -> str:

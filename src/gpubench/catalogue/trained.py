@@ -7,15 +7,14 @@ layout may differ, as a larger memory allows. Of MLPerf's submissions of one rou
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import median
 from typing import Any
 
+from gpubench.catalogue import submissions
 from gpubench.catalogue.parts import PublishedFinding
 from gpubench.catalogue.training import TrainingRow
 
 _TIMES = ("step_s", "minutes_to_train")
 _RATES = ("tokens_s_gpu", "tokens_s")
-_SUBMITTED = "mlperf"
 
 
 def of_pair(rows: Sequence[TrainingRow], subject: str, baseline: str) -> Iterator[PublishedFinding]:
@@ -26,10 +25,10 @@ def of_pair(rows: Sequence[TrainingRow], subject: str, baseline: str) -> Iterato
     for key, found in _by_job(rows, subject).items():
         if key not in others:
             continue
-        above, below = ([_speed(row) for row in group] for group in (found, others[key]))
-        low, high = min(above) / max(below), max(above) / min(below)
-        mid = median(above) / median(below)
-        how = f"{_values(found)} against {_values(others[key])}, {_NAMES[found[0].metric]}"
+        both = found, others[key]
+        low, mid, high = submissions.ratio(*([_speed(row) for row in rows] for rows in both))
+        first, second = (submissions.told([row.value for row in rows]) for rows in both)
+        how = f"{first} against {second} {_NAMES[found[0].metric]}"
         for quantity, ends in (
             ("training_throughput", (low, mid, high)),
             ("training_time", (1 / high, 1 / mid, 1 / low)),
@@ -56,11 +55,7 @@ def _by_job(
         if row.accelerator == accelerator and not row.suspect and row.metric in (*_TIMES, *_RATES):
             job = row.source_id, row.model.id, row.adapters, row.gpus, row.sequence, row.batch
             found.setdefault((*job, row.precision, row.metric), []).append(row)
-    return {
-        key: group
-        for key, group in found.items()
-        if len(group) == 1 or group[0].source_id.startswith(_SUBMITTED)
-    }
+    return submissions.heard(found)
 
 
 def _speed(row: TrainingRow) -> float:
@@ -73,13 +68,6 @@ _NAMES = {
     "tokens_s_gpu": "tokens a second and device",
     "tokens_s": "tokens a second",
 }
-
-
-def _values(rows: Sequence[TrainingRow]) -> str:
-    values = [row.value for row in rows]
-    if len(rows) == 1:
-        return f"{values[0]:.4g}"
-    return f"{min(values):.4g} to {max(values):.4g} of {len(rows)} submissions"
 
 
 def _conditions(row: TrainingRow) -> dict[str, Any]:

@@ -51,6 +51,18 @@ def test_equal_ratios_are_equal_steps_on_a_logarithmic_scale() -> None:
     assert [round(scale(value)) for value in (1, 10, 100, 1000)] == [0, 100, 200, 300]
 
 
+def test_an_axis_has_round_numbers_of_the_unit_that_was_printed() -> None:
+    day = units.parse_printed("78 days")
+    assert day.one == 86400
+    days = interval.Shown(
+        *(Interval(low * 86400, high * 86400) for low, high in [(78, 78), (66, 90), (61, 114)])
+    )
+    svg = interval.draw(days, day.show, ("a", "b", "c"), "said", "refuted", day.one)
+    marks = re.findall(r'class="tick"[^>]*>([^<]+)<', svg)
+    assert len(marks) > 1
+    assert all(float(mark.removesuffix(" days")) % 10 == 0 for mark in marks)
+
+
 @given(POSITIVE, st.floats(1.01, 1e4))
 def test_ticks_are_few_and_inside(low: float, ratio: float) -> None:
     high = low * ratio

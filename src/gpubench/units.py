@@ -128,6 +128,11 @@ class Printed:
         """A value in the printed frame, in the frame of what is found: 41 % less is 0.59 times."""
         return {"": value, "more": 1 + value, "less": 1 - value}[self.change]
 
+    @property
+    def one(self) -> float:
+        """One of the unit as it was typed, in SI: 86,400 of "78 days"."""
+        return _resolve(self.unit or "1", self.unit)[0]
+
     def show(self, found: float, digits: int = 3) -> str:
         """A found value (SI) in the way this was written: 0.59 as "41 % less"."""
         if self.change:

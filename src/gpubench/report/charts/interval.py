@@ -66,12 +66,18 @@ def _middles(evidence: Sequence[Evidence]) -> tuple[float, ...]:
 
 
 def draw(
-    found: Shown, show: Callable[[float], str], rows: tuple[str, str, str], said: str, outcome: str
+    found: Shown,
+    show: Callable[[float], str],
+    rows: tuple[str, str, str],
+    said: str,
+    outcome: str,
+    one: float = 1.0,
 ) -> str:
     """The drawing as an SVG element.
 
-    `show` writes a value on the axis, `rows` names the rows (claimed, accepted, found), `said` is
-    the text alternative, and `outcome` becomes the class that colours what was found.
+    `show` writes a value on the axis, whose marks are round numbers of a unit that is `one` in SI;
+    `rows` names the rows (claimed, accepted, found), `said` is the text alternative, and `outcome`
+    becomes the class that colours what was found.
     """
     scale = _scale(found)
     band = _bar(scale, found.accepted, _ROWS[0] - 8, _AXIS - _ROWS[0] + 8, "band")
@@ -92,7 +98,7 @@ def draw(
         "svg",
         band,
         element("line", x1=_LEFT, x2=_RIGHT, y1=_AXIS, y2=_AXIS, class_="axis"),
-        *_ticks(scale, show),
+        *_ticks(scale, show, one),
         *labels,
         *marks,
         *dots,
@@ -118,11 +124,11 @@ def _scale(found: Shown) -> Scale:
     return Scale(max(least, 0.0) if low >= 0 else least, high + above * room, _LEFT, _RIGHT)
 
 
-def _ticks(scale: Scale, show: Callable[[float], str]) -> list[str]:
+def _ticks(scale: Scale, show: Callable[[float], str], one: float) -> list[str]:
     """Marks and values of the axis, as many as have room."""
-    values = (log_ticks if scale.log else ticks)(scale.low, scale.high, 3)
+    values = (log_ticks if scale.log else ticks)(scale.low / one, scale.high / one, 3)
     drawn, taken = [], -math.inf
-    for value in values:
+    for value in (each * one for each in values):
         label = show(value)
         half = 2.9 * len(label)
         at = min(max(scale(value), _LEFT + half - 14), _RIGHT - half + 6)

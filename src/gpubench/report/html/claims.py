@@ -136,7 +136,7 @@ class Cards:
             f"{rows[0]} {wording.claimed(claim.claimed)}; "
             f"{rows[1]} {wording.accepted(verdict, claim)}; {rows[2]} {verdict.found}"
         )
-        svg = interval.draw(drawn, printed.show, rows, _shown(said), verdict.outcome)
+        svg = interval.draw(drawn, printed.show, rows, _shown(said), verdict.outcome, printed.one)
         return Markup(svg)
 
     def _facts(self, verdict: Verdict, claim: Claim) -> Iterator[tuple[Markup, Markup]]:

@@ -87,7 +87,10 @@ def test_a_size_that_was_run_again_is_one_case_with_two_blocks(read: Read) -> No
     out, inside = record.measurements
     assert [block.seconds for block in out.blocks] == [(0.0351876,), (0.0361876,)]
     assert len(inside.blocks) == 2
-    assert not out.cautions  # it has samples now
+    (caution,) = out.cautions
+    assert caution.fact == "2 figures without their samples, too few for an interval"
+    often = read("nccl-tests", table(LARGE, *[again] * 5)).measurements[0]
+    assert not often.cautions
     times = timing.of(out).seconds
     assert times.low < times.mid < times.high
 

@@ -84,3 +84,21 @@ def test_other_releases_beside_each_other_are_named(shipped: Catalogue) -> None:
     mine = a_row(shipped, H200, framework_version="10.2")
     (found,) = pair(mine, a_row(shipped, H100, framework_version="9.3"))
     assert found.how.endswith("10.2 against 9.3")
+
+
+def test_submissions_of_other_software_are_told_apart(shipped: Catalogue) -> None:
+    def of(accelerator: str, engine: str, value: float) -> InferenceRow:
+        return a_row(shipped, accelerator, "mlperf-v4.1", framework=engine, value=value)
+
+    ours = [of(H200, "vLLM", 900.0), of(H200, "TensorRT-LLM", 3700.0)]
+    assert [one.mid for one in served.of_part(ours, H200)] == [900.0, 3700.0]
+    theirs = of(H100, "TensorRT-LLM", 2000.0)
+    # The same software where both have it, else whatever there is.
+    assert [one.mid for one in pair(*ours, theirs)] == [0.45, 1.85]
+    assert [one.mid for one in pair(*ours, theirs, of(H100, "vLLM", 1000.0))] == [0.9, 1.85]
+
+
+def test_decoding_on_a_part_of_a_system_is_no_serving(shipped: Catalogue) -> None:
+    for source in ("infersim-actuals", "deepseek-open-infra"):
+        assert any(row.source_id == source for row in shipped.inference_rows())
+        assert pair(a_row(shipped, H200, source), a_row(shipped, H100, source)) == []

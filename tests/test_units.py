@@ -146,3 +146,10 @@ def test_a_figure_in_a_kindred_unit_is_offered_with_its_own_number(
     text: str, unit: str, advice: str
 ) -> None:
     assert units.remedy(units.parse(text), unit) == advice
+
+
+def test_a_unit_typed_for_one_is_told_for_many() -> None:
+    year = units.parse_printed("1 year")
+    assert year.show(year.value.value) == "1 year"
+    assert year.show(54.1 * year.value.value) == "54.1 years"
+    assert units.parse_printed("2 cards").show(7) == "7 cards"

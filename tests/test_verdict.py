@@ -292,6 +292,10 @@ def test_refuting_takes_all_sources_of_the_same_weight() -> None:
     assert said.flags == ("S. Bekman says 8 TB/s, which would support it",)
     other = judge(claim("8 TB/s"), [replace(found(7.7e12), disputed={"somebody": 4.1e12})])
     assert (other.outcome, other.flags) == ("refuted", ())
+    assert said.reason == (
+        "Found 7.7 TB/s, outside the accepted 7.84 to 8.16 TB/s, and sources of the same weight "
+        "disagree."
+    )
 
 
 def test_a_sustained_rate_says_nothing_about_an_upper_bound_that_it_keeps() -> None:
@@ -334,6 +338,8 @@ def test_a_share_is_told_of_a_peak_and_not_of_a_bound() -> None:
         ("4N", "TSMC 4N", "supported"),
         ("5 nm", "TSMC 4N", "inconclusive"),
         ("5 nm", "TSMC 7nm", "refuted"),
+        ("Samsung 8 nm", "TSMC 4N", "refuted"),
+        ("NVIDIA", "CDNA 3", "refuted"),  # a maker alone is no architecture
     ],
 )
 def test_words_are_those_of_the_trade(claimed_words: str, found_words: str, expected: str) -> None:
@@ -352,6 +358,27 @@ def test_conditions_of_which_nothing_is_known_are_told() -> None:
     assert said.reason.endswith("Nothing is at hand where sparsity is sparse.")
     covered = judge(it, [found(4.8e12, sparsity=s) for s in ("dense", "sparse")] + [missing])
     assert "Nothing" not in covered.reason
+
+
+def test_where_nothing_is_known_is_told_only_if_nothing_else_lies_there() -> None:
+    it = claim("4.8 TB/s", sweep={"gpus": (1, 2), "precision": ("fp8", "fp16")})
+    missing = [
+        Evidence("catalogue", {"gpus": gpus, "precision": precision}, "", missing="none")
+        for gpus, precision in ((1, "fp16"), (2, "fp8"))
+    ]
+    known = [found(4.8e12, gpus=1, precision="fp8"), found(4.8e12, gpus=2, precision="fp16")]
+    assert judge(it, [*known, *missing]).reason.endswith("Nothing is at hand for 2 more.")
+    said = judge(it, [known[1], missing[0]]).reason
+    assert said.endswith("Nothing is at hand where gpus is 1.")
+
+
+def test_a_range_is_no_peak_to_have_a_share_of() -> None:
+    rate = found(4.5e12, kind="published", rate="sustained")
+    it = claim("4 TB/s", "range", "5 TB/s", conditions={"rate": "peak"})
+    said = judge(it, [rate, found(4.8e12)])
+    assert said.outcome == "supported"
+    assert "4.5 TB/s have been sustained" in said.reason
+    assert "%" not in said.reason
 
 
 def test_what_is_undecided_is_no_failure() -> None:

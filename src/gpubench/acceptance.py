@@ -8,7 +8,7 @@ that good kernels reach (`quantities.ACHIEVABLE`). An interval on both sides of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from gpubench import benchmarks
@@ -21,6 +21,11 @@ from gpubench.stats import MedianInterval
 from gpubench.units import Quantity, show
 
 Outcome = Literal["pass", "fail", "unsure", "not measured"]
+
+ALL_REDUCE = "all_reduce_bus_bandwidth"
+"""What an all-reduce over a node's devices moves, as nccl-tests counts it."""
+
+_LARGE_BYTES = 2**28  # from here on rings are within some percent of their best
 
 TOLERANCE = 0.05
 """What a sound machine may lack of the best that others sustained on its part."""
@@ -59,7 +64,7 @@ def accept(
     records = tuple(records)
     return tuple(
         _checked(figure, least, records)
-        for figure in ACHIEVABLE
+        for figure in (*ACHIEVABLE, ALL_REDUCE)
         if (least := least_rate(figure, part, catalogue, tolerance))
     )
 
@@ -67,33 +72,40 @@ def accept(
 def least_rate(
     figure: str, part: Accelerator, catalogue: Catalogue, tolerance: float = TOLERANCE
 ) -> Least | None:
-    """What a sound part sustains of a figure at the least; None where nothing is known of it."""
+    """What a sound part sustains of a figure at the least; None where nothing is known of it.
+
+    An all-reduce is held against links in one direction, all else against both.
+    """
+    name, direction, half = figure, "both", 1.0
+    if figure == ALL_REDUCE:
+        name, direction, half = "interconnect_bandwidth", "one-way", 0.5
     others = [
         finding
-        for finding in catalogue.published(figure, part.id)
+        for finding in catalogue.published(name, part.id)
         if finding.conditions.get("rate") == "sustained"
         and finding.conditions.get("sparsity", "dense") == "dense"
-        and finding.conditions.get("direction", "both") == "both"
+        and finding.conditions.get("direction", "both") == direction
     ]
     if others:
         best = max(others, key=lambda finding: finding.low)
         reached = show(Quantity(best.low, best.unit))
         words = f"{_percent(1 - tolerance)} of the {reached} that others reached ({best.how})"
         return Least((1 - tolerance) * best.low, words)
-    peak = part.figures.get(figure)
-    if peak is None or not isinstance(peak.value, Quantity):
+    peak = part.figures.get(name)
+    if peak is None or not isinstance(peak.value, Quantity) or not peak.value.value:
         return None
-    share = ACHIEVABLE[figure]
-    words = f"{_percent(share.floor)} of the data sheet's {show(peak.value)}: {share.because}"
-    return Least(share.floor * peak.value.value, words)
+    share, rated = ACHIEVABLE[name], show(peak.value * half)
+    one_way = " one way" if direction == "one-way" else ""
+    words = f"{_percent(share.floor)} of the data sheet's {rated}{one_way}: {share.because}"
+    return Least(share.floor * half * peak.value.value, words)
 
 
 def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
     rates = [
-        (rate, found)
+        (benchmarks.rate(found), found)
         for record in records
         for found in record.measurements
-        if found.sound and found.complete and (rate := _rate_of(figure, found))
+        if found.sound and found.complete and _tells(figure, found)
     ]
     if not rates:
         return Check(figure, least, "not measured")
@@ -107,22 +119,20 @@ def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
     return Check(figure, least, outcome, rate, found, facts)
 
 
-def _rate_of(figure: str, found: Measurement) -> MedianInterval | None:
-    """What a measurement says of a figure, if anything."""
-    if benchmarks.is_evidence(found.case) and benchmarks.figure(found.case) == figure:
-        return benchmarks.rate(found)
+def _tells(figure: str, found: Measurement) -> bool:
+    """Whether a measurement's rate is one of the figure: of an all-reduce, that of a whole node and
+    of a message so large that latency does not count.
+    """
+    if figure != ALL_REDUCE:
+        return benchmarks.is_evidence(found.case) and benchmarks.figure(found.case) == figure
     p = found.case.parameters
-    node = p.get("collective") == "all_reduce" and p["hosts"] == 1 and p["ranks"] >= NODE_DEVICES
-    if figure != "interconnect_bandwidth" or not node:
-        return None
-    # The bus bandwidth of an all-reduce is that of one direction, and the other carries as much.
-    bus = benchmarks.rate(found)
-    return replace(bus, low=2 * bus.low, mid=2 * bus.mid, high=2 * bus.high)
+    node = p.get("hosts") == 1 and p.get("ranks") == NODE_DEVICES
+    return p.get("collective") == "all_reduce" and node and p["bytes"] >= _LARGE_BYTES
 
 
 def unit(figure: str) -> str:
     """The SI unit of a figure's rates."""
-    return QUANTITIES[figure].unit
+    return "B/s" if figure == ALL_REDUCE else QUANTITIES[figure].unit
 
 
 def _percent(share: float) -> str:

@@ -10,7 +10,7 @@ from gpubench import dates
 from gpubench.model import Claim
 from gpubench.quantities import DATE, QUANTITIES
 from gpubench.reasons import describe_accepted
-from gpubench.tolerances import accepts, is_ratio, words
+from gpubench.tolerances import accepts, is_ratio, words_agree
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Contradiction:
 def contradictions(claims_: Iterable[Claim]) -> tuple[Contradiction, ...]:
     """Pairs of claims about the same quantity of the same parts whose accepted intervals differ.
 
-    A claim that leaves the quantity open may mean another than one that does not, so that both can
-    hold.
+    Where one leaves a quantity or a condition open and the other does not, they contradict each
+    other as far as they mean the same.
     """
     groups: dict[tuple[object, ...], list[Claim]] = {}
     for claim in claims_:
@@ -59,7 +59,7 @@ def _distinct(group: Sequence[Claim]) -> list[Claim]:
 
 def _clash(left: Claim, right: Claim) -> str:
     """Why two claims about the same thing cannot both hold, or nothing."""
-    if set(left.quantities) != set(right.quantities) or not _same_conditions(left, right):
+    if not _same_conditions(left, right):
         return ""
     if left.claimed.text or right.claimed.text:
         return _word_clash(left, right)
@@ -70,24 +70,28 @@ def _clash(left: Claim, right: Claim) -> str:
 
 
 def _same_conditions(left: Claim, right: Claim) -> bool:
-    """Whether what one states, the other states, sweeps or leaves out."""
+    """Whether what one states, the other may mean: it states or sweeps it, or nobody has to say."""
     return all(
-        value in _allowed(other, name, value)
+        value in _meant(other, name)
         for one, other in ((left, right), (right, left))
         for name, value in one.conditions.items()
     )
 
 
-def _allowed(claim: Claim, name: str, otherwise: object) -> Sequence[object]:
-    """The values of a condition that a claim may mean; any, if it is silent on it."""
-    return claim.sweep.get(name) or (claim.conditions.get(name, otherwise),)
+# What a figure means where nothing is said, as in `catalogue.facts`.
+_UNSAID = {"rate": "peak", "direction": "both", "sparsity": "dense"}
+
+
+def _meant(claim: Claim, name: str) -> Sequence[object]:
+    """The values of a condition that a claim may mean."""
+    return claim.sweep.get(name) or (claim.conditions.get(name, _UNSAID.get(name)),)
 
 
 def _word_clash(left: Claim, right: Claim) -> str:
     a, b = left.claimed.text, right.claimed.text
     if QUANTITIES[left.quantities[0]].unit != DATE:
-        alike = words(a) <= words(b) or words(b) <= words(a)
-        return "" if alike else f"'{a}' is not '{b}'"
+        apart = words_agree(a, b) is False and words_agree(b, a) is False
+        return f"'{a}' is not '{b}'" if apart else ""
     if {left.claimed.qualifier, right.claimed.qualifier} != {"exact"}:
         return ""
     one, other = dates.span(a), dates.span(b)

@@ -95,8 +95,21 @@ def condition(name: str, value: Any) -> str:
 
 def _gaps(claim: Claim, chosen: Sequence[Found], unanswered: Sequence[Evidence]) -> str:
     """Conditions of which nothing is known: "Nothing is at hand where sparsity is sparse."."""
-    where = _place(claim, unanswered, [*(item for item, _ in chosen), *unanswered])
-    if where:
+    found = [item for item, _ in chosen]
+    where = _place(claim, unanswered, [*found, *unanswered])
+    names = dict.fromkeys(name for item in unanswered for name in item.conditions)
+    marks = {
+        name: {item.conditions.get(name) for item in unanswered}
+        for name in names
+        if f"{name.replace('_', ' ')} is " in where
+    }
+    # Said only where nothing else lies there.
+    alike = [
+        item
+        for item in found
+        if all(item.conditions.get(name) in values for name, values in marks.items())
+    ]
+    if marks and not alike:
         return f"Nothing is at hand where {where}."
     return f"Nothing is at hand for {len(unanswered)} more."
 
@@ -135,6 +148,15 @@ def _what(
     allowed = describe_accepted(claim, accepted)
     if outcome == "conditional":
         return f"{_where_it_holds(claim, chosen)}; found {found}, accepted {allowed}"
+    if outcome == "inconclusive" and accepted is None:
+        return f"{_tally(chosen)}Found {found}, which neither confirms nor rules out {allowed}"
+    if outcome == "inconclusive" and all(
+        _apart(item, accepted) for item, relation in chosen if relation == "straddling"
+    ):
+        return (
+            f"{_tally(chosen)}Found {found}, outside the accepted {allowed}, and sources of the "
+            f"same weight disagree"
+        )
     if outcome == "inconclusive":
         return (
             f"{_tally(chosen)}Found {found}, which cannot be told apart from the accepted {allowed}"
@@ -155,13 +177,21 @@ def _what(
     return f"Found {found}, {how}"
 
 
+def _apart(item: Evidence, accepted: Interval | None) -> bool:
+    """Whether an interval does not even touch what is accepted: then another source does."""
+    if item.low is None or item.high is None or accepted is None:
+        return False
+    return item.high < accepted.low or item.low > accepted.high
+
+
 def _achieved(claim: Claim, chosen: Sequence[Found]) -> str:
     """What a sustained rate reaches of a claimed peak."""
     rates = [item for item, relation in chosen if relation == "achievable"]
     if not rates or claim.claimed.low is None:
         return ""
     found, peak = describe_found(claim, rates), claim.claimed.low.value.value
-    if claim.claimed.qualifier in _OPEN or peak <= 0:
+    point = claim.claimed.low == claim.claimed.high
+    if claim.claimed.qualifier in _OPEN or not point or peak <= 0:
         return f"; {found} have been sustained"
     shares = [end / peak for item in rates for end in (item.low, item.high) if end is not None]
     span = between(f"{min(shares):.0%}".replace("%", " %"), f"{max(shares):.0%}".replace("%", " %"))

@@ -95,7 +95,25 @@ def words(text: str) -> set[str]:
     HBM3 is not HBM3e, and TSMC 7nm is TSMC 7 nm.
     """
     joined = re.sub(r"(\d)\s+(?=[a-z])", r"\1", text.lower())
-    return set(_NUMBERED.sub(r"\1", joined).split()) - _MAKERS
+    found = set(_NUMBERED.sub(r"\1", joined).split())
+    return found - _MAKERS or found
+
+
+def words_agree(claimed: str, found: str) -> bool | None:
+    """Whether words say what was claimed; None where they are names of two kinds, of which neither
+    rules out the other: "4 nm" and "TSMC 4N".
+    """
+    wanted, said = words(claimed), words(found)
+    if wanted <= said:
+        return True
+    if (wanted & _FOUNDRIES) - said:
+        return False
+    sizes = {any(_NANOMETRES.fullmatch(word) for word in side) for side in (wanted, said)}
+    return None if len(sizes) > 1 else False
+
+
+_FOUNDRIES = {"tsmc", "samsung", "smic", "globalfoundries"}
+_NANOMETRES = re.compile(r"[\d.]+nm")
 
 
 _NUMBERED = re.compile(r"\b(hbm|gddr|lpddr|cdna|rdna|gaudi|davinci)[\s-]+(?=\d)")

@@ -56,6 +56,7 @@ _PLURALS = {
     "years": "year",
     "bits": "bit",
 }
+_SINGULARS = {one: many for many, one in _PLURALS.items() if many.startswith(one) and len(one) > 1}
 _DECIMAL = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21, "Y": 1e24}
 _SMALL = {"m": 1e-3, "µ": 1e-6, "u": 1e-6, "n": 1e-9, "p": 1e-12}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
@@ -140,7 +141,10 @@ class Printed:
             return f"{_rounded(round(100 * abs(found - 1), 1), digits)} % {word}"
         if self.value.unit in _COUNTED:  # "5.5 billion USD" was typed with the unit USD
             return show(Quantity(found, self.value.unit), None, digits)
-        return show(Quantity(found, self.value.unit), self.unit or "1", digits)
+        said = show(Quantity(found, self.value.unit), self.unit or "1", digits)
+        if self.unit in _SINGULARS and not said.startswith("1 "):  # "1 year" was typed for 54 years
+            return f"{said.removesuffix(self.unit)}{_SINGULARS[self.unit]}"
+        return said
 
 
 def parse(text: str) -> Quantity:

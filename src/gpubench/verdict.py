@@ -8,7 +8,6 @@ No verdict is stored: change a figure, a claimed value or a tolerance, and the v
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from gpubench import dates
 from gpubench.model import KINDS, Claim, Evidence, Interval, Kind, Outcome, OutOfScope, Verdict
 from gpubench.quantities import ACHIEVABLE, DATE, PEAK_CEILING, QUANTITIES
 from gpubench.reasons import HOLDS, Found, describe_found, explain, why_untested
-from gpubench.tolerances import ABOUT_A_DATE_DAYS, accepts, is_ratio, words
+from gpubench.tolerances import ABOUT_A_DATE_DAYS, accepts, is_ratio, words_agree
 from gpubench.units import Quantity, show
 
 _NO_EVIDENCE = ("missing", "implausible", "slower", "sustained")
@@ -198,15 +197,8 @@ def _word_relation(claim: Claim, item: Evidence) -> str:
     claimed = claim.claimed.text
     if QUANTITIES[_quantity_of(claim, item)].unit == DATE:
         return _date_relation(claim.claimed.qualifier, dates.span(claimed), dates.span(item.text))
-    wanted, found = words(claimed), words(item.text)
-    if wanted <= found:
-        return "inside"
-    # "4 nm" and "TSMC 4N" are names of two kinds, of which neither rules out the other.
-    kinds = {any(_NANOMETRES.fullmatch(word) for word in said) for said in (wanted, found)}
-    return "straddling" if len(kinds) > 1 else "above"
-
-
-_NANOMETRES = re.compile(r"[\d.]+nm")
+    agree = words_agree(claimed, item.text)
+    return "straddling" if agree is None else "inside" if agree else "above"
 
 
 def _date_relation(qualifier: str, claimed: tuple[int, int], found: tuple[int, int]) -> str:

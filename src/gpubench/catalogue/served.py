@@ -13,6 +13,10 @@ from gpubench.catalogue import submissions
 from gpubench.catalogue.inference import InferenceRow
 from gpubench.catalogue.parts import PublishedFinding
 
+_OF_A_PART = ("infersim-actuals", "deepseek-open-infra")
+# Decoding alone, on some devices of a larger system, with batches counted a device: nothing that
+# claims on serving, on a whole system, can be held against.
+
 _METRICS = {
     "output_tok_s": ("inference_throughput", "token/s", 1.0),
     "ttft_ms": ("time_to_first_token", "s", 1e-3),
@@ -23,60 +27,76 @@ _METRICS = {
 
 def of_part(rows: Sequence[InferenceRow], subject: str) -> Iterator[PublishedFinding]:
     """What was published of one accelerator id, a finding for each workload and release."""
-    for found in _by_workload(rows, subject).values():
-        quantity, unit, scale = _METRICS[found[0].metric]
-        values = [row.system_value * scale for row in found]
-        yield PublishedFinding(
-            quantity=quantity,
-            subject=subject,
-            baseline="",
-            low=min(values),
-            mid=median(values),
-            high=max(values),
-            unit=unit,
-            conditions=_conditions(found),
-            source=_source(found),
-            how=f"{_counted(found)}{_scenario(found[0])}",
-            remark=found[0].notes if len(found) == 1 else "",
-        )
+    for by_engine in _by_workload(rows, subject).values():
+        for found in by_engine.values():
+            quantity, unit, scale = _METRICS[found[0].metric]
+            values = [row.system_value * scale for row in found]
+            yield PublishedFinding(
+                quantity=quantity,
+                subject=subject,
+                baseline="",
+                low=min(values),
+                mid=median(values),
+                high=max(values),
+                unit=unit,
+                conditions=_conditions(found),
+                source=_source(found),
+                how=f"{_counted(found)}{_scenario(found[0])}",
+                remark=found[0].notes if len(found) == 1 else "",
+            )
 
 
 def of_pair(
     rows: Sequence[InferenceRow], subject: str, baseline: str
 ) -> Iterator[PublishedFinding]:
-    """What was published of two accelerator ids under the same workload, as subject / baseline."""
+    """What was published of two accelerator ids under the same workload, as subject / baseline.
+
+    The same software is compared where both have it, else whatever each was submitted with.
+    """
     others = _by_workload(rows, baseline)
-    for key, found in _by_workload(rows, subject).items():
-        other = others.get(key)
-        if not other:
-            continue
-        values = ([row.system_value for row in rows] for rows in (found, other))
-        low, mid, high = submissions.ratio(*values)
-        yield PublishedFinding(
-            quantity=_METRICS[found[0].metric][0],
-            subject=subject,
-            baseline=baseline,
-            low=low,
-            mid=mid,
-            high=high,
-            unit="1",
-            conditions=_conditions(found),
-            source=_source(found),
-            how=_compared(found, other),
-            remark=found[0].notes if len(found) == 1 else "",
-        )
+    for key, by_engine in _by_workload(rows, subject).items():
+        theirs = others.get(key, {})
+        for engine, found in by_engine.items():
+            for other in [theirs[engine]] if engine in theirs else theirs.values():
+                yield _ratio(found, other)
+
+
+def _ratio(found: Sequence[InferenceRow], other: Sequence[InferenceRow]) -> PublishedFinding:
+    low, mid, high = submissions.ratio(
+        *([row.system_value for row in rows] for rows in (found, other))
+    )
+    return PublishedFinding(
+        quantity=_METRICS[found[0].metric][0],
+        subject=found[0].accelerator,
+        baseline=other[0].accelerator,
+        low=low,
+        mid=mid,
+        high=high,
+        unit="1",
+        conditions=_conditions(found),
+        source=_source(found),
+        how=_compared(found, other),
+        remark=found[0].notes if len(found) == 1 else "",
+    )
 
 
 def _by_workload(
     rows: Sequence[InferenceRow], accelerator: str
-) -> dict[tuple[Any, ...], list[InferenceRow]]:
-    """The sound rows of an accelerator by all that they should share to be compared."""
-    found: dict[tuple[Any, ...], list[InferenceRow]] = {}
+) -> dict[tuple[Any, ...], dict[str, list[InferenceRow]]]:
+    """The sound rows of an accelerator by all that they should share to be compared, and of each
+    workload by software.
+    """
+    found: dict[tuple[tuple[Any, ...], str], list[InferenceRow]] = {}
     for row in rows:
         sound = not row.suspect and "power-capped" not in row.notes
-        if row.accelerator == accelerator and sound and row.metric in _METRICS:
-            found.setdefault(_workload(row), []).append(row)
-    return submissions.heard(found)
+        whole = row.metric in _METRICS and row.source_id not in _OF_A_PART
+        if row.accelerator == accelerator and sound and whole:
+            engine = row.framework if submissions.are_of(row) else ""
+            found.setdefault((_workload(row), engine), []).append(row)
+    workloads: dict[tuple[Any, ...], dict[str, list[InferenceRow]]] = {}
+    for (key, engine), same in submissions.heard(found).items():
+        workloads.setdefault(key, {})[engine] = same
+    return workloads
 
 
 def _workload(row: InferenceRow) -> tuple[Any, ...]:

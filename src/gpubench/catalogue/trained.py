@@ -75,6 +75,8 @@ def _conditions(row: TrainingRow) -> dict[str, Any]:
         "model": row.model.id,
         "precision": row.precision,
         "gpus": row.gpus,
+        "sequence_tokens": row.sequence,
+        "batch_tokens": row.sequence and row.batch and row.sequence * row.batch,
         "workload": "adapters" if row.adapters else "",
     }
     return {name: value for name, value in stated.items() if value}

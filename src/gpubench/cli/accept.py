@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 FAILED, NOTHING_MEASURED = 1, 3
 
 
+def _share(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    del ctx, parameter
+    if value != value:  # FloatRange lets what is no number pass
+        raise click.BadParameter("nan is no share: write a number of percent")
+    return value
+
+
 @click.command("accept")
 @click.argument("names", nargs=-1, metavar="[RECORD]...")
 @click.option("--gpu", metavar="G", help="What must be reached by this part; nothing is judged.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 50),
+    callback=_share,
     default=5.0,
     show_default=True,
     metavar="PERCENT",
@@ -45,7 +53,7 @@ def command(
     that was measured last. Exits with 1 where a figure fails, with 3 where none could be judged.
     """
     from gpubench import acceptance, catalogue
-    from gpubench.errors import RecordError
+    from gpubench.errors import CannotMeasure, RecordError
     from gpubench.report import accepting
 
     if gpu and names:
@@ -61,7 +69,10 @@ def command(
                 f"record {record.id} is not of a whole card, but of a slice or within a limit of "
                 f"memory: name one that has all of it"
             )
-    part = known.accelerator(gpu or parts.pop())
+    name = gpu or parts.pop()
+    if not gpu and name not in known.accelerators:
+        raise CannotMeasure(f"nothing is known of what {name} should give: no data sheet lists it")
+    part = known.accelerator(name)
     checks = acceptance.accept(records, part, known, tolerance / 100)
     if as_json:
         printing.document(_document(part.id, records, checks))

@@ -10,11 +10,11 @@ import csv
 import hashlib
 import importlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gpubench import records
+from gpubench import records, stats
 from gpubench.benchmarks import collectives
 from gpubench.errors import RecordError
 from gpubench.measuring import Ceilings, guards
@@ -129,8 +129,18 @@ def _merged(found: Iterable[Measurement]) -> Iterator[Measurement]:
             blocks=tuple(block for one in same for block in one.blocks),
             calls_per_sample=min(one.calls_per_sample for one in same),
             verification="; ".join(filter(None, said)),
-            cautions=same[0].cautions if len(same) == 1 else (),
+            cautions=_of_several(same),
         )
+
+
+def _of_several(same: Sequence[Measurement]) -> tuple[Caution, ...]:
+    """What to say of a case that stands there once or more: too few figures make no interval."""
+    if len(same) == 1:
+        return same[0].cautions
+    if len(same) < stats.LEAST_FOR_95:
+        fact = f"{len(same)} figures without their samples, too few for an interval"
+        return (Caution("imported", fact),)
+    return ()
 
 
 def _guarded(found: Measurement, part: Accelerator | None) -> Measurement:

@@ -209,6 +209,51 @@ def test_what_was_cut_short_is_no_pass(shipped: Catalogue) -> None:
     assert {check.outcome for check in found.values()} == {"not measured"}
 
 
+def test_one_block_is_no_pass(shipped: Catalogue) -> None:
+    found = checks(shipped, reported.record(blocks=1))
+    assert {check.outcome for check in found.values()} == {"not measured"}
+
+
+def measured_on(host: str, name: str, day: int, share: float = 1.0) -> Path:
+    """The path of a record of a host, at that share of the usual rates."""
+    record = slower(reported.record(name), share)
+    created = f"2026-03-{day:02d}T00:00:00Z"
+    environment = {**record.environment, **({"hostname": host} if host else {})}
+    return records.write(replace(record, created=created, environment=environment), Path("results"))
+
+
+def test_each_machine_is_judged_by_its_own_records(run: Run) -> None:
+    good = measured_on("good", "00000001", 1)
+    slow = measured_on("slow", "00000002", 2, 0.5)
+    newest = run()
+    assert newest.exit_code == 1
+    assert "slow" in newest.output.splitlines()[0]
+    both = run(str(good), str(slow))
+    assert both.exit_code == 2
+    assert "the records are of good and slow: name those of one" in both.output
+    assert run(str(good)).exit_code == 0
+
+
+def test_what_no_host_is_known_of_serves_beside_what_was_measured_on_one(run: Run) -> None:
+    own = measured_on("good", "00000001", 1, 0.5)
+    other = replace(all_reduce(400e9), suite=records.IMPORTED, created="2026-03-02T00:00:00Z")
+    imported = records.write(replace(other, id="00000002"), Path("results"))
+    for said in (run("--json"), run(str(own), str(imported), "--json")):
+        told = {one["figure"]: one["outcome"] for one in json.loads(said.stdout)["checks"]}
+        assert told["all_reduce_bus_bandwidth"] == "pass"
+        assert told["memory_bandwidth"] == "fail"
+
+
+def test_a_newer_record_of_a_processor_hides_no_card(run: Run) -> None:
+    host = replace(reported.record("00000002"), accelerator="cpu-something")
+    records.write(replace(host, created="2026-04-01T00:00:00Z"), Path("results"))
+    assert run().exit_code == 3
+    measured_on("good", "00000001", 1)
+    said = run()
+    assert said.exit_code == 0
+    assert "by record 00000001" in said.output
+
+
 def test_units_of_figures_are_those_of_their_rates() -> None:
     assert acceptance.unit("memory_bandwidth") == "B/s"
     assert acceptance.unit("peak_fp8") == "FLOP/s"

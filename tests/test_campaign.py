@@ -177,6 +177,9 @@ def test_what_the_part_lacks_is_told_and_asked_for_alone_it_is_a_sentence(stage:
     stage.left_out = lambda _device, _suite: [("FP8", "not here"), ("16384", "does not fit")]  # type: ignore[attr-defined]
     more = campaign.measure_all(replace(done, complete=False), DEVICE, lambda _: None)
     assert [c.fact for c in more.cautions] == ["copying FP8: not here; copying 16384: does not fit"]
+    stage.left_out = lambda _device, _suite: ()  # type: ignore[attr-defined]
+    now = campaign.measure_all(replace(done, complete=False), DEVICE, lambda _: None)
+    assert now.cautions == ()  # what there was no room for before, there is room for now
     stage.left_out = lambda _device, _suite: [("FP8", "a processor has none")]  # type: ignore[attr-defined]
     stage.plan = lambda _device, _suite: ()  # type: ignore[method-assign]
     with pytest.raises(CannotMeasure, match="copying on a processor: copying FP8: a processor"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gpubench import beginning, campaign, joining, linking, measuring, ranks
+from gpubench import beginning, campaign, joining, linking, measuring, ranks, records
 from gpubench.beginning import Request
 from gpubench.catalogue import Catalogue
 from gpubench.errors import CannotMeasure
@@ -62,8 +63,11 @@ class Story:
             raise CannotMeasure("choose a limit between them")
         return replace(device, memory_limit=limit, memory_free=limit - TAKEN)
 
-    def _measure(self, record: RunRecord, device: Device, *_: Any) -> RunRecord:
+    def _measure(
+        self, record: RunRecord, device: Device, save: Callable[[RunRecord], None], *_: Any
+    ) -> RunRecord:
         self.devices.append(device)
+        save(replace(record, complete=True))
         return replace(record, complete=True)
 
 
@@ -115,3 +119,21 @@ def test_ranks_find_out_how_much_memory_can_be_had(
     assert beginning._ALLOCATABLE in record.device_figures
     measured(tmp_path, shipped, benchmarks=(linking.NAME,))
     assert len(story.devices) == 3  # a rank that measures links alone leaves its memory alone
+
+
+def test_a_record_is_whole_on_disk_only_when_the_links_are_measured_too(
+    story: Story, tmp_path: Path, shipped: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_: Joined) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(Joined, "wait_long", ended)
+        with pytest.raises(KeyboardInterrupt):
+            measured(tmp_path, shipped)
+    (path,) = records.list_records(tmp_path / "results")
+    assert not records.read(path).complete
+    assert measured(tmp_path, shipped).complete
+    assert len(story.devices) == 3  # the first run ended before the links
+    told = {records.read(one).complete for one in records.list_records(tmp_path / "results")}
+    assert told == {False, True}

@@ -305,6 +305,13 @@ def test_products_of_zeros_are_no_evidence(load_claims: Load, shipped: Catalogue
     assert [e for e in said.evidence if e.kind == "measured"] == []
 
 
+def test_what_was_cut_short_or_too_short_is_no_rate_to_estimate_from() -> None:
+    whole, short = product(750.0), product(880.0)
+    for bad in (replace(short, complete=False), replace(short, blocks=short.blocks[:1])):
+        record = replace(MADE, measurements=(whole, bad))
+        assert normalised.sustained_rates(record).matrix == {"fp16": pytest.approx(750e12)}
+
+
 def test_a_product_is_held_against_the_peaks_of_its_precision(shipped: Catalogue) -> None:
     (found,) = normalised.rates(replace(MADE, measurements=(product(750.0),)), shipped)
     device = 132 * 4096 * 1.98e9

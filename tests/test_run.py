@@ -243,6 +243,24 @@ def test_a_dry_run_tells_what_is_left_of_a_record(playing: Playing, shipped: Cat
     ]
 
 
+def test_a_dry_run_of_what_is_measured_says_so(playing: Playing, shipped: Catalogue) -> None:
+    cut = playing.interrupted("second")
+    again = replace(playing.asked, resume=cut.id, benchmarks=("first",))
+    assert planned(again, shipped) == ((), "all of it is measured")
+
+
+def test_more_ranks_than_there_can_be_are_refused_before_anything_is_measured(
+    playing: Playing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> int:
+        raise CannotMeasure("64 ranks need as many GPUs")
+
+    monkeypatch.setattr(linking, "ranks", refuse)
+    with pytest.raises(CannotMeasure, match="64 ranks"):
+        execute(replace(playing.asked, device="cpu", ranks=64), playing.catalogue)
+    assert records.list_records(playing.asked.results) == []
+
+
 def test_a_record_is_complete_on_disk_only_when_its_links_are_measured_too(
     playing: Playing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,14 +276,28 @@ def test_a_record_is_complete_on_disk_only_when_its_links_are_measured_too(
     assert playing.record.complete
 
 
+def aged(playing: Playing) -> None:
+    """Write the record as schema 2 had it, without what was asked for."""
+    (path,) = records.list_records(playing.asked.results)
+    text = path.read_text("utf-8").replace('"schema": 3', '"schema": 2')
+    start = text.index('"asked": {')
+    path.write_text(text[:start] + text[text.index("}", start) + 2 :], "utf-8")
+
+
 def test_a_record_of_an_older_schema_goes_on_as_one_of_everything(playing: Playing) -> None:
     cut = playing.interrupted("first", benchmarks=("first",))
-    (path,) = records.list_records(playing.asked.results)
-    asked = '"asked": {'
-    text = path.read_text("utf-8").replace('"schema": 3', '"schema": 2')
-    start = text.index(asked)
-    path.write_text(text[:start] + text[text.index("}", start) + 2 :], "utf-8")
-    assert records.read(path).asked == records.Asked()
+    aged(playing)
+    assert playing.record.asked == records.Asked()
     whole = playing.resumed(device="cpu")
     assert (len(whole.measurements), whole.complete, whole.schema) == (4, True, records.SCHEMA)
     assert whole.id == cut.id
+
+
+def test_a_record_of_an_older_schema_takes_the_benchmarks_that_are_named_now(
+    playing: Playing,
+) -> None:
+    playing.interrupted("first", benchmarks=("first",))
+    aged(playing)
+    whole = playing.resumed(device="cpu", benchmarks=("first", "first"))
+    assert (cases(whole), whole.complete) == (["first 1", "first 2"], True)
+    assert whole.asked.benchmarks == ("first",)

@@ -105,7 +105,7 @@ def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
         (benchmarks.rate(found), found)
         for record in records
         for found in record.measurements
-        if found.sound and found.complete and _tells(figure, found)
+        if record.speaks(found) and _tells(figure, found)
     ]
     if not rates:
         return Check(figure, least, "not measured")

@@ -93,7 +93,7 @@ def begun(request: Request, catalogue: Catalogue) -> tuple[RunRecord, Device | N
         suite=request.suite,
         cautions=device.problems,
         device_figures=_figures(device),
-        asked=Asked(device.torch_name, request.benchmarks, request.ranks),
+        asked=Asked(device.torch_name, tuple(dict.fromkeys(request.benchmarks)), request.ranks),
     ), device
 
 
@@ -134,6 +134,9 @@ def _resumed(request: Request, device: Device | None) -> RunRecord:
 def _asked_too(before: Asked, device: Device, request: Request) -> Asked:
     """What a record is to hold in the end: all that was asked for at any time."""
     both = tuple(dict.fromkeys((*before.benchmarks, *request.benchmarks)))
+    if not before.device:  # of an older record nobody knows, so that this run says it
+        both = tuple(dict.fromkeys(request.benchmarks))
+        return Asked(device.torch_name, both, request.ranks)
     every = not before.benchmarks or not request.benchmarks
     return Asked(device.torch_name, () if every else both, request.ranks or before.ranks)
 

@@ -134,7 +134,7 @@ def measure_all(
         KeyboardInterrupt, DeviceLost: after saving what there is.
     """
     todo = _Todo(steps(device, record.suite, only))
-    record = _with_left_out(record, left_out(device, record.suite, only))
+    record = _with_left_out(record, left_out(device, record.suite, only), _chosen(only))
     device.trials.shun(record.suspects)
     device.trials.answers = partial(synchronize, device)
 
@@ -233,16 +233,22 @@ def _may_hang(device: Device) -> bool:
     return device.kind != "cpu"
 
 
-def _with_left_out(record: RunRecord, told: str) -> RunRecord:
-    """The record with what is not planned, beside what earlier runs of it told of other things."""
-    if not told:
-        return record
+def _with_left_out(record: RunRecord, told: str, planned: Sequence[str]) -> RunRecord:
+    """The record with what is not planned, beside what earlier runs of it told of benchmarks that
+    this one does not plan.
+    """
     others = [caution for caution in record.cautions if caution.code != _LEFT_OUT]
-    before = [caution.fact for caution in record.cautions if caution.code == _LEFT_OUT]
-    reasons = {one.partition(": ")[0]: one for text in (*before, told) for one in text.split("; ")}
-    caution = Caution(
-        _LEFT_OUT, "; ".join(reasons.values()), "measure them on a part that has them"
-    )
+    before = [
+        one
+        for caution in record.cautions
+        if caution.code == _LEFT_OUT
+        for one in caution.fact.split("; ")
+        if one.split(maxsplit=1)[0] not in planned
+    ]
+    facts = "; ".join(dict.fromkeys(filter(None, (*before, *told.split("; ")))))
+    if not facts:
+        return replace(record, cautions=tuple(others))
+    caution = Caution(_LEFT_OUT, facts, "measure them on a part that has them")
     return replace(record, cautions=(*others, caution))
 
 

@@ -59,7 +59,7 @@ def measured(
         problem = str(error)
         record = replace(record, failures={**record.failures, linking.NAME: problem})
     if problem:
-        mine.save(record)
+        mine.save(record, record.complete)
         return fleet.merged([(where.host, where.local_rank, record)]) if where.rank == 0 else ()
     return _kept(record, where, group, mine)
 
@@ -116,8 +116,12 @@ class _Own:
             return CannotMeasure(str(error))
         return None
 
-    def save(self, record: RunRecord) -> None:
-        """Save it in place of its earlier state. Raises CannotMeasure."""
+    def save(self, record: RunRecord, complete: bool = False) -> None:
+        """Save it in place of its earlier state, as incomplete while more is to come.
+
+        Raises CannotMeasure.
+        """
+        record = replace(record, complete=complete)
         try:
             self._path = records.write(record, self.request.results)
         except RecordError as error:

@@ -155,9 +155,10 @@ def _fault(found: Measurement, record: RunRecord) -> str:
     few = len(found.blocks) < stats.LEAST_FOR_95 and record.suite != IMPORTED
     if found.complete and not few:
         return ""
-    cut = "too short" if found.complete else "cut short"
     blocks = f"{len(found.blocks)} block{'' if len(found.blocks) == 1 else 's'}"
-    return f"{cut}, after {blocks}: measure it again, or continue with --resume"
+    if found.complete:
+        return f"too short, after {blocks}: measure it again"
+    return f"cut short, after {blocks}: continue with --resume, or measure it again"
 
 
 _HALVED = "one way: half of both directions at once"

@@ -339,8 +339,12 @@ class Measurement:
 
     @property
     def sound(self) -> bool:
-        """Whether it has samples and no guard says that hardware cannot be so fast."""
-        return bool(self.blocks) and all(c.code != "implausible" for c in self.cautions)
+        """Whether it was taken whole and no guard says that hardware cannot be so fast."""
+        return (
+            self.complete
+            and bool(self.blocks)
+            and all(c.code != "implausible" for c in self.cautions)
+        )
 
 
 # --------------------------------------------------------------------------- claims and verdicts

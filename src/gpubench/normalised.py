@@ -86,7 +86,7 @@ def sustained_rates(record: RunRecord) -> Rates:
     """
     best: dict[str, dict[str, float]] = {"sustained": {}, "burst": {}}
     for found in record.measurements:
-        if found.sound and benchmarks.is_evidence(found.case):
+        if record.speaks(found) and benchmarks.is_evidence(found.case):
             name, known = benchmarks.figure(found.case), best[found.phase]
             known[name] = max(known.get(name, 0.0), benchmarks.rate(found).mid)
     rates = {**best["burst"], **best["sustained"]}

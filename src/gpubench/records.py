@@ -23,7 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpubench import __version__
+from gpubench import __version__, stats
 from gpubench.errors import RecordError
 from gpubench.model import Case, Caution, Measurement
 
@@ -102,6 +102,12 @@ class RunRecord:
     def standing(self) -> tuple[str, ...]:
         """What weakens all that was measured, such as a power limit below the card's default."""
         return tuple(c.fact for c in self.cautions if c.code not in _OF_THE_PLAN)
+
+    def speaks(self, found: Measurement) -> bool:
+        """Whether one of its measurements says something of the part: it is sound and has blocks
+        enough for an interval, or is another tool's figure.
+        """
+        return found.sound and (self.suite == IMPORTED or len(found.blocks) >= stats.LEAST_FOR_95)
 
     def done(self, case: Case, phase: str) -> bool:
         """Measured whole, or tried and failed: a part of a measurement is measured again."""

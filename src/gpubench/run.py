@@ -64,6 +64,8 @@ def execute(
     record, device = beginning.begun(request, catalogue)
     records.check_writable(request.results / record.accelerator)
     if device:
+        if linking.wanted(request, device):
+            linking.ranks(request, device)  # too many are refused before anything is measured
         record = _measured(
             beginning.with_allocatable(record, device), device, request, say, tick, end
         )
@@ -114,6 +116,8 @@ def planned(request: Request, catalogue: Catalogue) -> tuple[tuple[campaign.Step
         joined = collectives.prospect(device, linking.ranks(request, device))
         why = campaign.left_out(joined, suite, (linking.NAME,)) if links else collectives.NEEDS_TWO
         left_out = "; ".join(filter(None, (left_out, why)))
+    if not steps and not left_out and record.measurements:
+        left_out = "all of it is measured"
     return steps, left_out
 
 

@@ -12,6 +12,7 @@ from gpubench.cli import options, printing
 
 if TYPE_CHECKING:
     from gpubench.acceptance import Check
+    from gpubench.catalogue import Catalogue
     from gpubench.records import RunRecord
 
 FAILED, NOTHING_MEASURED = 1, 3
@@ -49,27 +50,19 @@ def command(
 ) -> None:
     """Say whether a machine gives what its part should.
 
-    RECORDs are files or ids, also of imported results; by default the newest of the accelerator
-    that was measured last. Exits with 1 where a figure fails, with 3 where none could be judged.
+    RECORDs are files or ids, also of imported results; by default the newest of the machine that
+    was measured last. Exits with 1 where a figure fails, with 3 where none could be judged.
     """
     from gpubench import acceptance, catalogue
-    from gpubench.errors import CannotMeasure, RecordError
+    from gpubench.errors import CannotMeasure
     from gpubench.report import accepting
 
     if gpu and names:
         raise click.UsageError("--gpu judges no record: name the one or the others")
     known = catalogue.load()
-    records = () if gpu else _records(names, results)
-    parts = {record.accelerator for record in records}
-    if len(parts) > 1:
-        raise RecordError(f"the records are of {' and '.join(sorted(parts))}: name those of one")
-    for record in records:
-        if record.piece:
-            raise RecordError(
-                f"record {record.id} is not of a whole card, but of a slice or within a limit of "
-                f"memory: name one that has all of it"
-            )
-    name = gpu or parts.pop()
+    records = () if gpu else _records(names, results, known)
+    _check_one(records)
+    name = gpu or records[0].accelerator
     if not gpu and name not in known.accelerators:
         raise CannotMeasure(f"nothing is known of what {name} should give: no data sheet lists it")
     part = known.accelerator(name)
@@ -86,10 +79,15 @@ def command(
         ctx.exit(_exit_code(checks))
 
 
-def _records(names: tuple[str, ...], results: Path) -> tuple[RunRecord, ...]:
-    """The records that were named, or the newest of the accelerator that was measured last."""
+def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[RunRecord, ...]:
+    """The records that were named, or the newest of the machine that was measured last.
+
+    Raises:
+        CannotMeasure: of none of the parts a data sheet is listed.
+        RecordError: there is no such record.
+    """
     from gpubench import index, records
-    from gpubench.errors import RecordError
+    from gpubench.errors import CannotMeasure, RecordError
 
     if names:
         paths = [Path(name) for name in names]
@@ -97,14 +95,40 @@ def _records(names: tuple[str, ...], results: Path) -> tuple[RunRecord, ...]:
             records.read(path if path.exists() else records.find(results, str(path)))
             for path in paths
         )
-    found = [record for record in index.latest(results) if not record.piece]
-    if not found:
+    whole = [entry for entry in index.entries(results) if entry.measured and not entry.piece]
+    mine = [entry for entry in whole if entry.accelerator in known.accelerators]
+    if whole and not mine:
+        raise CannotMeasure(
+            f"nothing is known of what {whole[-1].accelerator} should give: no data sheet lists it"
+        )
+    if not mine:
         raise RecordError(
             f"{results} holds no measurements: `gpubench run --device cuda` makes some, and "
             f"`gpubench accept --gpu G` says what must be reached"
         )
-    last = max(found, key=lambda record: record.created).accelerator
-    return tuple(record for record in found if record.accelerator == last)
+    mine.sort(key=lambda entry: entry.created)
+    same = [entry for entry in mine if entry.accelerator == mine[-1].accelerator]
+    hosts = [entry.host for entry in same if entry.host]
+    # An imported result does not say where it was made, and serves beside any of its part.
+    return index.newest(entry for entry in same if entry.host in ("", *hosts[-1:]))
+
+
+def _check_one(records: tuple[RunRecord, ...]) -> None:
+    """Raises RecordError unless the records are of one accelerator of one host, and all of it."""
+    from gpubench.errors import RecordError
+
+    parts = {record.accelerator for record in records}
+    hosts = {host for record in records if (host := record.environment.get("hostname"))}
+    for several in (parts, hosts):
+        if len(several) > 1:
+            among = " and ".join(sorted(several))
+            raise RecordError(f"the records are of {among}: name those of one")
+    for record in records:
+        if record.piece:
+            raise RecordError(
+                f"record {record.id} is not of a whole card, but of a slice or within a limit of "
+                f"memory: name one that has all of it"
+            )
 
 
 def _exit_code(checks: tuple[Check, ...]) -> int:

@@ -43,7 +43,7 @@ class Told:
 def told(record: RunRecord) -> Iterator[Told]:
     """The sound measurements of a record. The rate of work that is a call is calls a second."""
     for found in record.measurements:
-        if not (found.complete and found.sound):
+        if not found.sound:
             continue
         seconds = timing.of(found)
         amount, unit = benchmarks.amount(found)

@@ -128,7 +128,7 @@ def _kernels(record: RunRecord) -> Iterator[Figure]:
     """The best rate of each kernel in double precision."""
     best: dict[str, Figure] = {}
     for found in record.measurements:
-        if found.case.benchmark == "hpc" and figures.sound(found):
+        if found.case.benchmark == "hpc" and found.sound:
             name = str(found.case.parameters["pattern"])
             rate = benchmarks.rate(found)
             one = _figure(_RATE, {"kernel": name}, rate, _remarks_of(found))
@@ -219,7 +219,6 @@ def _same(found: Figure, others: Sequence[RunRecord]) -> tuple[RunRecord, Figure
 def _ratio(
     record: RunRecord, found: Figure, other: RunRecord, same: Figure, where: Mapping[str, Any]
 ) -> Evidence:
-    remarks = (*found.remarks, *record.standing, *same.remarks, *other.standing)
     remarks = (*found.remarks, *record.standing, *same.remarks, *other.standing)
     return Evidence(
         kind="measured",

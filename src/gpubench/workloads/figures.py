@@ -65,11 +65,6 @@ class Serving:
         return self.step.parameters
 
 
-def sound(found: Measurement) -> bool:
-    """Whether a measurement was taken whole and nothing shows it to be impossible."""
-    return found.complete and found.sound
-
-
 def passes(record: RunRecord) -> tuple[Pass, ...]:
     """Every pass of a language model that a record holds, in its order."""
     return tuple(
@@ -77,7 +72,7 @@ def passes(record: RunRecord) -> tuple[Pass, ...]:
         for found in record.measurements
         if found.case.benchmark == "inference"
         and found.case.parameters["phase"] in ("prefill", "decode")
-        and sound(found)
+        and found.sound
     )
 
 
@@ -185,7 +180,7 @@ def attentions(record: RunRecord) -> tuple[Measurement, ...]:
         for found in record.measurements
         if found.case.benchmark == "inference"
         and found.case.parameters["phase"] == "attention"
-        and sound(found)
+        and found.sound
     )
 
 
@@ -196,7 +191,7 @@ def limits(record: RunRecord) -> dict[str, float]:
     best: dict[str, float] = {}
     for found in record.measurements:
         p = found.case.parameters
-        if not sound(found):
+        if not found.sound:
             continue
         if found.case.benchmark == "bandwidth" and p["pattern"] == "read":
             name, rate = "read", timing.bandwidth(found).mid

@@ -38,7 +38,7 @@ def jobs(record: RunRecord) -> tuple[Job, ...]:
     return tuple(
         _job(found)
         for found in record.measurements
-        if found.case.benchmark == "training_step" and figures.sound(found)
+        if found.case.benchmark == "training_step" and found.sound
     )
 
 

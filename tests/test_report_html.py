@@ -143,6 +143,8 @@ def test_the_most_striking_come_first(pages: dict[str, str], shipped_findings: F
         assert len(named) == 5
         assert {by_id[name].outcome for name in named} == {outcome}
     assert "h200-memory-bandwidth" in listed_[1]  # two articles print it, and it was measured
+    counted = [c for _, c in shipped_findings.judged if c.quantities == ("figures_reduced",)]
+    assert not any(f'"#{claim.id}"' in listed_[1] for claim in counted)  # "at least 1, found 7"
 
 
 def test_contradictions_and_statements_out_of_scope_are_told(

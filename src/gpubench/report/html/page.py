@@ -10,6 +10,7 @@ from functools import cached_property
 from markupsafe import Markup
 
 from gpubench.model import KINDS, OUTCOMES, Article, Claim
+from gpubench.quantities import QUANTITIES
 from gpubench.report import markdown, rates, record_tables, wording, workloads
 from gpubench.report.charts.shares import Share
 from gpubench.report.findings import Findings
@@ -284,11 +285,15 @@ def _distance(card: Card) -> tuple[float, int]:
 
 
 def _support(card: Card) -> tuple[bool, int, int, int]:
-    """Figures first; then how many articles say so, how strong the evidence is, and how much."""
+    """Figures with a unit first, as bare counts say nothing in one line; then how many articles say
+    so, how strong the evidence is, and how much of it there is.
+    """
     verdict = card.verdict
+    counts = all(QUANTITIES[name].unit == "1" for name in card.claim.quantities)
+    figure = verdict.span is not None and not counts
     sure = -KINDS.index(verdict.basis) if verdict.basis in KINDS else -len(KINDS)
     articles = {cite.article for cite in card.claim.citations}
-    return verdict.span is not None, len(articles), sure, verdict.relations.count("inside")
+    return figure, len(articles), sure, verdict.relations.count("inside")
 
 
 def _outcomes(cards: Sequence[Card]) -> Mapping[str, int]:

@@ -125,7 +125,8 @@ def attended(
         config=attention.Config(block=16, stages=2),
     )
     name = f"{lengths} {heads}/{kv}x{dim} in {splits} {dtype} {cache} window {window}"
-    found = judged(name, [(out, wanted, 4 * EPS[dtype])], [q])
+    # A score is rounded some times before its exponential; how, depends on the processor's BLAS.
+    found = judged(name, [(out, wanted, 16 * EPS[dtype])], [q])
     found["guards_hold"] &= all(one.holds for one in (k, v, parts, sums))
     found["inputs_unchanged"] &= all(
         torch.equal(one.array.float().nan_to_num(), one.before) for one in (k, v)

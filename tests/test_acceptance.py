@@ -91,6 +91,24 @@ def test_what_hardware_cannot_do_is_no_pass(shipped: Catalogue) -> None:
     )
     found = checks(shipped, replace(record, measurements=faulty))
     assert {check.outcome for check in found.values()} == {"not measured"}
+    assert found["memory_bandwidth"].cautions == (
+        "3 of the measurements do not count: above the peak",
+    )
+    one = replace(record, measurements=(faulty[0], *record.measurements[1:]))
+    told = checks(shipped, one)["memory_bandwidth"].cautions
+    assert told[0] == "1 of the measurements do not count: above the peak"
+
+
+def test_slow_copies_alone_decide_nothing(shipped: Catalogue) -> None:
+    """Reads are faster than copies, and it is reads of which others' rates are known."""
+    copies = tuple(
+        one
+        for one in reported.record().measurements
+        if one.case.parameters.get("pattern") in ("copy", "triad")
+    )
+    found = checks(shipped, replace(reported.record(), measurements=copies))["memory_bandwidth"]
+    assert found.outcome == "unsure"
+    assert found.cautions == ("nothing here only reads, which is fastest",)
 
 
 def all_reduce(bus: float, hosts: int = 1, ranks: int = 8, size: float = 2.0**33) -> RunRecord:
@@ -113,6 +131,24 @@ def test_an_all_reduce_is_held_against_what_rings_reach(shipped: Catalogue) -> N
     assert h20
     assert h20.rate == pytest.approx(0.75 * 450e9)
     assert "450 GB/s one way" in h20.because
+
+
+@pytest.mark.parametrize("part", ["nvidia-h100-pcie", "nvidia-h100-nvl", "nvidia-h200-nvl"])
+def test_bridges_of_pairs_promise_nothing_to_eight(shipped: Catalogue, part: str) -> None:
+    assert least_rate("all_reduce_bus_bandwidth", shipped.accelerators[part], shipped) is None
+    assert least_rate("interconnect_bandwidth", shipped.accelerators[part], shipped)
+
+
+def test_a_switch_that_does_not_add_up_fails_though_the_ring_is_fine(shipped: Catalogue) -> None:
+    found = checks(shipped, all_reduce(365e9))
+    assert found["all_reduce_bus_bandwidth"].outcome == "pass"
+    assert found["all_reduce_in_switch"].outcome == "fail"
+    assert found["all_reduce_in_switch"].least.rate == pytest.approx(0.95 * 482e9, rel=1e-3)
+    assert checks(shipped, all_reduce(470e9))["all_reduce_in_switch"].outcome == "pass"
+    small = checks(shipped, all_reduce(365e9, size=2.0**30))
+    assert small["all_reduce_in_switch"].outcome == "not measured"
+    h20 = shipped.accelerators["nvidia-h20-96gb"]
+    assert least_rate("all_reduce_in_switch", h20, shipped) is None  # nobody has published one
 
 
 @pytest.mark.parametrize("other", [{"hosts": 2, "ranks": 16}, {"ranks": 16}, {"size": 8.0}])
@@ -138,7 +174,7 @@ def test_the_command_says_pass_or_fail_and_exits_with_it(run: Run) -> None:
     said = run()
     assert said.exit_code == 0
     assert "NVIDIA H200 SXM 141GB, by record 00000001" in said.output
-    assert "2 of 2 figures measured pass (4 not measured)." in said.output
+    assert "2 of 2 figures measured pass (5 not measured)." in said.output
     slow = slower(replace(reported.record("00000002"), created="2026-02-01T00:00:00Z"), 0.5)
     slow = replace(slow, cautions=(Caution("ecc-off", "ECC is off", "turn it on"),))
     records.write(slow, Path("results"))

@@ -273,6 +273,17 @@ def test_a_fleet_names_the_slow_and_puts_them_first(many: Path) -> None:
     assert CliRunner().invoke(cli.main, ("compare", str(many), "--within", "1")).exit_code == 2
 
 
+def test_records_of_one_machine_are_no_fleet(many: Path) -> None:
+    for path in records.list_records(many):
+        alike = replace(records.read(path), environment={"hostname": "host-1"})
+        path.unlink()
+        records.write(alike, many)
+    for words in ((str(many),), ("1111", "2222", "3333", "--results", str(many))):
+        result = CliRunner().invoke(cli.main, ("compare", *words))
+        assert result.exit_code == 2
+        assert "records are of one machine" in result.stderr
+
+
 def test_the_history_of_a_machine_is_held_against_its_best(
     compare: Callable[..., Result], tmp_path: Path
 ) -> None:

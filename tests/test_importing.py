@@ -444,6 +444,17 @@ def test_a_file_that_is_imported_again_is_remarked(tmp_path: Path) -> None:
     assert f"The same file is record {records.read(first).id} already" in again
 
 
+def test_a_file_said_to_be_of_another_part_than_it_names_is_told(tmp_path: Path) -> None:
+    path, results = tmp_path / "theirs.txt", tmp_path / "results"
+    path.write_text(table(LARGE))
+    words = ["import", "nccl-tests", str(path), "--results", str(results)]
+    named = CliRunner().invoke(cli.main, words)
+    assert "other-device" not in named.stdout
+    other = CliRunner().invoke(cli.main, [*words, "--accelerator", "nvidia-a100-80gb-sxm4"])
+    assert "it is kept as one of NVIDIA A100" in other.stdout
+    assert "already, and both are used: delete the one that is wrong" in other.stderr
+
+
 def test_what_no_data_sheet_allows_is_no_evidence(tmp_path: Path) -> None:
     path, results = tmp_path / "theirs.csv", tmp_path / "results"
     path.write_text(STREAM.format(column="max_TB_per_sec", copy="9.26", triad="4.15"))

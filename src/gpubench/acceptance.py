@@ -16,16 +16,19 @@ from gpubench.catalogue import Catalogue
 from gpubench.model import Accelerator, Measurement
 from gpubench.quantities import ACHIEVABLE, QUANTITIES
 from gpubench.records import RunRecord
-from gpubench.roofline.ceilings import NODE_DEVICES
+from gpubench.roofline import ceilings
 from gpubench.stats import MedianInterval
 from gpubench.units import Quantity, show
 
 Outcome = Literal["pass", "fail", "unsure", "not measured"]
 
-ALL_REDUCE = "all_reduce_bus_bandwidth"
-"""What an all-reduce over a node's devices moves, as nccl-tests counts it."""
+ALL_REDUCE, IN_SWITCH = "all_reduce_bus_bandwidth", "all_reduce_in_switch"
+"""What an all-reduce over a node's devices moves, as nccl-tests counts it: as a ring does it, and
+where the switch adds up, which is faster and which a wrong setting turns off without a word.
+"""
 
-_LARGE_BYTES = 2**28  # from here on rings are within some percent of their best
+_LEAST_BYTES = {ALL_REDUCE: 2**28, IN_SWITCH: 2**32}
+# From here on they are within some percent of their best.
 
 TOLERANCE = 0.05
 """What a sound machine may lack of the best that others sustained on its part."""
@@ -64,7 +67,7 @@ def accept(
     records = tuple(records)
     return tuple(
         _checked(figure, least, records)
-        for figure in (*ACHIEVABLE, ALL_REDUCE)
+        for figure in (*ACHIEVABLE, ALL_REDUCE, IN_SWITCH)
         if (least := least_rate(figure, part, catalogue, tolerance))
     )
 
@@ -76,8 +79,12 @@ def least_rate(
 
     An all-reduce is held against links in one direction, all else against both.
     """
+    if figure == IN_SWITCH:
+        return _in_switch(part, catalogue, tolerance)
     name, direction, half = figure, "both", 1.0
     if figure == ALL_REDUCE:
+        if ceilings.joined_devices(part) < ceilings.NODE_DEVICES:
+            return None  # links join pairs, and what joins those is another matter
         name, direction, half = "interconnect_bandwidth", "one-way", 0.5
     others = [
         finding
@@ -100,39 +107,80 @@ def least_rate(
     return Least(share.floor * half * peak.value.value, words)
 
 
+def _in_switch(part: Accelerator, catalogue: Catalogue, tolerance: float) -> Least | None:
+    """What a node's switch moves at the least, by the times that others took."""
+    node = ceilings.NODE_DEVICES
+    taken = {
+        ceilings.ring_factor(node) * finding.conditions["message"] / finding.high: finding
+        for finding in catalogue.published("all_reduce_time", part.id)
+        if finding.conditions.get("reduction") == "in-switch"
+        and finding.conditions.get("gpus") == node
+        and finding.conditions["message"] >= _LEAST_BYTES[IN_SWITCH]
+    }
+    if not taken:
+        return None
+    best = max(taken)
+    reached, sent = show(Quantity(best, "B/s")), taken[best].conditions["message"] / 2**30
+    words = f"{_percent(1 - tolerance)} of the {reached} that others reached"
+    how = f"{sent:.3g} GiB over {node} devices, added up in the switch"
+    return Least((1 - tolerance) * best, f"{words} ({how})")
+
+
 def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
-    rates = [
-        (benchmarks.rate(found), found)
+    told = [
+        (record, found)
         for record in records
         for found in record.measurements
-        if record.speaks(found) and _tells(figure, found)
+        if _tells(figure, found)
     ]
+    rates = [(benchmarks.rate(found), found) for record, found in told if record.speaks(found)]
+    left_out = _left_out([found for record, found in told if not record.speaks(found)])
     if not rates:
-        return Check(figure, least, "not measured")
+        return Check(figure, least, "not measured", cautions=left_out)
     rate, found = max(rates, key=lambda each: each[0].mid)
+    facts = (*(caution.fact for caution in found.cautions), *left_out)
     outcome: Outcome = "unsure"
     if rate.low >= least.rate:
         outcome = "pass"
     elif rate.high < least.rate:
         outcome = "fail"
-    facts = tuple(caution.fact for caution in found.cautions)
+    if outcome == "fail" and figure == "memory_bandwidth" and not _reads_alone(rates):
+        outcome, facts = "unsure", (*facts, "nothing here only reads, which is fastest")
     return Check(figure, least, outcome, rate, found, facts)
+
+
+def _left_out(found: Sequence[Measurement]) -> tuple[str, ...]:
+    """What was measured of a figure and does not count, in words."""
+    if not found:
+        return ()
+    why = {caution.fact for one in found for caution in one.cautions if caution.code == _IMPOSSIBLE}
+    words = "; ".join(sorted(why)) or "cut short, or too short for an interval"
+    return (f"{len(found)} of the measurements do not count: {words}",)
+
+
+def _reads_alone(rates: Iterable[tuple[MedianInterval, Measurement]]) -> bool:
+    """Whether memory was only read somewhere, as where others reached most."""
+    return any(found.case.parameters.get("pattern") in _READS for _, found in rates)
+
+
+_IMPOSSIBLE = "implausible"
+_READS = ("read", "dot")
 
 
 def _tells(figure: str, found: Measurement) -> bool:
     """Whether a measurement's rate is one of the figure: of an all-reduce, that of a whole node and
     of a message so large that latency does not count.
     """
-    if figure != ALL_REDUCE:
+    if figure not in _LEAST_BYTES:
         return benchmarks.is_evidence(found.case) and benchmarks.figure(found.case) == figure
     p = found.case.parameters
-    node = p.get("hosts") == 1 and p.get("ranks") == NODE_DEVICES
-    return p.get("collective") == "all_reduce" and node and p["bytes"] >= _LARGE_BYTES
+    node = p.get("hosts") == 1 and p.get("ranks") == ceilings.NODE_DEVICES
+    return p.get("collective") == "all_reduce" and node and p["bytes"] >= _LEAST_BYTES[figure]
 
 
 def unit(figure: str) -> str:
     """The SI unit of a figure's rates."""
-    return "B/s" if figure == ALL_REDUCE else QUANTITIES[figure].unit
+    return "B/s" if figure in _LEAST_BYTES else QUANTITIES[figure].unit
 
 
 def _percent(share: float) -> str:

@@ -41,7 +41,7 @@ def _bytes(path: Path) -> bytes:
             )
         return data
     except FileNotFoundError:
-        raise ClaimsError([f"{path}: no such file: name a claims file with --claims"]) from None
+        raise ClaimsError([f"{path}: no such file: check the path"]) from None
     except OSError as error:
         raise ClaimsError([f"{path}: cannot be read: {error.strerror or error}"]) from None
 

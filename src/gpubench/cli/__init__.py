@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from click.exceptions import Exit
@@ -116,12 +116,12 @@ def _failures_told() -> Iterator[None]:
         _tell("Interrupted; every file already written is complete.")
         raise Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        _drop_output()
+        _drop(sys.stdout)
         raise Exit(PIPE_CLOSED) from None
     except OSError as error:
         if error.filename is not None:  # a file's, not that of an output
             raise
-        _drop_output()
+        _drop(sys.stdout)
         _tell(f"Error: cannot write the output: {error.strerror or error}")
         raise Exit(FAILED) from None
     except Exception as error:
@@ -137,13 +137,17 @@ def _failures_told() -> Iterator[None]:
 
 
 def _tell(message: str) -> None:
-    with suppress(OSError):  # stderr may be closed as well
+    try:
         click.echo(message, err=True)
+    except OSError:  # stderr is full or closed as well
+        _drop(sys.stderr)
 
 
-def _drop_output() -> None:
-    """Nothing more can be written, and the interpreter must not try to when it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop(stream: TextIO) -> None:
+    """Nothing more can be written there, and the interpreter must not try to when it exits: its
+    exit code would be another one.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _columns() -> int:

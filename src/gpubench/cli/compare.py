@@ -122,8 +122,13 @@ def _is_own(entry: Entry) -> bool:
 
 
 def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:
-    """The records named, of folders all of them; the newest of each host."""
+    """The records named, of folders all of them; the newest of each host.
+
+    Raises:
+        RecordError: there are several, and all are of one host.
+    """
     from gpubench import index, records
+    from gpubench.errors import RecordError
 
     found = []
     for name in names:
@@ -137,6 +142,11 @@ def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:
         else:
             found.append(_one(name, results))
     newest = {(r.accelerator, r.environment.get("hostname") or r.id): r for r in found}
+    if len(found) > 1 and len(newest) == 1:
+        raise RecordError(
+            f"all {len(found)} records are of one machine, of which the newest stands for it: name "
+            f"two of them, or see `gpubench history`"
+        )
     return list(newest.values())
 
 

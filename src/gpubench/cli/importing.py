@@ -61,12 +61,12 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
             f"import it again with --accelerator"
         )
     if before:
-        printing.aside(f"The same file is record {before} already; the newer one is used.")
+        printing.aside(before)
     click.echo(f"\nRecord: {saved}")
 
 
 def _imported_before(record: RunRecord, results: Path) -> str:
-    """The id of a record in use that was made of the same file."""
+    """A sentence on a record in use that was made of the same file."""
     from gpubench import index
     from gpubench.errors import RecordError
 
@@ -75,4 +75,13 @@ def _imported_before(record: RunRecord, results: Path) -> str:
     except RecordError:  # of some other record; `check` says so
         return ""
     told = record.environment["imported_sha256"]
-    return next((one.id for one in used if one.environment.get("imported_sha256") == told), "")
+    for one in used:
+        if one.environment.get("imported_sha256") != told:
+            continue
+        if one.accelerator == record.accelerator:
+            return f"The same file is record {one.id} already; the newer one is used."
+        return (
+            f"The same file is record {one.id} of {one.accelerator} already, and both are used: "
+            f"delete the one that is wrong."
+        )
+    return ""

@@ -66,7 +66,8 @@ def read(
     """
     data = _contents(tool, path)
     found = _understood(tool, path, data)
-    part = accelerator or (identify(found.device) if found.device else None)
+    named = identify(found.device) if found.device else None
+    part = accelerator or named
     if part is None and not found.device and any(_of_device(m.case) for m in found.measurements):
         raise RecordError(f"{path} names no device: say what it was measured on, --accelerator G")
     return RunRecord(
@@ -82,10 +83,20 @@ def read(
         },
         device=found.device or (part.name if part else ""),
         suite=IMPORTED,
-        cautions=found.cautions,
+        cautions=(*found.cautions, *_contradicted(found.device, named, part)),
         measurements=tuple(_guarded(each, part) for each in _merged(found.measurements)),
         failures=found.failures,
     )
+
+
+def _contradicted(
+    device: str, named: Accelerator | None, part: Accelerator | None
+) -> tuple[Caution, ...]:
+    """That the file names another part than it was said to be of."""
+    if named is None or named == part or part is None:
+        return ()
+    fact = f"the file says that it was measured on {device}, and it is kept as one of {part.name}"
+    return (Caution("other-device", fact, "import it again without --accelerator"),)
 
 
 def _contents(tool: str, path: Path) -> bytes:

@@ -160,7 +160,7 @@ def _memory_needed(case: Case, _: Accelerator | None, with_: Parameters) -> Foun
 def _memory_share(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     assert part is not None
     found = _memory_needed(case, part, with_)
-    room = part.value("memory_capacity") * case.of("gpus")
+    room = ceilings.usable_memory(part, with_) * case.of("gpus")
     return Found(found.value / room, "memory capacity", found.details)
 
 
@@ -169,7 +169,7 @@ def _devices_needed(case: Case, part: Accelerator | None, with_: Parameters) -> 
     assert part is not None
     parts = _memory(case, 1, with_)
     reserve = parts.pop("reserve")
-    room = part.value("memory_capacity") - reserve
+    room = ceilings.usable_memory(part, with_) - reserve
     if room <= 0:
         raise CannotEstimate(f"{part.name}: the reserve alone fills its memory")
     return Found(float(math.ceil(sum(parts.values()) / room)), "memory capacity", parts)

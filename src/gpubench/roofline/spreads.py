@@ -43,6 +43,34 @@ def of_one(
     case: Case, part: Accelerator | None, value_at: ValueAt, mid: float
 ) -> tuple[Spread, str]:
     """The spread of one figure whose middle is `mid`, and what it rests on, in words."""
+    if case.quantity in _NOTHING_IF_FULL and _may_not_fit(part, value_at, mid):
+        (_, high), words = _of_one_that_fits(case, part, value_at, mid)
+        return (math.inf, high), f"{words.split(_ENDS)[0]}{_AT_ITS_LEAST}"
+    return _of_one_that_fits(case, part, value_at, mid)
+
+
+_NOTHING_IF_FULL = ("max_sequences", "inference_throughput", "training_throughput")
+# What is 0 where nothing fits.
+
+_ENDS = "; left out is an end of "
+_AT_ITS_LEAST = "; at the least that a device may report of its capacity nothing fits"
+
+
+def _may_not_fit(part: Accelerator | None, value_at: ValueAt, mid: float) -> bool:
+    """Whether there is no answer at one end of what a device may report of its memory."""
+    if not isinstance(mid, float | int):
+        return False  # arrays are told place by place
+    for parameters in calibration.load().varied("capacity"):
+        try:
+            value_at(part, parameters)
+        except CannotEstimate:
+            return True
+    return False
+
+
+def _of_one_that_fits(
+    case: Case, part: Accelerator | None, value_at: ValueAt, mid: float
+) -> tuple[Spread, str]:
     known = validated.absolute(case, part) if part is not None else None
     if known is None:
         low, high, groups = _ranges(lambda p: value_at(part, p), mid)
@@ -176,5 +204,5 @@ def _unvalidated(groups: list[str]) -> str:
             f"not validated: the interval spans the ranges of its parameters: {', '.join(moved)}"
         )
     if refused:
-        words += f"; left out is an end of {', '.join(refused)}, at which nothing fits"
+        words += f"{_ENDS}{', '.join(refused)}, at which nothing fits"
     return words

@@ -14,6 +14,7 @@ from gpubench.measuring import device as device_module
 from gpubench.measuring import provenance
 from gpubench.measuring.clock import DeviceClock, HostClock
 from gpubench.measuring.device import Device, clock_for, find
+from gpubench.measuring.host_telemetry import HostTelemetry
 from gpubench.measuring.telemetry import NullTelemetry
 from gpubench.measuring.variant import Facts, standing
 from gpubench.model import Accelerator
@@ -29,6 +30,17 @@ def torch_is(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
         monkeypatch.setitem(sys.modules, "pynvml", None)
 
     return put
+
+
+def test_the_threads_of_a_process_are_added_up(tmp_path: Path) -> None:
+    """Nanoseconds on a processor, ready for one, and how often; a thread may end meanwhile."""
+    for thread, told in {"7": "2000000000 500000000 9", "8": "1000000000 0 3", "9": ""}.items():
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text(told)
+    assert HostTelemetry(tmp_path).read().values == {"processor_s": 3.0, "waiting_s": 0.5}
+    nothing = HostTelemetry(tmp_path / "none").read()
+    assert not nothing.values
+    assert nothing.refused["waiting_s"] == "this kernel does not count it"
 
 
 def test_none_is_no_device() -> None:
@@ -83,7 +95,7 @@ def test_the_processor_is_measured_under_its_own_name() -> None:
     assert 0 < found.memory_free <= found.memory_total
     assert found.peak_bandwidth is None  # no driver tells it, so it is not guessed
     assert isinstance(clock_for(found), HostClock)
-    assert found.telemetry.read().refused == {"telemetry": "a processor has no NVML"}
+    assert found.telemetry.card().refused == {"telemetry": "a processor has no NVML"}
 
 
 def test_the_processors_name_and_caches_are_read_from_the_kernel(tmp_path: Path) -> None:

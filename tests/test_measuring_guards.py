@@ -126,6 +126,17 @@ def test_another_process_on_the_card_is_told() -> None:
     assert "up to 2 other" in found(run)["shared"].fact
 
 
+def test_threads_that_had_to_wait_for_a_processor_are_told() -> None:
+    """12 s on a processor, and 4 s ready for one: a quarter of 16 s."""
+    busy = [{"processor_s": 100.0 + n, "waiting_s": 7.0 + n / 3} for n in range(13)]
+    run = measured(*[2.5e-4] * 13, telemetry=busy)
+    assert "others had the processor for 25% of the time" in found(run)["shared"].fact
+    quiet = [{"processor_s": 100.0 + n, "waiting_s": 7.0 + n / 1000} for n in range(13)]
+    assert "shared" not in found(measured(*[2.5e-4] * 13, telemetry=quiet))
+    assert "shared" not in found(measured(telemetry=[{}]))
+    assert timing.waited(run.blocks[:1]) == 0
+
+
 def test_memory_errors_and_missing_correction_are_told() -> None:
     assert set(found(measured(), card={"ecc_mode": "off"})) == {"ecc-off"}
     assert set(found(measured(), card={"ecc_uncorrected_errors": 2})) == {"ecc-errors"}

@@ -381,6 +381,17 @@ def test_a_range_is_no_peak_to_have_a_share_of() -> None:
     assert "%" not in said.reason
 
 
+def test_findings_that_no_condition_sets_apart_are_told_by_how_they_were_found() -> None:
+    it = claim("4.4 TB/s", "at-least")
+    copy, dot = (
+        replace(found(rate, kind="published"), assumptions=(how,))
+        for rate, how in ((4.0e12, "copy"), (4.5e12, "dot, reads only"))
+    )
+    said = judge(it, [copy, dot])
+    assert said.outcome == "conditional"
+    assert said.reason.startswith("Holds by 1 of 2 findings (50 %): dot, reads only; found 4 to")
+
+
 def test_what_is_undecided_is_no_failure() -> None:
     it = claim("4.8 TB/s", "about", sweep={"gpus": (1, 2, 4)})
     inside, across = found(4.8e12, gpus=1), found(3.9e12, 4.6e12, gpus=2)

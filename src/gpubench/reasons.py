@@ -220,7 +220,11 @@ def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
     inside = [item for item, relation in chosen if relation in HOLDS]
     others = [item for item, relation in chosen if relation not in HOLDS]
     undecided = sum(relation == "straddling" for _, relation in chosen)
+    undecided = sum(relation == "straddling" for _, relation in chosen)
     share = f"{len(inside) / len(chosen):.0%}".replace("%", " %")
+    if all(item.conditions == inside[0].conditions for item, _ in chosen):
+        text = f"Holds by {len(inside)} of {len(chosen)} findings ({share}){_ways(inside)}"
+        return f"{text}; {undecided} undecided" if undecided else text
     holds = "Holds" if undecided < len(others) else "Shown"
     text = f"{holds} in {len(inside)} of {len(chosen)} conditions ({share})"
     everything = [item for item, _ in chosen]
@@ -235,6 +239,12 @@ def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
     if not any(side.endswith(" in 0") for side in sides):
         text = f"{text}; {', '.join(sides)}"
     return f"{text}; {undecided} undecided" if undecided else text
+
+
+def _ways(items: Sequence[Evidence]) -> str:
+    """How what was found under the same conditions was found: ": copy; triad"."""
+    told = dict.fromkeys(item.assumptions[0] for item in items if item.assumptions)
+    return f": {'; '.join(told)}" if told else ""
 
 
 def _place(claim: Claim, items: Sequence[Evidence], everything: Sequence[Evidence]) -> str:

@@ -16,6 +16,7 @@ from gpubench.errors import CannotMeasure, UnknownName
 from gpubench.measuring import nvlink, telemetry
 from gpubench.measuring.clock import Clock, DeviceClock, HostClock
 from gpubench.measuring.group import EventClock, Group, GroupClock, Prospect
+from gpubench.measuring.host_telemetry import HostTelemetry
 from gpubench.measuring.telemetry import NullTelemetry, Telemetry, Value
 from gpubench.measuring.torch_telemetry import TorchTelemetry
 from gpubench.measuring.trials import Trials
@@ -282,7 +283,7 @@ def _cpu() -> Device:
         memory_free=_kib(memory.get("MemAvailable", "")),
         cache_bytes=_last_cache_bytes(Path("/sys/devices/system/cpu")),
         units=cores or 1,
-        telemetry=NullTelemetry("a processor has no NVML"),
+        telemetry=HostTelemetry(),
     )
 
 

@@ -27,7 +27,7 @@ CODES: dict[str, str] = {
     "too-short": "too few blocks, or samples, for an interval at 95 %",
     "autocorrelated": "blocks resemble their neighbours, so the interval is wide",
     "drifting": "the times rise or fall throughout",
-    "shared": "another process computes on the card",
+    "shared": "another process computes on the card or the processor",
     "ecc-off": "error correction is off",
     "ecc-errors": "memory errors that could not be corrected",
     "incomplete": "interrupted before its time",
@@ -48,6 +48,7 @@ CODES: dict[str, str] = {
     "slow": "slower than its like in the same fleet",
     "imported": "another tool's figure, without samples",
     "unchecked": "another tool's answers were not checked",
+    "other-device": "kept as one of another part than its file names",
     "part-of-model": "some layers were timed, and the whole is scaled from them",
     "fallback": "a kernel of ours does not run here, and torch's stands in for it",
     "no-graph": "launched kernel by kernel, so host time may be in it",
@@ -199,6 +200,18 @@ def _of_blocks(measurement: Measurement) -> Iterator[Caution]:
             f"up to {max(others):.0f} other compute processes were on the card",
             "measure when the card is free",
         )
+    waited = timing.waited(blocks)
+    if waited > _MOST_WAITING:
+        yield Caution(
+            "shared",
+            f"others had the processor for {waited:.0%} of the time for which its threads were "
+            f"ready",
+            "measure when the machine is idle",
+        )
+
+
+_MOST_WAITING = 0.05
+# Of a quiet machine's threads it is a thousandth.
 
 
 def _throttled(blocks: Sequence[Block], alone: bool) -> Iterator[Caution]:

@@ -160,6 +160,18 @@ def readings(blocks: Iterable[Block], name: str) -> list[float]:
     return [float(value) for value in values if isinstance(value, int | float)]
 
 
+def waited(blocks: Sequence[Block]) -> float:
+    """The share of the time for which threads of the host were ready to run and could not.
+
+    0 where the kernel does not count it, or there is but one block.
+    """
+    ran, lost = (readings(blocks, name) for name in ("processor_s", "waiting_s"))
+    if len(ran) < 2 or len(lost) < 2:
+        return 0.0
+    taken, delayed = max(0.0, ran[-1] - ran[0]), max(0.0, lost[-1] - lost[0])
+    return delayed / (taken + delayed) if taken + delayed else 0.0
+
+
 def held_back(blocks: Sequence[Block], name: str) -> float | None:
     """The share of the time for which the card was held back, by a counter of such seconds.
 

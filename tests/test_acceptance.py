@@ -92,11 +92,11 @@ def test_what_hardware_cannot_do_is_no_pass(shipped: Catalogue) -> None:
     found = checks(shipped, replace(record, measurements=faulty))
     assert {check.outcome for check in found.values()} == {"not measured"}
     assert found["memory_bandwidth"].cautions == (
-        "3 of the measurements do not count: above the peak",
+        "3 of the measurements do not count: implausible: above the peak",
     )
     one = replace(record, measurements=(faulty[0], *record.measurements[1:]))
     told = checks(shipped, one)["memory_bandwidth"].cautions
-    assert told[0] == "1 of the measurements do not count: above the peak"
+    assert told[0] == "1 of the measurements do not count: implausible: above the peak"
 
 
 def test_slow_copies_alone_decide_nothing(shipped: Catalogue) -> None:

@@ -336,15 +336,7 @@ def test_a_trial_is_blamed_for_what_it_broke_though_its_error_looked_harmless() 
 
 
 def test_an_interrupted_run_goes_on_with_what_is_missing(stage: Stage) -> None:
-    calls = 0
-
-    def interrupt_late() -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 250:
-            raise KeyboardInterrupt
-
-    stage.faults["copying slow during n=1"] = interrupt_late
+    stage.faults["copying slow during n=1"] = failing_late(KeyboardInterrupt())
     saved: list[RunRecord] = []
     with pytest.raises(KeyboardInterrupt):
         campaign.measure_all(RECORD, DEVICE, saved.append)

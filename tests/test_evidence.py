@@ -184,16 +184,21 @@ sweep: {precision: [fp8], gpus: [1], batch: [max]}
     assert all(item.binding_limit and item.error for item in estimated if not item.missing)
 
 
-def test_no_published_pair_is_evidence_for_another_split(
-    load_claims: Load, shipped: Catalogue
-) -> None:
-    body = """
+GAIN = """
 subject: nvidia-h200-sxm
 baseline: nvidia-h100-sxm5
 quantity: inference_throughput
 claimed: {low: 60 % more, high: 90 % more, qualifier: range}
-conditions: {model: llama-2-70b, precision: fp8, gpus: 2, batch: max, pipeline: STAGES}
 """
+
+
+def test_no_published_pair_is_evidence_for_another_split(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    body = (
+        GAIN
+        + "conditions: {model: llama-2-70b, precision: fp8, gpus: 2, batch: max, pipeline: STAGES}"
+    )
     kinds = {
         stages: {
             item.kind for item in evidence(load_claims, shipped, body.replace("STAGES", stages))
@@ -280,13 +285,7 @@ def _meant(finding: PublishedFinding) -> bool:
 def test_models_that_a_claim_does_not_mean_are_not_heard(
     load_claims: Load, shipped: Catalogue
 ) -> None:
-    body = """
-subject: nvidia-h200-sxm
-baseline: nvidia-h100-sxm5
-quantity: inference_throughput
-claimed: {low: 60 % more, high: 90 % more, qualifier: range}
-sweep: {model: [gpt-3-175b, llama-3.1-405b], gpus: [8], precision: [fp8]}
-"""
+    body = GAIN + "sweep: {model: [gpt-3-175b, llama-3.1-405b], gpus: [8], precision: [fp8]}"
     found = evidence(load_claims, shipped, body)
     assert {item.conditions["model"] for item in found} == {"gpt-3-175b", "llama-3.1-405b"}
 

@@ -134,7 +134,7 @@ def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
         if _tells(figure, found)
     ]
     rates = [(benchmarks.rate(found), found) for record, found in told if record.speaks(found)]
-    left_out = _left_out([found for record, found in told if not record.speaks(found)])
+    left_out = _left_out([fault for record, found in told if (fault := record.fault(found))])
     if not rates:
         return Check(figure, least, "not measured", cautions=left_out)
     rate, found = max(rates, key=lambda each: each[0].mid)
@@ -149,13 +149,11 @@ def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
     return Check(figure, least, outcome, rate, found, facts)
 
 
-def _left_out(found: Sequence[Measurement]) -> tuple[str, ...]:
-    """What was measured of a figure and does not count, in words."""
-    if not found:
+def _left_out(faults: Sequence[str]) -> tuple[str, ...]:
+    """That some of a figure was measured and does not count, and why."""
+    if not faults:
         return ()
-    why = {caution.fact for one in found for caution in one.cautions if caution.code == _IMPOSSIBLE}
-    words = "; ".join(sorted(why)) or "cut short, or too short for an interval"
-    return (f"{len(found)} of the measurements do not count: {words}",)
+    return (f"{len(faults)} of the measurements do not count: {'; '.join(dict.fromkeys(faults))}",)
 
 
 def _reads_alone(rates: Iterable[tuple[MedianInterval, Measurement]]) -> bool:
@@ -163,7 +161,6 @@ def _reads_alone(rates: Iterable[tuple[MedianInterval, Measurement]]) -> bool:
     return any(found.case.parameters.get("pattern") in _READS for _, found in rates)
 
 
-_IMPOSSIBLE = "implausible"
 _READS = ("read", "dot")
 
 

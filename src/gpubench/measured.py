@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gpubench import benchmarks, stats
+from gpubench import benchmarks
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.errors import MissingFigure
@@ -143,22 +143,8 @@ def _rates(
                 *record.standing,
                 *((_HALVED,) if direction == "one-way" else ()),
             ),
-            missing=_fault(found, record),
+            missing=record.fault(found),
         )
-
-
-def _fault(found: Measurement, record: RunRecord) -> str:
-    """Why a rate is no evidence; "" where it is. Of too few blocks the interval means nothing."""
-    for caution in found.cautions:
-        if caution.code == "implausible":
-            return f"implausible: {caution.fact}"
-    few = len(found.blocks) < stats.LEAST_FOR_95 and record.suite != IMPORTED
-    if found.complete and not few:
-        return ""
-    blocks = f"{len(found.blocks)} block{'' if len(found.blocks) == 1 else 's'}"
-    if found.complete:
-        return f"too short, after {blocks}: measure it again"
-    return f"cut short, after {blocks}: continue with --resume, or measure it again"
 
 
 _HALVED = "one way: half of both directions at once"
@@ -172,7 +158,7 @@ def _over_estimate(
     catalogue: Catalogue,
 ) -> Iterator[Evidence]:
     """The best rate measured here over what the other part should sustain."""
-    sound = [found for found in _measurements(record, quantity) if not _fault(found, record)]
+    sound = [found for found in _measurements(record, quantity) if record.speaks(found)]
     if record.suite == IMPORTED or quantity != "memory_bandwidth" or not sound:
         return
     best = max((timing.bandwidth(found) for found in sound), key=lambda rate: rate.mid)

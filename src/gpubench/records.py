@@ -103,11 +103,25 @@ class RunRecord:
         """What weakens all that was measured, such as a power limit below the card's default."""
         return tuple(c.fact for c in self.cautions if c.code not in _OF_THE_PLAN)
 
-    def speaks(self, found: Measurement) -> bool:
-        """Whether one of its measurements says something of the part: it is sound and has blocks
-        enough for an interval, or is another tool's figure.
+    def fault(self, found: Measurement) -> str:
+        """Why one of its measurements says nothing of the part; "" where it does.
+
+        Of too few blocks an interval means nothing; another tool's figure has none.
         """
-        return found.sound and (self.suite == IMPORTED or len(found.blocks) >= stats.LEAST_FOR_95)
+        for caution in found.cautions:
+            if caution.code == "implausible":
+                return f"implausible: {caution.fact}"
+        few = len(found.blocks) < stats.LEAST_FOR_95 and self.suite != IMPORTED
+        if found.sound and not few:
+            return ""
+        blocks = f"{len(found.blocks)} block{'' if len(found.blocks) == 1 else 's'}"
+        if found.complete:
+            return f"too short, after {blocks}: measure it again"
+        return f"cut short, after {blocks}: continue with --resume, or measure it again"
+
+    def speaks(self, found: Measurement) -> bool:
+        """Whether one of its measurements says something of the part."""
+        return not self.fault(found)
 
     def done(self, case: Case, phase: str) -> bool:
         """Measured whole, or tried and failed: a part of a measurement is measured again."""

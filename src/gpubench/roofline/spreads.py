@@ -43,16 +43,29 @@ def of_one(
     case: Case, part: Accelerator | None, value_at: ValueAt, mid: float
 ) -> tuple[Spread, str]:
     """The spread of one figure whose middle is `mid`, and what it rests on, in words."""
-    if case.quantity in _NOTHING_IF_FULL and _may_not_fit(part, value_at, mid):
-        (_, high), words = _of_one_that_fits(case, part, value_at, mid)
-        return (math.inf, high), f"{words.split(_ENDS)[0]}{_AT_ITS_LEAST}"
-    return _of_one_that_fits(case, part, value_at, mid)
+    known = validated.absolute(case, part) if part is not None else None
+    nothing = case.quantity in _NOTHING_IF_FULL and _may_not_fit(part, value_at, mid)
+    if known is None:
+        low, high, groups = _ranges(lambda p: value_at(part, p), mid)
+        if nothing:
+            told = _unvalidated([name for name in groups if not name.startswith(_REFUSED)])
+            return (math.inf, high), f"{told}{_AT_ITS_LEAST}"
+        return (low, high), _unvalidated(groups)
+    spread, words = (known.log_error, known.log_error), known.words
+    if known.foreign:
+        spread = _wider(spread, _own_ranges(part, value_at, mid))
+    if case.quantity == "energy_per_token":
+        power = _ranges(lambda p: value_at(part, p), mid, ("power",))
+        spread = _wider(spread, power[:2])
+        words = f"throughput {words}; the share of rated power drawn is a range"
+    if nothing:
+        return (math.inf, spread[1]), f"{words}{_AT_ITS_LEAST}"
+    return spread, words
 
 
 _NOTHING_IF_FULL = ("max_sequences", "inference_throughput", "training_throughput")
 # What is 0 where nothing fits.
 
-_ENDS = "; left out is an end of "
 _AT_ITS_LEAST = "; at the least that a device may report of its capacity nothing fits"
 
 
@@ -66,23 +79,6 @@ def _may_not_fit(part: Accelerator | None, value_at: ValueAt, mid: float) -> boo
         except CannotEstimate:
             return True
     return False
-
-
-def _of_one_that_fits(
-    case: Case, part: Accelerator | None, value_at: ValueAt, mid: float
-) -> tuple[Spread, str]:
-    known = validated.absolute(case, part) if part is not None else None
-    if known is None:
-        low, high, groups = _ranges(lambda p: value_at(part, p), mid)
-        return (low, high), _unvalidated(groups)
-    spread, words = (known.log_error, known.log_error), known.words
-    if known.foreign:
-        spread = _wider(spread, _own_ranges(part, value_at, mid))
-    if case.quantity == "energy_per_token":
-        power = _ranges(lambda p: value_at(part, p), mid, ("power",))
-        spread = _wider(spread, power[:2])
-        words = f"throughput {words}; the share of rated power drawn is a range"
-    return spread, words
 
 
 def of_two(
@@ -204,5 +200,5 @@ def _unvalidated(groups: list[str]) -> str:
             f"not validated: the interval spans the ranges of its parameters: {', '.join(moved)}"
         )
     if refused:
-        words += f"{_ENDS}{', '.join(refused)}, at which nothing fits"
+        words += f"; left out is an end of {', '.join(refused)}, at which nothing fits"
     return words

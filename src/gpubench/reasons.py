@@ -220,7 +220,6 @@ def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
     inside = [item for item, relation in chosen if relation in HOLDS]
     others = [item for item, relation in chosen if relation not in HOLDS]
     undecided = sum(relation == "straddling" for _, relation in chosen)
-    undecided = sum(relation == "straddling" for _, relation in chosen)
     share = f"{len(inside) / len(chosen):.0%}".replace("%", " %")
     if all(item.conditions == inside[0].conditions for item, _ in chosen):
         text = f"Holds by {len(inside)} of {len(chosen)} findings ({share}){_ways(inside)}"

@@ -39,8 +39,6 @@ def test_cases_that_both_measured_whole_are_compared() -> None:
     assert bandwidth.faster == pytest.approx(1.0)
     assert launch.faster == pytest.approx(-0.5)
     assert (bandwidth.counts, launch.counts) == (True, False)
-    assert bandwidth.apart
-    assert not comparison.pairs(one, one)[0].apart
 
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"complete": False}, {"phase": "sustained"}])
@@ -244,6 +242,38 @@ def test_figures_without_samples_tell_of_no_regression_and_that_is_said(tmp_path
     assert result.exit_code == 1
     assert "single figures without samples" in result.stderr
     assert "bandwidth" not in result.stderr
+
+
+def in_company(seconds: float, fact: str = "up to 2 other compute processes") -> Measurement:
+    return measured("bandwidth", seconds, cautions=(Caution("shared", fact),))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [
+        (measured("bandwidth", 1e-3), in_company(1.5e-3), "cannot tell"),
+        (in_company(1.5e-3), measured("bandwidth", 1e-3), "cannot tell"),
+        (measured("bandwidth", 1.5e-3), in_company(1e-3), "faster"),  # for all their company
+        (in_company(1e-3), measured("bandwidth", 1.5e-3), "slower"),
+        (in_company(1e-3), in_company(1e-3), "same"),
+    ],
+)
+def test_what_others_took_is_no_change_of_the_machine(
+    first: Measurement, second: Measurement, outcome: str
+) -> None:
+    one, other = (replace(RECORD, measurements=(found,)) for found in (first, second))
+    (pair,) = comparison.compare(one, other).pairs
+    assert pair.outcome() == outcome
+
+
+def test_a_regression_gate_in_company_says_that_it_cannot_tell(tmp_path: Path) -> None:
+    words = saved(tmp_path, measured("bandwidth", 1e-3), in_company(1.5e-3))
+    result = CliRunner().invoke(cli.main, words)
+    assert "- Others used the machine in 1 of 1 cases of the second, as in band" in result.stdout
+    assert result.exit_code == 1
+    assert "no rate would show a fall" in result.stderr
+    found = json.loads(CliRunner().invoke(cli.main, (*words, "--json")).stdout)
+    assert found["cases"][0]["company"]["second"] == "up to 2 other compute processes"
 
 
 # --------------------------------------------------------------------------- many

@@ -30,7 +30,8 @@ class Pair:
 
     `first` and `second` are seconds a call. `counts` is false for what is shown and is no rate that
     claims are judged by: copies over links, launches, sizes that a cache holds. Passes of a model
-    are none either, though claims on serving and training are judged by them.
+    are none either, though claims on serving and training are judged by them. `company` says of
+    each what others did on its machine meanwhile, "" where it was alone.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Pair:
     second: MedianInterval
     counts: bool
     is_pass: bool = False
+    company: tuple[str, str] = ("", "")
 
     @property
     def faster(self) -> float:
@@ -54,28 +56,30 @@ class Pair:
         )
 
     @property
-    def apart(self) -> bool:
-        """Whether the two intervals do not touch."""
-        return self.first.high < self.second.low or self.second.high < self.first.low
+    def shows_a_fall(self) -> bool:
+        """Whether a slower second would show: both have samples, which figures that some tools
+        print have not, and the second was alone on its machine.
+        """
+        return self._has_samples and not self.company[1]
 
     @property
-    def has_samples(self) -> bool:
-        """Whether both have intervals; a figure without samples, as tools print it, has none."""
+    def _has_samples(self) -> bool:
         return min(self.first.count, self.second.count) > 1
 
     def outcome(self, margin: float = MARGIN) -> Outcome:
         """Of the second beside the first: the same where the whole interval of the ratio lies
         within the margin, faster or slower where it lies on one side of 1 and its middle beyond the
-        margin, and otherwise more than these intervals can tell.
+        margin, and otherwise more than these intervals can tell. So is what looks slower where
+        others took their share.
         """
-        if not self.has_samples:
+        if not self._has_samples:
             return "cannot tell"
         low, middle, high = self.ratio
         if 1 - margin <= low and high <= 1 + margin:
             return "same"
-        if low > 1 and middle > 1 + margin:
+        if low > 1 and middle > 1 + margin and not self.company[0]:
             return "faster"
-        if high < 1 and middle < 1 - margin:
+        if high < 1 and middle < 1 - margin and not self.company[1]:
             return "slower"
         return "cannot tell"
 
@@ -123,6 +127,7 @@ def pairs(one: RunRecord, other: RunRecord) -> tuple[Pair, ...]:
             timing.of(found[key]).seconds,
             benchmarks.is_evidence(measured.case),
             measured.case.benchmark in PASSES,
+            (_company(measured), _company(found[key])),
         )
         for key, measured in _by_case(one).items()
         if key in found and not _why_not(measured, found[key])
@@ -138,6 +143,10 @@ def _why_not(one: Measurement, other: Measurement) -> str:
             if caution.code == "implausible":
                 return f"implausible in the {name}: {caution.fact}"
     return ""
+
+
+def _company(found: Measurement) -> str:
+    return "; ".join(caution.fact for caution in found.cautions if caution.code == "shared")
 
 
 def _refused(one: RunRecord, other: RunRecord) -> Iterator[Refused]:

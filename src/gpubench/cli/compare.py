@@ -167,6 +167,7 @@ def _document(found: list[RunRecord], compared: Comparison) -> dict[str, Any]:
                 "ratio": dict(zip(("low", "mid", "high"), pair.ratio, strict=True)),
                 "outcome": pair.outcome(),
                 "counts": pair.counts,
+                "company": dict(zip(("first", "second"), pair.company, strict=True)),
             }
             for pair in compared.pairs
         ],
@@ -184,6 +185,10 @@ def _print(found: list[RunRecord], compared: Comparison) -> None:
         printing.table(comparing.difference_table(compared.differences))
         click.echo()
     printing.table(comparing.comparison_table(compared.pairs), "They have no case in common.")
+    if company := comparing.company(compared.pairs):
+        click.echo()
+        for line in company:
+            click.echo(shown(f"- {line}"))
     if compared.refused:
         click.echo()
         printing.table(comparing.refused_table(compared.refused))
@@ -201,9 +206,12 @@ def _exit_if_apart(
         counted += [pair for pair in compared.pairs if pair.is_pass]
         off = [pair for pair in counted if pair.outcome(fail_below / 100) == "slower"]
         why = "" if counted else "no rate that claims are judged by is in both"
-        if counted and not any(pair.has_samples for pair in counted):
+        if counted and not any(pair.shows_a_fall for pair in counted):
             # A job that cannot fail must not look like one that passed.
-            why = "all rates are single figures without samples, of which noise tells nothing"
+            why = (
+                "no rate would show a fall: all are single figures without samples, of which noise "
+                "tells nothing, or were measured the second time while others used the machine"
+            )
         _exit_if(ctx, f"--fail-below {fail_below:g}", off, why)
     if within is not None:
         click.echo(f"\nAll rates that claims are judged by agree within {within:g} %.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gpubench import fleet
 from gpubench.comparison import Difference, Pair, Refused
@@ -33,6 +33,18 @@ def comparison_table(pairs: Iterable[Pair]) -> Table:
         for pair in pairs
     ]
     return Table(("case", "first", "second", "faster", "ratio of rates", "the second is"), rows)
+
+
+def company(pairs: Sequence[Pair]) -> list[str]:
+    """In how many cases of each record others used the machine, and what they did in one."""
+    told = []
+    for which, name in enumerate(("first", "second")):
+        if taken := [pair for pair in pairs if pair.company[which]]:
+            told.append(
+                f"Others used the machine in {len(taken)} of {len(pairs)} cases of the {name}, as "
+                f"in {taken[0].name}: {taken[0].company[which]}."
+            )
+    return told
 
 
 def refused_table(refused: Iterable[Refused]) -> Table:

@@ -165,7 +165,7 @@ def test_what_must_not_be_compared_is_refused_with_the_reason() -> None:
 def test_environments_are_compared_first() -> None:
     one = replace(RECORD, environment={"driver": "550", "torch": "2.11"})
     other = replace(RECORD, environment={"driver": "580", "torch": "2.11", "power_limit_w": "500"})
-    found = comparison.compare(one, other).differences
+    found = comparison.differences(one, other)
     assert [(d.name, d.first, d.second) for d in found] == [
         ("driver", "550", "580"),
         ("power_limit_w", "", "500"),
@@ -274,6 +274,76 @@ def test_a_regression_gate_in_company_says_that_it_cannot_tell(tmp_path: Path) -
     assert "no rate would show a fall" in result.stderr
     found = json.loads(CliRunner().invoke(cli.main, (*words, "--json")).stdout)
     assert found["cases"][0]["company"]["second"] == "up to 2 other compute processes"
+
+
+# --------------------------------------------------------------------------- two tools
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Callable[..., Result]:
+    """Saves what another tool's copy reached, 100 B in 1 µs, beside ours, and compares."""
+
+    def copied(method: str, seconds: float, n: int) -> Measurement:
+        made = measured("bandwidth", seconds, work=Work(bytes=100.0))
+        return replace(made, case=Case("bandwidth", method, {"pattern": "copy", "n": n}))
+
+    theirs = replace(copied("babelstream", 1e-6, 7), blocks=(Block((1e-6,)),))
+    told = {"imported_from": "babelstream"}
+    other = replace(RECORD, suite="imported", environment=told, measurements=(theirs,))
+
+    def _beside(seconds: float, *arguments: str) -> Result:
+        fast = replace(copied("triton", seconds, 9), cautions=in_company(1.0).cautions)
+        ours = (copied("torch", 2e-6, 9), fast, measured("launch", 1e-6))
+        records.write(other, tmp_path)
+        records.write(replace(RECORD, id="22222222", measurements=ours), tmp_path)
+        words = ("compare", "1111", "2222", "--results", str(tmp_path), *arguments)
+        return CliRunner().invoke(cli.main, words)
+
+    return _beside
+
+
+def test_the_best_of_ours_stands_beside_the_figure_of_another_tool(
+    beside: Callable[..., Result],
+) -> None:
+    result = beside(0.98e-6)
+    assert result.exit_code == 0, result.output
+    (row,) = (line for line in result.stdout.splitlines() if line.startswith("| copy"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == [
+        "copy",
+        "100 MB/s (100 B a call)",
+        "102 MB/s (triton, 100 B a call)",
+        "1.020",
+        "1.019 to 1.021",
+    ]
+    assert "gpubench over babelstream" in result.stdout
+    assert "launch" not in result.stdout
+    assert "- copy of gpubench: up to 2 other" in result.stdout
+
+
+def test_a_rate_below_another_tools_fails_beyond_the_interval(
+    beside: Callable[..., Result],
+) -> None:
+    assert beside(1.02e-6, "--fail-below", "1").exit_code == 1
+    assert beside(1.02e-6, "--fail-below", "3").exit_code == 0
+    assert beside(0.90e-6, "--fail-below", "1").exit_code == 0
+    assert "--within 5: copy" in beside(0.90e-6, "--within", "5").stderr
+    found = json.loads(beside(0.5e-6, "--json").stdout)["figures"][0]
+    assert (found["figure"], found["unit"]) == ("copy", "B/s")
+    assert found["ratio"]["mid"] == pytest.approx(2.0)
+
+
+def test_tools_that_measured_nothing_alike_agree_on_nothing(
+    beside: Callable[..., Result], tmp_path: Path
+) -> None:
+    beside(1e-6)
+    ours = replace(RECORD, id="33333333", measurements=(measured("launch", 1e-6),))
+    records.write(ours, tmp_path)
+    words = ("compare", "1111", "3333", "--results", str(tmp_path))
+    assert "measured nothing alike" in CliRunner().invoke(cli.main, words).stdout
+    result = CliRunner().invoke(cli.main, (*words, "--fail-below", "5"))
+    assert result.exit_code == 1
+    assert "--fail-below 5: the two measured nothing alike" in result.stderr
 
 
 # --------------------------------------------------------------------------- many

@@ -21,6 +21,7 @@ FLOORS = (
     (
         *("run", "beginning", "linking", "launching", "joining", "ranks", "fleet", "index"),
         *("judgement", "contradictions", "campaign", "normalised", "measured", "comparison"),
+        "beside",
         "acceptance",
         "mishaps",
         "workloads",

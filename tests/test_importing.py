@@ -499,6 +499,19 @@ def test_one_figure_has_no_interval_and_settles_no_comparison(tmp_path: Path) ->
     assert compared.stdout.count("cannot tell") == 5
 
 
+def test_what_a_processor_did_is_kept_as_of_no_accelerator(tmp_path: Path) -> None:
+    path, results = tmp_path / "theirs.csv", tmp_path / "results"
+    path.write_text("function,num_times,n_elements,sizeof,max_MB_per_sec\nTriad,30,1000,4,38059\n")
+    words = ["import", "babelstream", str(path), "--results", str(results)]
+    refused = CliRunner().invoke(cli.main, words)
+    assert refused.exit_code == 2
+    assert "or --accelerator cpu for a processor" in refused.stderr
+    kept = CliRunner().invoke(cli.main, [*words, "--accelerator", "cpu"])
+    assert kept.exit_code == 0, kept.output
+    (record,) = map(records.read, records.list_records(results))
+    assert (record.accelerator, record.device) == ("cpu", "a processor")
+
+
 def test_a_claim_is_shown_with_what_it_is_judged_by(tmp_path: Path) -> None:
     path, results = tmp_path / "theirs.csv", tmp_path / "results"
     path.write_text(STREAM.format(column="max_TB_per_sec", copy="4.01", triad="4.15"))

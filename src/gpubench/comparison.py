@@ -105,16 +105,30 @@ class Difference:
 class Comparison:
     """Two records side by side."""
 
-    differences: tuple[Difference, ...]
     pairs: tuple[Pair, ...]
     refused: tuple[Refused, ...]
 
 
+_NOT_SHOWN = ("seed", "imported_file", "imported_sha256")
+# A machine's name or the card's number differ between any two machines, and are worth knowing all
+# the same; what differs between any two runs is not.
+
+
+def differences(one: RunRecord, other: RunRecord) -> tuple[Difference, ...]:
+    """The facts of their environments that are not equal."""
+    first = {"device": one.device, "suite": one.suite, **one.environment}
+    second = {"device": other.device, "suite": other.suite, **other.environment}
+    told = ((name, first.get(name, ""), second.get(name, "")) for name in {**first, **second})
+    return tuple(
+        Difference(name, here, there)
+        for name, here, there in told
+        if here != there and name not in _NOT_SHOWN
+    )
+
+
 def compare(one: RunRecord, other: RunRecord) -> Comparison:
     """Every case of both records, compared or refused, in the order of the first."""
-    return Comparison(
-        tuple(_differences(one, other)), pairs(one, other), tuple(_refused(one, other))
-    )
+    return Comparison(pairs(one, other), tuple(_refused(one, other)))
 
 
 def pairs(one: RunRecord, other: RunRecord) -> tuple[Pair, ...]:
@@ -167,20 +181,6 @@ def _absent(key: str, record: RunRecord, where: str) -> str:
     if any(case_key(m.case, m.phase) == key for m in record.measurements):
         return f"cut short in the {where}"
     return f"not in the {where}"
-
-
-_NOT_SHOWN = ("seed", "imported_file", "imported_sha256")
-# A machine's name or the card's number differ between any two machines, and are worth knowing all
-# the same; what differs between any two runs is not.
-
-
-def _differences(one: RunRecord, other: RunRecord) -> Iterator[Difference]:
-    first = {"device": one.device, "suite": one.suite, **one.environment}
-    second = {"device": other.device, "suite": other.suite, **other.environment}
-    for name in {**first, **second}:
-        told = first.get(name, ""), second.get(name, "")
-        if told[0] != told[1] and name not in _NOT_SHOWN:
-            yield Difference(name, *told)
 
 
 def _by_case(record: RunRecord) -> dict[str, Measurement]:

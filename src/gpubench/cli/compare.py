@@ -12,7 +12,8 @@ import click
 from gpubench.cli import options, printing
 
 if TYPE_CHECKING:
-    from gpubench.comparison import Comparison, Pair
+    from gpubench.beside import Beside
+    from gpubench.comparison import Comparison
     from gpubench.index import Entry
     from gpubench.records import RunRecord
 
@@ -55,10 +56,11 @@ def command(
     """Compare two records, case by case.
 
     A and B are ids of records, their files, folders of records or accelerators (the newest record
-    of each); by default the two newest that were measured on one accelerator. Three and more, or
-    one folder, are shown as a fleet, with those that are slow.
+    of each); by default the two newest that were measured on one accelerator. Records of two tools
+    are set side by side figure by figure. Three and more, or one folder, are shown as a fleet, with
+    those that are slow.
     """
-    from gpubench import comparison, index
+    from gpubench import beside, comparison, index
 
     if len(names) == 1 and not Path(names[0]).is_dir():
         raise click.UsageError("name two records or more, one folder, or none for the two newest")
@@ -68,6 +70,9 @@ def command(
         _fleet(_many(names, results), as_json)
         return
     found = [_one(name, results) for name in names] or [*index.newest_two(results)]
+    if beside.tool(found[0]) != beside.tool(found[1]):
+        _two_tools(ctx, found, within, fail_below, as_json)
+        return
     compared = comparison.compare(*found)
     if as_json:
         printing.document(_document(found, compared))
@@ -153,12 +158,21 @@ def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:
 # --------------------------------------------------------------------------- two
 
 
-def _document(found: list[RunRecord], compared: Comparison) -> dict[str, Any]:
+def _heads(found: list[RunRecord]) -> dict[str, Any]:
+    from gpubench import comparison
+
     return {
         "records": [{"id": record.id, "device": record.device} for record in found],
         "differences": [
-            {"name": d.name, "first": d.first, "second": d.second} for d in compared.differences
+            {"name": d.name, "first": d.first, "second": d.second}
+            for d in comparison.differences(*found)
         ],
+    }
+
+
+def _document(found: list[RunRecord], compared: Comparison) -> dict[str, Any]:
+    return {
+        **_heads(found),
         "cases": [
             {
                 "case": pair.name,
@@ -175,14 +189,21 @@ def _document(found: list[RunRecord], compared: Comparison) -> dict[str, Any]:
     }
 
 
-def _print(found: list[RunRecord], compared: Comparison) -> None:
+def _print_title(found: list[RunRecord]) -> None:
     from gpubench.invisible import shown
-    from gpubench.report import comparing
 
     one, other = found
     click.echo(shown(f"{other.id} ({other.device}) against {one.id} ({one.device})\n"))
-    if compared.differences:
-        printing.table(comparing.difference_table(compared.differences))
+
+
+def _print(found: list[RunRecord], compared: Comparison) -> None:
+    from gpubench import comparison
+    from gpubench.invisible import shown
+    from gpubench.report import comparing
+
+    _print_title(found)
+    if differences := comparison.differences(*found):
+        printing.table(comparing.difference_table(differences))
         click.echo()
     printing.table(comparing.comparison_table(compared.pairs), "They have no case in common.")
     if company := comparing.company(compared.pairs):
@@ -199,12 +220,12 @@ def _exit_if_apart(
 ) -> None:
     counted = [pair for pair in compared.pairs if pair.counts]
     if within is not None:
-        off = [pair for pair in counted if abs(pair.faster) > within / 100]
+        off = [pair.name for pair in counted if abs(pair.faster) > within / 100]
         why = "" if counted else "no rate that claims are judged by is in both"
         _exit_if(ctx, f"--within {within:g}", off, why)
     if fail_below is not None:
         counted += [pair for pair in compared.pairs if pair.is_pass]
-        off = [pair for pair in counted if pair.outcome(fail_below / 100) == "slower"]
+        off = [pair.name for pair in counted if pair.outcome(fail_below / 100) == "slower"]
         why = "" if counted else "no rate that claims are judged by is in both"
         if counted and not any(pair.shows_a_fall for pair in counted):
             # A job that cannot fail must not look like one that passed.
@@ -217,11 +238,56 @@ def _exit_if_apart(
         click.echo(f"\nAll rates that claims are judged by agree within {within:g} %.")
 
 
-def _exit_if(ctx: click.Context, asked: str, off: Iterable[Pair], why: str) -> None:
-    """Exit with 1 where pairs are off, or nothing can be said for the reason given."""
-    if what := ", ".join(pair.name for pair in off) or why:
+def _exit_if(ctx: click.Context, asked: str, off: Iterable[str], why: str) -> None:
+    """Exit with 1 where cases are off, or nothing can be said for the reason given."""
+    if what := ", ".join(off) or why:
         printing.aside(f"{asked}: {what}")
         ctx.exit(DIFFERENT)
+
+
+# --------------------------------------------------------------------------- two tools
+
+
+def _two_tools(
+    ctx: click.Context,
+    found: list[RunRecord],
+    within: float | None,
+    fail_below: float | None,
+    as_json: bool,
+) -> None:
+    from gpubench import beside
+    from gpubench.invisible import shown
+    from gpubench.report import comparing
+
+    pairs = beside.beside(*found)
+    tools = beside.tool(found[0]), beside.tool(found[1])
+    if as_json:
+        printing.document({**_heads(found), "figures": [_figure(pair) for pair in pairs]})
+    else:
+        _print_title(found)
+        nothing = f"{' and '.join(tools)} measured nothing alike."
+        printing.table(comparing.beside_table(pairs, tools), nothing)
+        for line in comparing.beside_cautions(pairs, tools):
+            click.echo(shown(f"- {line}"))
+    why = "" if pairs else "the two measured nothing alike"
+    if within is not None:
+        off = [pair.what for pair in pairs if pair.apart(within / 100)]
+        _exit_if(ctx, f"--within {within:g}", off, why)
+    if fail_below is not None:
+        off = [pair.what for pair in pairs if pair.below(fail_below / 100)]
+        _exit_if(ctx, f"--fail-below {fail_below:g}", off, why)
+
+
+def _figure(pair: Beside) -> dict[str, Any]:
+    from gpubench import benchmarks
+
+    return {
+        "figure": pair.what,
+        "first": benchmarks.rate(pair.first).mid,
+        "second": benchmarks.rate(pair.second).mid,
+        "unit": benchmarks.unit(pair.first.case),
+        "ratio": dict(zip(("low", "mid", "high"), pair.ratio, strict=True)),
+    }
 
 
 # --------------------------------------------------------------------------- many

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--accelerator",
     metavar="G",
-    help="What it was measured on: id, alias or driver name. Otherwise as the file says.",
+    help="What it was measured on: id, alias, driver name, or cpu. Otherwise as the file says.",
 )
 @options.results
 @options.json_flag
@@ -44,8 +44,9 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
         except UnknownName:
             return None
 
-    part = known.accelerator(accelerator) if accelerator else None
-    record = importing.read(tool, path, identify, part)
+    by_processor = accelerator == importing.PROCESSOR
+    part = known.accelerator(accelerator) if accelerator and not by_processor else None
+    record = importing.read(tool, path, identify, part, by_processor)
     records.check_writable(results / record.accelerator)
     before = _imported_before(record, results)
     saved = records.write(record, results)

@@ -32,6 +32,9 @@ TOOLS: Mapping[str, str] = {
 UNKNOWN = "unknown-accelerator"
 """The folder of results whose device the catalogue does not know; no claim can use them."""
 
+PROCESSOR = "cpu"
+"""What is said in place of an accelerator, and the folder, of what a processor did."""
+
 _MOST_BYTES = 256 * 2**20
 
 Identify = Callable[[str], Accelerator | None]
@@ -50,7 +53,11 @@ class Found:
 
 
 def read(
-    tool: str, path: Path, identify: Identify, accelerator: Accelerator | None = None
+    tool: str,
+    path: Path,
+    identify: Identify,
+    accelerator: Accelerator | None = None,
+    by_processor: bool = False,
 ) -> RunRecord:
     """A file of that tool as a record.
 
@@ -59,6 +66,7 @@ def read(
 
     Args:
         accelerator: what it was measured on, where the file names no device or another's name.
+        by_processor: it was measured without an accelerator, which the catalogue cannot know.
 
     Raises:
         RecordError: the file cannot be read, is none of that tool's, was cut off, or names no
@@ -66,14 +74,19 @@ def read(
     """
     data = _contents(tool, path)
     found = _understood(tool, path, data)
+    if by_processor:
+        found = replace(found, device=found.device or "a processor")
     named = identify(found.device) if found.device else None
-    part = accelerator or named
+    part = accelerator or (None if by_processor else named)
     if part is None and not found.device and any(_of_device(m.case) for m in found.measurements):
-        raise RecordError(f"{path} names no device: say what it was measured on, --accelerator G")
+        raise RecordError(
+            f"{path} names no device: say what it was measured on, --accelerator G, or "
+            f"--accelerator {PROCESSOR} for a processor"
+        )
     return RunRecord(
         id=records.new_id(),
         created=records.now(),
-        accelerator=part.id if part else UNKNOWN,
+        accelerator=part.id if part else PROCESSOR if by_processor else UNKNOWN,
         environment={
             **records.environment(),
             "imported_from": tool,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gpubench import fleet
+from gpubench import benchmarks, fleet
+from gpubench.beside import Beside
 from gpubench.comparison import Difference, Pair, Refused
+from gpubench.model import Measurement
 from gpubench.report import wording
 from gpubench.report.table import Table
-from gpubench.units import Quantity, show
+from gpubench.units import Quantity, between, show
 
 
 def difference_table(differences: Iterable[Difference]) -> Table:
@@ -33,6 +35,41 @@ def comparison_table(pairs: Iterable[Pair]) -> Table:
         for pair in pairs
     ]
     return Table(("case", "first", "second", "faster", "ratio of rates", "the second is"), rows)
+
+
+def beside_table(pairs: Iterable[Beside], tools: tuple[str, str]) -> Table:
+    """What two tools measured, figure by figure, the fastest of each."""
+    rows = [
+        [
+            pair.what,
+            _fastest(pair.first, tools[0]),
+            _fastest(pair.second, tools[1]),
+            f"{pair.ratio[1]:.3f}",
+            between(f"{pair.ratio[0]:.3f}", f"{pair.ratio[2]:.3f}"),
+        ]
+        for pair in pairs
+    ]
+    over = f"{tools[1]} over {tools[0]}"
+    return Table(("figure", *tools, over, "by the intervals"), rows)
+
+
+def beside_cautions(pairs: Iterable[Beside], tools: tuple[str, str]) -> list[str]:
+    """What weakens the figures that stand side by side, but for what is so of all of a tool's."""
+    return [
+        f"{pair.what} of {tool}: {caution.fact}"
+        for pair in pairs
+        for tool, found in zip(tools, (pair.first, pair.second), strict=True)
+        for caution in found.cautions
+        if caution.code != "imported"
+    ]
+
+
+def _fastest(found: Measurement, tool: str) -> str:
+    """ "4.05 TB/s (triton, 8.59 GB a call)"; a tool that has one method is not named again."""
+    rate = show(Quantity(benchmarks.rate(found).mid, benchmarks.unit(found.case)))
+    size = show(Quantity(found.work.bytes or found.work.wire_bytes, "B"))
+    method = "" if found.case.method == tool else f"{found.case.method}, "
+    return f"{rate} ({method}{size} a call)"
 
 
 def company(pairs: Sequence[Pair]) -> list[str]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from gpubench import acceptance, cli, records
 from gpubench.acceptance import Check, accept, least_rate
+from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.model import Block, Case, Caution, Measurement, Work
 from gpubench.records import RunRecord
@@ -159,6 +160,64 @@ def test_the_network_and_latency_are_none_of_the_links(
     assert found["all_reduce_bus_bandwidth"].outcome == "not measured"
 
 
+def on_gpus(*shares: float) -> RunRecord:
+    """The record of a host, one of whose GPUs each reaches that share of the usual rates."""
+    return replace(
+        reported.record(),
+        measurements=tuple(
+            replace(one, case=replace(one.case, parameters={**one.case.parameters, "gpu": gpu}))
+            for gpu, share in enumerate(shares)
+            for one in slower(reported.record(), share).measurements
+        ),
+    )
+
+
+def test_a_machine_is_as_good_as_the_worst_of_its_gpus(shipped: Catalogue) -> None:
+    bad = checks(shipped, on_gpus(1, 1, 0.7, 1))["memory_bandwidth"]
+    assert bad.outcome == "fail"
+    assert bad.worst_of == "GPU 2, the worst of 4 GPUs"
+    assert checks(shipped, on_gpus(1, 1, 0.99, 1))["memory_bandwidth"].outcome == "pass"
+
+
+def test_another_tools_records_are_each_of_another_gpu(shipped: Catalogue) -> None:
+    def theirs(name: str, share: float) -> RunRecord:
+        told = {"imported_from": "babelstream"}
+        made = slower(reported.record(name), share)
+        return replace(made, suite=records.IMPORTED, environment=told)
+
+    bad = checks(shipped, theirs("00000001", 1), theirs("00000002", 0.7))["memory_bandwidth"]
+    assert bad.outcome == "fail"
+    assert bad.worst_of == "record 00000002, the worst of 2 records"
+    # A tool that gets less out of the same GPU than ours says nothing against it.
+    both = checks(shipped, theirs("00000001", 0.7), reported.record("00000003"))
+    assert both["memory_bandwidth"].outcome == "pass"
+
+
+def test_one_slow_link_fails_all(shipped: Catalogue) -> None:
+    def copied(source: int, rate: float) -> Measurement:
+        p = {
+            "collective": collectives.PAIR,
+            "bytes": 2**29,
+            "ranks": 8,
+            "hosts": 1,
+            "source": source,
+        }
+        case = Case("collectives", "nvbandwidth", {**p, "target": 7, "directions": 2})
+        linked = collectives.linked(case, shipped.accelerators["nvidia-h200-sxm"])
+        return Measurement(
+            linked, 1, Work(wire_bytes=2.0**30), (Block((2.0**30 / rate,)),) * 8, 1, 0
+        )
+
+    def of(*rates: float) -> Check:
+        found = tuple(copied(source, rate) for source, rate in enumerate(rates))
+        record = replace(reported.record(), measurements=found)
+        return checks(shipped, record)["interconnect_bandwidth"]
+
+    assert of(780e9, 760e9).outcome == "pass"
+    assert of(780e9, 25e9, 780e9).outcome == "fail"
+    assert of(780e9, 25e9).worst_of == "the link between ranks 1 and 7, the worst of 2 links"
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
@@ -186,6 +245,27 @@ def test_the_command_says_pass_or_fail_and_exits_with_it(run: Run) -> None:
     document = json.loads(run("--json").stdout)
     assert [one["outcome"] for one in document["checks"]].count("fail") == 2
     assert document["cautions"][0]["fact"] == "ECC is off"
+
+
+def test_a_wrong_answer_fails_the_machine(run: Run) -> None:
+    told = {"gemm torch burst": f"{records.WRONG}off by 3 %", "launch torch burst": "no memory"}
+    records.write(replace(reported.record(), failures=told), Path("results"))
+    said = run()
+    assert said.exit_code == 1
+    assert "- gemm torch burst: wrong answer: off by 3 %" in said.output
+    assert "- launch torch burst: no memory" in said.output
+    assert "2 of 2 figures measured pass, and 1 wrong answer came out, which fails" in said.output
+    alone = replace(reported.record("00000002"), measurements=(), failures=told)
+    records.write(replace(alone, created="2026-02-01T00:00:00Z"), Path("other"))
+    nothing = run("--results", "other")
+    assert nothing.exit_code == 1
+    assert "nothing is accepted, and 1 wrong answer came out" in nothing.output
+
+
+def test_all_figures_can_be_asked_for(run: Run) -> None:
+    records.write(reported.record(), Path("results"))
+    assert run().exit_code == 0
+    assert run("--all").exit_code == 3
 
 
 def test_what_must_be_reached_is_told_before_anything_is_measured(run: Run) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gpubench import catalogue, cli, importing, index, records
+from gpubench import benchmarks, catalogue, cli, importing, index, records
 from gpubench.errors import RecordError, UnknownName
 from gpubench.measuring import timing
 from gpubench.model import Accelerator
@@ -122,6 +122,32 @@ def test_ranks_follow_from_the_quotient_of_rates_where_no_device_is_listed(read:
     assert record.accelerator == "nvidia-h100-sxm5"
 
 
+def test_damaged_rows_and_runs_are_told(read: Read) -> None:
+    late = LARGE.replace("35187.6 244.12", "99999 244.12").replace("35210.4", "-35210.4")
+    record = read("nccl-tests", table(SMALL, late))
+    assert len(record.measurements) == 2
+    assert record.failures == {
+        "all_reduce fp32 8589934592 B, out of place": (
+            "its time of 99999 us means 85.9 GB/s, and the row says 244.12"
+        ),
+        "all_reduce fp32 8589934592 B, in place": "its time is -35210.4 us",
+    }
+    twice = (
+        f"{table(SMALL)}\n{PROLOGUE}\n host: Test NCCL failure common.cu:1 'remote process exited'"
+    )
+    with pytest.raises(RecordError, match="a run in it failed, so it is not whole: Test NCCL fai"):
+        read("nccl-tests", twice)
+
+
+def test_devices_of_two_kinds_are_told(read: Read) -> None:
+    mixed = DEVICES.replace(
+        "device  3 [0000:43:00] NVIDIA H100 80GB HBM3", "device  3 [0000:43:00] NVIDIA H200"
+    )
+    (caution,) = read("nccl-tests", table(SMALL, devices=mixed)).cautions
+    assert caution.code == "mixed-devices"
+    assert "names NVIDIA H100 80GB HBM3 and NVIDIA H200, and it is kept as one of" in caution.fact
+
+
 def test_hosts_are_counted_by_their_names(read: Read) -> None:
     two = DEVICES.replace("e49901c75833 device  2", "b device  0").replace(
         "e49901c75833 device  3", "b device  1"
@@ -135,7 +161,9 @@ def test_wrong_sums_are_failures_and_no_rates(read: Read) -> None:
     wrong = LARGE.replace(" 366.18 0 ", " 366.18 237858 ")
     record = read("nccl-tests", table(wrong))
     assert rates(record) == pytest.approx([365.94], rel=1e-4)
-    assert list(record.failures.values()) == ["237858 wrong numbers"]
+    assert record.failures == {
+        "all_reduce fp32 8589934592 B, out of place": "wrong answer: 237858 wrong numbers"
+    }
 
 
 @pytest.mark.parametrize(
@@ -293,6 +321,16 @@ def test_a_test_that_did_not_pass_is_a_failure(read: Read) -> None:
 def test_what_is_no_nvbandwidth_is_refused(read: Read, text: str, why: str) -> None:
     with pytest.raises(RecordError, match=why):
         read("nvbandwidth", text)
+
+
+def test_both_ways_between_two_devices_of_a_switch_are_their_interconnect(read: Read) -> None:
+    name = "device_to_device_bidirectional_memcpy_write_ce"
+    rows = [["N/A", "760"], ["761", "N/A"]] * 3
+    record = read("nvbandwidth", bandwidth(case(name, *rows)))
+    assert [benchmarks.quantity(m.case) for m in record.measurements] == [
+        "interconnect_bandwidth",
+        "interconnect_bandwidth",
+    ]
 
 
 # --------------------------------------------------------------------------- BabelStream
@@ -479,6 +517,44 @@ def test_links_faster_than_the_part_has_are_no_evidence(read: Read) -> None:
     )
     assert sound == [["imported"], ["imported"]]
     assert (fast, slow) == (["imported", "implausible"], ["imported"])
+
+
+def test_wrong_answers_of_babelstream_are_failures(read: Read) -> None:
+    text = STREAM.format(column="max_TB_per_sec", copy="4.01", triad="4.15")
+    said = "Validation failed on a[]. Average error 0.25\n"
+    for damaged in (said + text, text + said):
+        failures = read("babelstream", damaged).failures
+        assert failures == {"babelstream a[]": "wrong answer: Average error 0.25"}
+
+
+def test_arrays_that_a_cache_holds_say_nothing_of_memory(read: Read) -> None:
+    text = STREAM.format(column="max_TB_per_sec", copy="4.01", triad="4.15")
+    small = text.replace("33554432", "33554")
+    assert {benchmarks.quantity(m.case) for m in read("babelstream", text).measurements} == {
+        "memory_bandwidth"
+    }
+    assert not any(benchmarks.is_evidence(m.case) for m in read("babelstream", small).measurements)
+
+
+@pytest.mark.parametrize(
+    "line", ["Using HIP device AMD Instinct MI300X", "Using CUDA device NVIDIA H200"]
+)
+def test_the_device_is_the_one_that_is_named(read: Read, line: str) -> None:
+    text = STREAM.format(column="max_TB_per_sec", copy="4.01", triad="4.15")
+    record = read("babelstream", text.replace("Using CUDA device NVIDIA H200", line))
+    assert record.device == line.split("device ")[1]
+    assert record.accelerator != importing.UNKNOWN
+
+
+def test_a_link_that_is_slower_than_its_like_is_named(tmp_path: Path) -> None:
+    cells = [["N/A" if one == other else "396" for other in range(4)] for one in range(4)]
+    cells[1][2] = "12.5"
+    path = tmp_path / "theirs.json"
+    path.write_text(bandwidth(case("device_to_device_memcpy_write_ce", *cells)))
+    words = ["import", "nvbandwidth", str(path), "--results", str(tmp_path / "results")]
+    said = CliRunner().invoke(cli.main, words).stdout
+    assert "the link from rank 1 to rank 2" in said
+    assert "is slow: 12.5 GB/s" in said
 
 
 def test_one_figure_has_no_interval_and_settles_no_comparison(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 For each figure that is known how near to its peak a sound part comes, there is a least rate: what
 others sustained on that part, less a tolerance, or else the least share of the data sheet's peak
 that good kernels reach (`quantities.ACHIEVABLE`). An interval on both sides of it decides nothing.
+
+A GPU and a link are as good as the best that was measured of them, and a machine as good as the
+worst of its GPUs and links.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpubench import benchmarks
+from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.model import Accelerator, Measurement
 from gpubench.quantities import ACHIEVABLE, QUANTITIES
-from gpubench.records import RunRecord
+from gpubench.records import IMPORTED, WRONG, RunRecord
 from gpubench.roofline import ceilings
 from gpubench.stats import MedianInterval
 from gpubench.units import Quantity, show
@@ -44,9 +48,10 @@ class Least:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One figure of a part: the least rate, the best one measured and what that says.
+    """One figure of a part: the least rate, the one measured and what that says.
 
-    `cautions` are the facts that its measurement carries, such as a throttled clock.
+    `cautions` are the facts that its measurement carries, such as a throttled clock. `worst_of`
+    says how many GPUs, links or records the rate is the worst of.
     """
 
     figure: str
@@ -55,6 +60,7 @@ class Check:
     rate: MedianInterval | None = None
     found: Measurement | None = None
     cautions: tuple[str, ...] = ()
+    worst_of: str = ""
 
 
 def accept(
@@ -63,12 +69,22 @@ def accept(
     catalogue: Catalogue,
     tolerance: float = TOLERANCE,
 ) -> tuple[Check, ...]:
-    """Every figure of a part of which a least rate is known, with the best that records hold."""
+    """Every figure of a part of which a least rate is known, with what records hold of it."""
     records = tuple(records)
     return tuple(
         _checked(figure, least, records)
         for figure in (*ACHIEVABLE, ALL_REDUCE, IN_SWITCH)
         if (least := least_rate(figure, part, catalogue, tolerance))
+    )
+
+
+def wrong_answers(records: Iterable[RunRecord]) -> tuple[str, ...]:
+    """What was computed or moved, and not rightly: a machine that does so is fit for nothing."""
+    return tuple(
+        f"{case}: {why}"
+        for record in records
+        for case, why in record.failures.items()
+        if why.startswith(WRONG)
     )
 
 
@@ -133,20 +149,66 @@ def _checked(figure: str, least: Least, records: Sequence[RunRecord]) -> Check:
         for found in record.measurements
         if _tells(figure, found)
     ]
-    rates = [(benchmarks.rate(found), found) for record, found in told if record.speaks(found)]
+    rated = [
+        _Rated(benchmarks.rate(found), found, *_place(record, found))
+        for record, found in told
+        if record.speaks(found)
+    ]
     left_out = _left_out([fault for record, found in told if (fault := record.fault(found))])
-    if not rates:
+    if not rated:
         return Check(figure, least, "not measured", cautions=left_out)
-    rate, found = max(rates, key=lambda each: each[0].mid)
+    judged, worst_of = _judged(rated)
+    rate, found = judged.rate, judged.found
     facts = (*(caution.fact for caution in found.cautions), *left_out)
     outcome: Outcome = "unsure"
     if rate.low >= least.rate:
         outcome = "pass"
     elif rate.high < least.rate:
         outcome = "fail"
-    if outcome == "fail" and figure == "memory_bandwidth" and not _reads_alone(rates):
+    if outcome == "fail" and figure == "memory_bandwidth" and not _reads_alone(rated):
         outcome, facts = "unsure", (*facts, "nothing here only reads, which is fastest")
-    return Check(figure, least, outcome, rate, found, facts)
+    return Check(figure, least, outcome, rate, found, facts, worst_of)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """A rate, by which tool, and of which GPU, link or record of those that the tool measured."""
+
+    rate: MedianInterval
+    found: Measurement
+    tool: str
+    kind: str
+    which: str
+
+
+def _place(record: RunRecord, found: Measurement) -> tuple[str, str, str]:
+    """By which tool, of what kind and which one of that a measurement is.
+
+    Another tool's record does not say where it was made: each of several may be of another GPU.
+    """
+    p = found.case.parameters
+    tool = record.environment.get("imported_from", "") if record.suite == IMPORTED else ""
+    if p.get("collective") == collectives.PAIR and "source" in p:
+        return tool, "links", f"the link {collectives.ends(p)}"
+    if "gpu" in p:
+        return tool, "GPUs", f"GPU {p['gpu']}"
+    if tool:
+        return tool, "records", f"record {record.id}"
+    return tool, "GPUs", record.environment.get("gpu_uuid", "")
+
+
+def _judged(rated: Iterable[_Rated]) -> tuple[_Rated, str]:
+    """The rate that tells, and what it is the worst of: of each place the best, of a tool's places
+    the worst, and of tools the one that got most out of it.
+    """
+    tools: dict[str, dict[str, _Rated]] = {}
+    for one in rated:
+        places = tools.setdefault(one.tool, {})
+        places[one.which] = max(places.get(one.which, one), one, key=lambda each: each.rate.mid)
+    worst = {tool: min(p.values(), key=lambda each: each.rate.mid) for tool, p in tools.items()}
+    judged = max(worst.values(), key=lambda each: each.rate.mid)
+    among = len(tools[judged.tool])
+    return judged, f"{judged.which}, the worst of {among} {judged.kind}" if among > 1 else ""
 
 
 def _left_out(faults: Sequence[str]) -> tuple[str, ...]:
@@ -156,9 +218,9 @@ def _left_out(faults: Sequence[str]) -> tuple[str, ...]:
     return (f"{len(faults)} of the measurements do not count: {'; '.join(dict.fromkeys(faults))}",)
 
 
-def _reads_alone(rates: Iterable[tuple[MedianInterval, Measurement]]) -> bool:
+def _reads_alone(rated: Iterable[_Rated]) -> bool:
     """Whether memory was only read somewhere, as where others reached most."""
-    return any(found.case.parameters.get("pattern") in _READS for _, found in rates)
+    return any(one.found.case.parameters.get("pattern") in _READS for one in rated)
 
 
 _READS = ("read", "dot")

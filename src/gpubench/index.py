@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,14 +100,20 @@ def newest(among: Iterable[Entry]) -> tuple[RunRecord, ...]:
         newer = held.setdefault((entry.accelerator, entry.tool, entry.piece), set())
         wanted = set(entry.benchmarks) - newer
         if wanted:
+            found.append(_without(records.read(Path(entry.path)), newer))
             newer |= wanted
-            found.append(_of_benchmarks(records.read(Path(entry.path)), wanted))
     return tuple(reversed(found))
 
 
-def _of_benchmarks(record: RunRecord, wanted: set[str]) -> RunRecord:
-    kept = tuple(found for found in record.measurements if found.case.benchmark in wanted)
-    return record if kept == record.measurements else replace(record, measurements=kept)
+def _without(record: RunRecord, newer: Collection[str]) -> RunRecord:
+    """The record without the benchmarks of which there are newer measurements."""
+    if not newer:
+        return record
+    return replace(
+        record,
+        measurements=tuple(m for m in record.measurements if m.case.benchmark not in newer),
+        failures={k: why for k, why in record.failures.items() if k.split()[0] not in newer},
+    )
 
 
 def newest_two(results: Path) -> tuple[RunRecord, RunRecord]:

@@ -36,6 +36,8 @@ ENDINGS = (".json", ".json.gz")
 """Of files that hold a record, as written and as gzip packs it."""
 IMPORTED = "imported"
 """The suite of a record that holds another tool's results."""
+WRONG = "wrong answer: "
+"""How the reason of a failure begins where something was computed or moved, and not rightly."""
 SLICE = "mig-slice"
 """The caution in a record that was made on a slice of a card."""
 

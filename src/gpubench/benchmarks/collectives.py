@@ -103,7 +103,7 @@ def _wanted(device: Device, suite: str) -> list[Case]:
         found += [_case(group, "all_reduce", large, name) for name in types]
         found.append(_case(group, "all_reduce", large, sweep, place="out"))
         found += [_case(group, name, large, sweep) for name in COLLECTIVES[1:]]
-        links = "switch" if _switched(device) else "other"
+        links = _links(_part(device))
         for source, target, directions in _pairs(ranks, suite):
             copy: dict[str, Any] = {"source": source, "target": target, "directions": directions}
             found.append(_case(group, PAIR, large, sweep, **copy, links=links))
@@ -129,9 +129,8 @@ def _without_switch(planned: list[Case], device: Device) -> list[Case]:
 
 
 def _reduces_in_switch(device: Device) -> bool:
-    if device.accelerator is None:
-        return False
-    return roof.reduces_in_switch(catalogue.load().accelerators[device.accelerator])
+    part = _part(device)
+    return part is not None and roof.reduces_in_switch(part)
 
 
 def _pairs(ranks: int, suite: str) -> Iterator[tuple[int, int, int]]:
@@ -174,11 +173,22 @@ def _whole(name: str, size: int, dtype: str, ranks: int) -> int:
     return max(1, size // unit) * unit
 
 
-def _switched(device: Device) -> bool:
-    if device.accelerator is None:
-        return False
-    part = catalogue.load().accelerators[device.accelerator]
-    return roof.joined_devices(part) >= roof.NODE_DEVICES
+def _part(device: Device) -> Accelerator | None:
+    return catalogue.load().accelerators[device.accelerator] if device.accelerator else None
+
+
+def _links(part: Accelerator | None) -> str:
+    """What joins the devices of a host: a switch, which gives two of them all links of each."""
+    switched = part is not None and roof.joined_devices(part) >= roof.NODE_DEVICES
+    return "switch" if switched else "other"
+
+
+def linked(case: Case, part: Accelerator) -> Case:
+    """A copy between two devices of a host, with what joins those of that part; others as is."""
+    p = case.parameters
+    if p.get("collective") != PAIR or "source" not in p or p.get("hosts", 1) > 1:
+        return case
+    return replace(case, parameters={**p, "links": _links(part)})
 
 
 # --------------------------------------------------------------------------- work and ceilings

@@ -37,6 +37,12 @@ def _share(ctx: click.Context, parameter: click.Parameter, value: float) -> floa
     metavar="PERCENT",
     help="What may be lacking of the best that others sustained.",
 )
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="Exit with 3 if one of the figures was not measured.",
+)
 @options.results
 @options.json_flag
 @click.pass_context
@@ -45,13 +51,15 @@ def command(
     names: tuple[str, ...],
     gpu: str | None,
     tolerance: float,
+    every: bool,
     results: Path,
     as_json: bool,
 ) -> None:
     """Say whether a machine gives what its part should.
 
     RECORDs are files or ids, also of imported results; by default the newest of the machine that
-    was measured last. Exits with 1 where a figure fails, with 3 where none could be judged.
+    was measured last. A machine is as good as the worst of its GPUs and links. Exits with 1 where a
+    figure fails or an answer was wrong, with 3 where nothing could be judged.
     """
     from gpubench import acceptance, catalogue
     from gpubench.errors import CannotMeasure
@@ -76,7 +84,7 @@ def command(
         for line in accepting.remarks(records, checks):
             click.echo(line)
     if not gpu:
-        ctx.exit(_exit_code(checks))
+        ctx.exit(_exit_code(checks, acceptance.wrong_answers(records), every))
 
 
 def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[RunRecord, ...]:
@@ -95,7 +103,11 @@ def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[R
             records.read(path if path.exists() else records.find(results, str(path)))
             for path in paths
         )
-    whole = [entry for entry in index.entries(results) if entry.measured and not entry.piece]
+    whole = [
+        entry
+        for entry in index.entries(results)
+        if entry.complete and (entry.cases or entry.failures) and not (entry.piece or entry.problem)
+    ]
     mine = [entry for entry in whole if entry.accelerator in known.accelerators]
     if whole and not mine:
         raise CannotMeasure(
@@ -110,7 +122,8 @@ def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[R
     same = [entry for entry in mine if entry.accelerator == mine[-1].accelerator]
     hosts = [entry.host for entry in same if entry.host]
     # An imported result does not say where it was made, and serves beside any of its part.
-    return index.newest(entry for entry in same if entry.host in ("", *hosts[-1:]))
+    found = index.newest(entry for entry in same if entry.host in ("", *hosts[-1:]))
+    return found or (records.read(Path(same[-1].path)),)  # it holds failures alone
 
 
 def _check_one(records: tuple[RunRecord, ...]) -> None:
@@ -124,6 +137,8 @@ def _check_one(records: tuple[RunRecord, ...]) -> None:
             among = " and ".join(sorted(several))
             raise RecordError(f"the records are of {among}: name those of one")
     for record in records:
+        if mixed := [c.fact for c in record.cautions if c.code == "mixed-devices"]:
+            raise RecordError(f"record {record.id} is not of one part: {mixed[0]}")
         if record.piece:
             raise RecordError(
                 f"record {record.id} is not of a whole card, but of a slice or within a limit of "
@@ -131,10 +146,12 @@ def _check_one(records: tuple[RunRecord, ...]) -> None:
             )
 
 
-def _exit_code(checks: tuple[Check, ...]) -> int:
+def _exit_code(checks: tuple[Check, ...], wrong: tuple[str, ...], every: bool) -> int:
     outcomes = {check.outcome for check in checks}
-    if "fail" in outcomes:
+    if "fail" in outcomes or wrong:
         return FAILED
+    if every and "not measured" in outcomes:
+        return NOTHING_MEASURED
     return 0 if outcomes & {"pass", "unsure"} else NOTHING_MEASURED
 
 
@@ -153,8 +170,10 @@ def _document(
                 "because": check.least.because,
                 "rate": check.rate and {k: getattr(check.rate, k) for k in ("low", "mid", "high")},
                 "case": check.found and asdict(check.found.case),
+                "worst_of": check.worst_of,
                 "cautions": check.cautions,
             }
             for check in checks
         ],
+        "failures": {case: why for record in records for case, why in record.failures.items()},
     }

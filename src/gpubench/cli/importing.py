@@ -32,7 +32,7 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
     (--csv) and pytest-benchmark (--benchmark-json). The record names the tool and the file's
     SHA-256; what it holds counts as published by others, never as measured here.
     """
-    from gpubench import catalogue, importing, records
+    from gpubench import catalogue, fleet, importing, records
     from gpubench.errors import UnknownName
     from gpubench.report import links, rates
 
@@ -46,7 +46,7 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
 
     by_processor = accelerator == importing.PROCESSOR
     part = known.accelerator(accelerator) if accelerator and not by_processor else None
-    record = importing.read(tool, path, identify, part, by_processor)
+    (record,) = fleet.marked((importing.read(tool, path, identify, part, by_processor),))
     records.check_writable(results / record.accelerator)
     before = _imported_before(record, results)
     saved = records.write(record, results)

@@ -43,10 +43,13 @@ Identify = Callable[[str], Accelerator | None]
 
 @dataclass(frozen=True)
 class Found:
-    """What a file holds. `device` is the name it gives, `facts` what else a reader should know."""
+    """What a file holds. `device` is the name it gives, of several the first, and `others` those
+    that are called otherwise; `facts` is what else a reader should know.
+    """
 
     measurements: tuple[Measurement, ...]
     device: str = ""
+    others: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[Caution, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
@@ -96,20 +99,30 @@ def read(
         },
         device=found.device or (part.name if part else ""),
         suite=IMPORTED,
-        cautions=(*found.cautions, *_contradicted(found.device, named, part)),
+        cautions=(*found.cautions, *_contradicted(found, named, part)),
         measurements=tuple(_guarded(each, part) for each in _merged(found.measurements)),
         failures=found.failures,
     )
 
 
 def _contradicted(
-    device: str, named: Accelerator | None, part: Accelerator | None
-) -> tuple[Caution, ...]:
-    """That the file names another part than it was said to be of."""
-    if named is None or named == part or part is None:
-        return ()
-    fact = f"the file says that it was measured on {device}, and it is kept as one of {part.name}"
-    return (Caution("other-device", fact, "import it again without --accelerator"),)
+    found: Found, named: Accelerator | None, part: Accelerator | None
+) -> Iterator[Caution]:
+    """That the file names another part than it was said to be of, or several."""
+    if named is not None and part is not None and named != part:
+        fact = f"the file says that it was measured on {found.device}, and it is kept as one of "
+        remedy = "import it again without --accelerator"
+        yield Caution("other-device", fact + part.name, remedy)
+    if found.others:
+        fact = f"the file names {' and '.join((found.device, *found.others))}, and it is kept as "
+        remedy = "measure each kind of device by itself"
+        yield Caution("mixed-devices", f"{fact}one of {part.name if part else UNKNOWN}", remedy)
+
+
+def names(devices: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """The name of the first device, and the other names among them."""
+    first, *others = dict.fromkeys(filter(None, devices)) or [""]
+    return first, tuple(others)
 
 
 def _contents(tool: str, path: Path) -> bytes:
@@ -170,6 +183,7 @@ def _of_several(same: Sequence[Measurement]) -> tuple[Caution, ...]:
 def _guarded(found: Measurement, part: Accelerator | None) -> Measurement:
     if part is None:
         return found
+    found = replace(found, case=collectives.linked(found.case, part))
     return guards.cautioned(found, guards.implausible(found, _ceilings(found.case, part)))
 
 

@@ -2,7 +2,8 @@
 
 Lines of the device may stand before the line of column names. The rate's unit is in its column's
 name; bytes are counted again from the elements, as BabelStream does, and the time is the least of
-its runs, so that rates come out as printed.
+its runs, so that rates come out as printed. Of wrong answers it tells on stderr: the lines stand
+before the table, or after it, where both were kept.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ from collections.abc import Iterator, Mapping
 from gpubench.errors import RecordError
 from gpubench.importing import Found, measurement
 from gpubench.model import Case, Measurement, Work
+from gpubench.records import WRONG
 
 # Arrays that a pattern reads and writes an element (BabelStream, README, "Rules").
 _ARRAYS = {"copy": 2, "mul": 2, "add": 3, "triad": 3, "dot": 2}
 _COLUMNS = ("function", "num_times", "n_elements", "sizeof")
 _RATE = re.compile(r"max_(m|g|t)(i?)b(ytes)?_per_sec$")
 _SCALES = {"m": (1e6, 2.0**20), "g": (1e9, 2.0**30), "t": (1e12, 2.0**40)}
-_DEVICE = re.compile(r'^(?:Using CUDA device|CUDA Device \d+:)\s+"?([^"\n]*?)"?(?:\s+\d+ SMs.*)?$')
+_DEVICE = re.compile(
+    r'^(?:Using (?:CUDA|HIP) device|(?:CUDA|HIP) Device \d+:)\s+"?([^"\n]*?)"?(?:\s+\d+ SMs.*)?$'
+)
+_WRONG = re.compile(r"Validation failed on (\S+?)\.? (Average error.*)")
+_FOR_MEMORY = 2**27
+"""Smaller arrays may stay in a cache, of which the largest holds 256 MB."""
 
 
 def read(text: str) -> Found:
@@ -41,7 +48,9 @@ def read(text: str) -> Found:
     if absent and not any(m.case.parameters["pattern"] == "triad" for m in found):
         raise RecordError(f"it was cut off: {', '.join(absent)} are missing")
     device = next((named[1].strip() for line in lines if (named := _DEVICE.match(line))), "")
-    return Found(found, device)
+    wrong = filter(None, map(_WRONG.search, lines))
+    failures = {f"babelstream {each[1]}": f"{WRONG}{each[2]}" for each in wrong}
+    return Found(found, device, failures=failures)
 
 
 def _measurement(row: Mapping[str, str | None], column: str) -> Iterator[Measurement]:
@@ -59,5 +68,7 @@ def _measurement(row: Mapping[str, str | None], column: str) -> Iterator[Measure
     if not rate > 0 or elements < 1:
         raise RecordError(f"the row of {row['function']} has no rate above zero")
     work = Work(bytes=float(_ARRAYS[pattern] * elements * size))
-    case = Case("bandwidth", "babelstream", {"pattern": pattern, "n": elements, "element": size})
+    # What a cache gives is no rate of the memory, and judges nothing.
+    benchmark = "bandwidth" if elements * size >= _FOR_MEMORY else "size_sweep"
+    case = Case(benchmark, "babelstream", {"pattern": pattern, "n": elements, "element": size})
     yield measurement(case, work, (work.bytes / rate,), times)

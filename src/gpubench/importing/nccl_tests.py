@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gpubench.benchmarks import collectives
 from gpubench.errors import RecordError
-from gpubench.importing import Found, measurement
+from gpubench.importing import Found, measurement, names
 from gpubench.model import Case, Caution, Measurement
+from gpubench.records import WRONG
 
 _COLLECTIVES = {
     "all_reduce": "all_reduce",
@@ -50,13 +51,16 @@ def read(text: str) -> Found:
 
 @dataclass(frozen=True)
 class _Row:
-    """One size, in one place ("in" or "out"). Seconds, bytes; `wrong` None when not checked."""
+    """One size, in one place ("in" or "out"). Seconds, bytes; `wrong` None when not checked, and
+    `problem` says why it cannot be used.
+    """
 
     size: int
     dtype: str
     place: str
     seconds: float
     wrong: float | None
+    problem: str = ""
 
 
 def _found(
@@ -65,20 +69,29 @@ def _found(
     ranks: int,
     hosts: int,
     calls: int,
-    device: str,
+    devices: Iterable[str],
     facts: Mapping[str, str],
 ) -> Found:
     if not rows:
         raise RecordError("it holds no row with a time: the run failed, or the file was cut off")
     if ranks < 2:
         raise RecordError("it does not say over how many ranks it ran, or it ran on one device")
-    wrong = [row for row in rows if row.wrong]
-    kept = [_measurement(row, name, ranks, hosts, calls) for row in rows if not row.wrong]
     failures = {
-        f"{name} {row.dtype} {row.size} B {row.place} of place": f"{row.wrong:g} wrong numbers"
-        for row in wrong
+        f"{name} {row.dtype} {row.size} B, {_PLACES[row.place]}": why
+        for row in rows
+        if (why := _why_not(row))
     }
-    return Found(tuple(kept), device, facts, _cautions(rows), failures)
+    kept = [_measurement(row, name, ranks, hosts, calls) for row in rows if not _why_not(row)]
+    device, others = names(devices)
+    return Found(tuple(kept), device, others, facts, _cautions(rows), failures)
+
+
+_PLACES = {"in": "in place", "out": "out of place"}
+
+
+def _why_not(row: _Row) -> str:
+    """Why a row is no measurement; "" where it is."""
+    return f"{WRONG}{row.wrong:g} wrong numbers" if row.wrong else row.problem
 
 
 def _measurement(row: _Row, name: str, ranks: int, hosts: int, calls: int) -> Measurement:
@@ -119,8 +132,9 @@ def _of_table(text: str) -> Found:
     rows = [row for cells in _rows(lines, columns) for row in _halves(cells, columns)]
     if not any("Avg bus bandwidth" in line for line in lines):
         raise RecordError("it was cut off: the line with the average bus bandwidth is missing")
+    if broken := next((found for line in lines if (found := _FAILURE.search(line))), None):
+        raise RecordError(f"a run in it failed, so it is not whole: {broken[0].strip()}")
     named = [found for line in lines if (found := _RANK.match(line))]
-    device = next((found[3].strip() for found in named), "")
     timed = re.search(r"(?<!warmup )(?<!agg )\biters: (\d+)", text)
     calls = int(timed[1]) if timed else 1
     facts = {"nccl": found[1]} if (found := re.search(r"NCCL version (\S+)", text)) else {}
@@ -134,7 +148,7 @@ def _of_table(text: str) -> Found:
             f"{ranks} ranks has {expected:.3f}: is it another collective?"
         )
     hosts = len({found[2] for found in named}) or 1
-    return _found(rows, name, ranks, hosts, calls, device, facts)
+    return _found(rows, name, ranks, hosts, calls, (each[3].strip() for each in named), facts)
 
 
 def _columns(lines: Sequence[str]) -> list[str]:
@@ -174,9 +188,7 @@ def _halves(cells: Sequence[str], columns: Sequence[str]) -> Iterator[_Row]:
     size, kind = int(cells[0]), cells[2]
     for number, place in enumerate(("out", "in")):
         half = cells[first + number * width : first + (number + 1) * width]
-        if len(half) < width or size == 0:
-            continue
-        if not _NUMBER.match(half[0]) or not float(half[0]) > 0:
+        if len(half) < width or size == 0 or half[0] == "N/A":
             continue
         wrong = half[3] if len(half) > 3 else "N/A"
         counted = "wrong" in columns and _NUMBER.match(wrong)
@@ -184,9 +196,24 @@ def _halves(cells: Sequence[str], columns: Sequence[str]) -> Iterator[_Row]:
             size,
             _TYPES.get(kind, kind),
             place,
-            float(half[0]) * 1e-6,
+            float(half[0]) * 1e-6 if _NUMBER.match(half[0]) else 0.0,
             float(wrong) if counted else None,
+            _torn(size, half[0], half[1]),
         )
+
+
+def _torn(size: int, micros: str, printed: str) -> str:
+    """Why a row cannot be as the tool wrote it; "" where it can."""
+    if not _NUMBER.match(micros) or not float(micros) > 0:
+        return f"its time is {micros} us"
+    rate = size / float(micros) / 1e3  # GB/s, as printed with two decimals
+    if _NUMBER.match(printed) and abs(rate - float(printed)) > 0.01 + _ROUNDED * rate:
+        return f"its time of {micros} us means {rate:.4g} GB/s, and the row says {printed}"
+    return ""
+
+
+_ROUNDED = 0.02
+# Times have four digits or two decimals, the coarser of which is 1 % of the shortest.
 
 
 def _named(lines: Sequence[str], columns: Sequence[str], factor: float) -> str:
@@ -243,7 +270,8 @@ def _of_json(text: str) -> Found:
     program = (content.get("args") or [""])[0]
     calls = int(config.get("iterations", 1))
     name = _collective(str(program))
-    return _found(rows, name, ranks, hosts, calls, str(devices[0].get("device_info", "")), facts)
+    listed = (str(each.get("device_info", "")) for each in devices)
+    return _found(rows, name, ranks, hosts, calls, listed, facts)
 
 
 def _places(entry: Mapping[str, Any]) -> Iterator[_Row]:

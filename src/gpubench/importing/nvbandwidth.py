@@ -15,7 +15,7 @@ from typing import Any
 
 from gpubench.benchmarks import collectives
 from gpubench.errors import RecordError
-from gpubench.importing import Found, measurement
+from gpubench.importing import Found, measurement, names
 from gpubench.model import Case, Measurement, Work
 
 _HOST = re.compile(r"(host_to_device|device_to_host)_memcpy_(ce|sm)$")
@@ -54,13 +54,15 @@ def read(text: str) -> Found:
     facts = {"nvbandwidth": str(whole.get("version", ""))}
     if whole.get("Driver Version"):
         facts["driver"] = str(whole["Driver Version"])
-    return Found(found, _device(whole.get("GPU Device list") or ()), facts, failures=failures)
+    device, others = names(_devices(whole.get("GPU Device list") or ()))
+    return Found(found, device, others, facts, failures=failures)
 
 
-def _device(listed: Sequence[Any]) -> str:
+def _devices(listed: Sequence[Any]) -> Iterator[str]:
     """ "0: NVIDIA H100 80GB HBM3 (00000000:1b:00): (host)" names the card."""
-    found = re.match(r"\d+: (.*?) \(", str(listed[0])) if listed else None
-    return found[1] if found else ""
+    for line in listed:
+        if found := re.match(r"\d+: (.*?) \(", str(line)):
+            yield found[1]
 
 
 def _measurements(test: Mapping[str, Any]) -> Iterator[Measurement]:

@@ -49,6 +49,7 @@ CODES: dict[str, str] = {
     "imported": "another tool's figure, without samples",
     "unchecked": "another tool's answers were not checked",
     "other-device": "kept as one of another part than its file names",
+    "mixed-devices": "of several parts at once, as another tool's file names them",
     "part-of-model": "some layers were timed, and the whole is scaled from them",
     "fallback": "a kernel of ours does not run here, and torch's stands in for it",
     "no-graph": "launched kernel by kernel, so host time may be in it",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gpubench import acceptance
 from gpubench.acceptance import Check
+from gpubench.invisible import shown
 from gpubench.model import Accelerator
 from gpubench.records import RunRecord
 from gpubench.report import wording
@@ -25,7 +26,7 @@ def title(part: Accelerator, records: Sequence[RunRecord]) -> str:
 
 
 def table(checks: Iterable[Check]) -> Table:
-    """Each figure with the least rate and the best one measured."""
+    """Each figure with the least rate and the one measured."""
     rows = []
     for check in checks:
         unit = acceptance.unit(check.figure)
@@ -33,6 +34,7 @@ def table(checks: Iterable[Check]) -> Table:
         if check.rate and check.found:
             found = f"{show(Quantity(check.rate.mid, unit))} ±{wording.spread(check.rate)}"
             how = f"{kernel(check.found.case)}, {check.found.case.method}, {check.found.phase}"
+            how += f"; {check.worst_of}" if check.worst_of else ""
         least = show(Quantity(check.least.rate, unit))
         name = check.figure.replace("_", " ")
         rows.append([name, check.outcome, found, f"at least {least}", how, check.least.because])
@@ -49,18 +51,24 @@ def needs(checks: Iterable[Check]) -> Table:
     return Table(("figure", "needed", "because"), rows)
 
 
-def remarks(records: Iterable[RunRecord], checks: Sequence[Check]) -> Iterator[str]:
+def remarks(records: Sequence[RunRecord], checks: Sequence[Check]) -> Iterator[str]:
     """What to know beside the table, and the sum of it."""
     facts = [caution.fact for record in records for caution in record.cautions]
     facts += [f"{check.figure.replace('_', ' ')}: {f}" for check in checks for f in check.cautions]
+    facts += [f"{case}: {why}" for record in records for case, why in record.failures.items()]
     if facts:
         yield ""
-        yield from (f"- {fact}" for fact in dict.fromkeys(facts))
+        yield from (f"- {shown(fact)}" for fact in dict.fromkeys(facts))
+    if not records:
+        return
+    yield ""
     counts = Counter(check.outcome for check in checks)
     judged = counts.total() - counts["not measured"]
-    if judged:
-        rest = ", ".join(f"{n} {name}" for name, n in counts.items() if name != "pass")
-        yield ""
-        yield f"{counts['pass']} of {wording.counted(judged, 'figure')} measured pass" + (
-            f" ({rest})." if rest else "."
-        )
+    rest = ", ".join(f"{n} {name}" for name, n in counts.items() if name != "pass")
+    total = f"{counts['pass']} of {wording.counted(judged, 'figure')} measured pass"
+    if not judged:
+        total, rest = "None of these figures was measured, so nothing is accepted", ""
+    wrong = acceptance.wrong_answers(records)
+    if wrong:
+        total += f", and {wording.counted(len(wrong), 'wrong answer')} came out, which fails"
+    yield f"{total} ({rest})." if rest else f"{total}."

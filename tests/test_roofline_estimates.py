@@ -379,6 +379,40 @@ def test_a_part_with_worse_rows_of_its_own_gets_their_error() -> None:
     assert f"whose own {own['count']} have a median of" in found.error
 
 
+def test_fewer_sequences_than_were_ever_compared_are_less_certain() -> None:
+    """70B by FP8 on eight H200, one request: NVIDIA prints 268 token/s with Medusa, which it says
+    makes up to 1.9 times as much of it (developer.nvidia.com, "Low Latency Inference Chapter 1").
+    """
+    asked = {**CHAT, "model": "llama-3.1-70b", "precision": "fp8", "gpus": 8}
+    asked |= {"input_tokens": 128, "output_tokens": 512}
+    one, sixteen = (of("inference_throughput", H200, **asked, batch=batch) for batch in (1, 16))
+    assert one.low < 268 / 1.9 < one.high
+    assert "none of so few sequences" in one.error
+    assert "none of so few sequences" not in sixteen.error
+    assert one.high / one.low > sixteen.high / sixteen.low
+
+
+def test_eight_devices_have_an_error_of_their_own() -> None:
+    asked = {**CHAT, "batch": 64}
+    two, eight = (of("inference_throughput", H100, **asked, gpus=gpus) for gpus in (2, 8))
+    assert "(stated batch):" in two.error
+    assert "(stated batch on 8 devices):" in eight.error
+    assert eight.high / eight.mid > two.high / two.mid
+
+
+def test_a_model_that_was_never_compared_is_named_and_one_built_otherwise_is_less_certain() -> None:
+    asked = {**CHAT, "precision": "fp8", "gpus": 8, "batch": 64}
+    known, alike, other = (
+        of("inference_throughput", H200, **{**asked, "model": model})
+        for model in ("llama-3.1-70b", "qwen2.5-72b", "deepseek-v3")
+    )
+    assert "not among them" not in known.error
+    assert "Qwen2.5 72B not among them" in alike.error
+    assert alike.high / alike.mid == pytest.approx(known.high / known.mid)
+    assert "DeepSeek-V3 not among them; widened by the ranges of its memory" in other.error
+    assert other.high / other.mid > known.high / known.mid
+
+
 def test_an_engine_built_for_fewer_sequences_leaves_more_room_and_the_estimate_says_so() -> None:
     card = CATALOGUE.accelerator("nvidia-rtx-4090")
     asked = {"model": "llama-3.1-8b", "precision": "fp16", "gpus": 1, "batch": "max"}

@@ -68,7 +68,8 @@ def test_a_cell_is_the_single_estimate(
     assert plane.errors[0].words == one.error
     ends = plane.low[0, 0, 0], plane.high[0, 0, 0]
     assert ends == pytest.approx((one.low, one.high), rel=1e-9)
-    assert (plane.errors[0].log is None) == (pipeline > 1)
+    # Ranges of parameters hang on the lengths.
+    assert (plane.errors[0].log is None) == (pipeline > 1 or "widened" in one.error)
 
 
 @pytest.mark.parametrize("parts", [("amd-mi300x", H100.id), (H200.id, "intel-gaudi2")])

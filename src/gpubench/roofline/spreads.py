@@ -35,6 +35,9 @@ _POWER_DIFFERENCE = 0.05
 _OWN_GROUPS = ("memory", "compute", "power")
 # Physics that two different chips do not share.
 
+_TO_START = ("overhead", "links")
+# What kernels and copies take however little there is to do.
+
 _NOTICED = 1e-3
 _REFUSED = "-"
 
@@ -54,6 +57,8 @@ def of_one(
     spread, words = (known.log_error, known.log_error), known.words
     if known.foreign:
         spread = _wider(spread, _own_ranges(part, value_at, mid))
+    if known.few:
+        spread = _wider(spread, _ranges(lambda p: value_at(part, p), mid, _TO_START)[:2])
     if case.quantity == "energy_per_token":
         power = _ranges(lambda p: value_at(part, p), mid, ("power",))
         spread = _wider(spread, power[:2])
@@ -90,6 +95,9 @@ def of_two(
     if known:
         spread, words = (known.log_error, known.log_error), known.words
         alone = known.foreign
+        if known.few:
+            over = _ranges(lambda p: value_at(subject, p) / value_at(baseline, p), mid, _TO_START)
+            spread = _wider(spread, over[:2])
         if case.quantity == "energy_per_token" and subject != baseline:
             spread = _wider(spread, (_POWER_DIFFERENCE, _POWER_DIFFERENCE))
             words += "; power shares of the parts may differ by 5 %"

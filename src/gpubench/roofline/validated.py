@@ -34,13 +34,15 @@ _TRAINING = ("training_throughput", "training_time", "training_cost")
 class Known:
     """A validated error: natural logarithm of high / mid, and how it was found, in words.
 
-    `foreign` holds the parts that no comparison covers, by their family or for want of a figure;
-    their own physics comes on top.
+    `foreign` holds the parts that no comparison covers, by their family or for want of a figure,
+    or because no model was compared that is built like this one; their own physics comes on top.
+    Where so `few` sequences at once were never compared, what kernels and links take to start does.
     """
 
     log_error: float
     words: str
     foreign: tuple[Accelerator, ...] = ()
+    few: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -58,6 +60,17 @@ def scenario(quantity: str, batch: int | str | None, nearly_full: bool) -> str:
     if batch == "max":
         return "max_batch_nearly_full" if nearly_full else "max_batch"
     return "stated_batch"
+
+
+def of_devices(kind: str, devices: int) -> str:
+    """The kind with its number of devices where errors are kept for that, too: a whole node."""
+    return f"{kind}_on_{devices}_devices" if devices == ceilings.NODE_DEVICES else kind
+
+
+def entry(entries: Mapping[str, Any], kind: str, devices: int) -> Mapping[str, Any] | None:
+    """The errors of a kind, those of so many devices where enough was compared of them."""
+    found: Mapping[str, Any] | None = entries.get(of_devices(kind, devices)) or entries.get(kind)
+    return found
 
 
 def is_nearly_full(part: Accelerator, model: LanguageModel, precision: str, gpus: int) -> bool:
@@ -143,11 +156,14 @@ _WIDENED = "; widened by the ranges of its memory, compute and power"
 
 
 def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) -> Known | None:
-    entry = load()["as_estimated"][section].get(kind)
-    if entry is None:
+    entries, devices = load()["as_estimated"][section], case.of("gpus")
+    errors = entry(entries, kind, devices)
+    if errors is None:
         return None
-    words = f"validated on {entry['count']} {what} ({kind.replace('_', ' ')}): {_shares(entry)}"
-    log_error = entry["log_q90"]
+    if errors is entries.get(of_devices(kind, devices)):
+        kind = of_devices(kind, devices)
+    words = f"validated on {errors['count']} {what} ({kind.replace('_', ' ')}): {_shares(errors)}"
+    log_error = errors["log_q90"]
     for part in parts:
         if part.id not in load()["parts"]:
             words += f"; {part.name} not among them"
@@ -161,5 +177,20 @@ def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) 
     phase = case.values.get("phase", "serving")
     if phase != "serving" or case.quantity == "time_per_output_token":
         words += f"; {'decode' if phase == 'serving' else phase} only as part of serving"
-    foreign = _foreign(parts, load()["families"])
-    return Known(log_error, words + _WIDENED * bool(foreign), foreign)
+    model = case.language_model
+    if model.id not in load()["models"]:
+        words += f"; {model.name} not among them"
+    few = kind.startswith("stated_batch") and case.of("batch") < load()["least_batch"]
+    if few:
+        words += "; none of so few sequences, so widened by what kernels and links take to start"
+    foreign = tuple(parts) if _unlike(model) else _foreign(parts, load()["families"])
+    return Known(log_error, words + _WIDENED * bool(foreign), foreign, few)
+
+
+def _unlike(model: LanguageModel) -> bool:
+    """Whether no model was compared that is built so: with latent attention, or many experts."""
+    return model.latent_dim > 0 or model.experts > _MOST_EXPERTS
+
+
+_MOST_EXPERTS = 8
+# Of Mixtral.

@@ -343,8 +343,7 @@ def summarise(
     compared = _of_engine(predictions)
     estimated = list(predict_unseen(rows, catalogue, folds, shared, engine_known=False))
     blind = _of_engine(estimated)
-    counts = Counter(one.row.accelerator for one in compared)
-    parts = {name for name, count in counts.items() if count >= _FEWEST}
+    parts = _common(one.row.accelerator for one in compared)
     others = [one.error + 1 for one in _of_others(predictions)]
     own: dict[str, list[float]] = {}
     for one in _of_others(estimated):
@@ -353,14 +352,25 @@ def summarise(
     return {
         "rows": len(predictions),
         "compared": len(compared),
-        "parts": sorted(str(name) for name in parts),
+        "parts": sorted(parts),
+        "models": sorted(_common(one.row.model for one in compared)),
         "families": sorted({str(catalogue.accelerators[name].family) for name in parts}),
+        "least_batch": min(one.row.batch or 1 for one in compared if one.kind == "stated_batch"),
         **_sections(compared, catalogue),
         "as_estimated": _sections(blind, catalogue),
         "other_engines": plain(_summaries({"all": others})),
         "other_parts": plain(_summaries(own)),
         "folds": {name: dict(values) for name, values in sorted(folds.items())},
     }
+
+
+def devices(row: InferenceRow) -> int:
+    """Those of one copy of the model."""
+    return (row.tp or 1) * (row.pp or 1)
+
+
+def _common(names: Iterable[str | None]) -> set[str]:
+    return {str(name) for name, count in Counter(names).items() if count >= _FEWEST}
 
 
 def _of_engine(predictions: Iterable[Prediction]) -> list[Prediction]:
@@ -379,8 +389,13 @@ def _sections(
     compared: Sequence[Prediction], catalogue: Catalogue
 ) -> dict[str, dict[str, dict[str, float]]]:
     other = different_pairs(compared, catalogue)
+    split = [
+        replace(one, kind=kind)
+        for one in compared
+        if (kind := validated.of_devices(one.kind, devices(one.row))) != one.kind
+    ]
     return {
-        "absolute": plain(absolute_errors(compared)),
+        "absolute": plain({**absolute_errors(compared), **absolute_errors(split)}),
         "ratio_equal_compute": plain(ratio_errors(compared, [_EQUAL_COMPUTE_PAIR])),
         "ratio_other": plain(ratio_errors(compared, other)),
     }

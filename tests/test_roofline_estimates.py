@@ -393,8 +393,9 @@ def test_fewer_sequences_than_were_ever_compared_are_less_certain() -> None:
 
 
 def test_eight_devices_have_an_error_of_their_own() -> None:
-    asked = {**CHAT, "batch": 64}
-    two, eight = (of("inference_throughput", H100, **asked, gpus=gpus) for gpus in (2, 8))
+    two, eight = (
+        of("inference_throughput", H100, **{**CHAT, "batch": 64, "gpus": gpus}) for gpus in (2, 8)
+    )
     assert "(stated batch):" in two.error
     assert "(stated batch on 8 devices):" in eight.error
     assert eight.high / eight.mid > two.high / two.mid

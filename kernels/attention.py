@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
-from gpubench.kernels.stream import check_place
+from gpubench.kernels.checks import check_memory, described, dtype
 
 if TYPE_CHECKING:
     import torch
 
-VECTOR_BYTES = 16
 QUERIES = ("float16", "bfloat16", "float32")
 CACHES = (*QUERIES, "float8_e4m3fn")
 LEAST_ROWS = 16  # of a matrix unit's tile: fewer queries are padded with zeros
@@ -228,7 +227,7 @@ def _checked(
 ) -> tuple[int, int, int, int, int]:
     """(batch, heads, dim, kv_heads, capacity), once the arguments are fit for the kernels."""
     if q.dim() != 3 or k.dim() != 4:
-        raise ValueError(f"q {_described(q)} and k {_described(k)}: (B, H, D) and (B, KV, T, D)")
+        raise ValueError(f"q {described(q)} and k {described(k)}: (B, H, D) and (B, KV, T, D)")
     (batch, heads, dim), (rows, kv_heads, capacity, width) = q.shape, k.shape
     wanted = {
         "out": (out, (batch, heads, dim)),
@@ -239,40 +238,21 @@ def _checked(
     }
     if (rows, width) != (batch, dim) or heads % kv_heads or dim & (dim - 1) or dim < LEAST_ROWS:
         raise ValueError(
-            f"q {_described(q)} and k {_described(k)} do not fit: D is a power of two of at least "
+            f"q {described(q)} and k {described(k)} do not fit: D is a power of two of at least "
             f"{LEAST_ROWS}, the same in both, and H a multiple of KV"
         )
     for name, (tensor, shape) in wanted.items():
         if tuple(tensor.shape) != shape or not tensor.numel():
-            raise ValueError(f"{name} ({_described(tensor)}): its shape must be {shape}")
-    if _dtype(q) not in QUERIES or _dtype(k) not in (_dtype(q), CACHES[-1]):
-        raise ValueError(f"no kernel for q {_described(q)} and k {_described(k)}")
-    if (_dtype(out), _dtype(v), _dtype(lengths)) != (_dtype(q), _dtype(k), "int32"):
+            raise ValueError(f"{name} ({described(tensor)}): its shape must be {shape}")
+    if dtype(q) not in QUERIES or dtype(k) not in (dtype(q), CACHES[-1]):
+        raise ValueError(f"no kernel for q {described(q)} and k {described(k)}")
+    if (dtype(out), dtype(v), dtype(lengths)) != (dtype(q), dtype(k), "int32"):
         raise ValueError("out is of the type of q, v of that of k, and lengths are int32")
-    if {_dtype(parts), _dtype(sums)} != {"float32"}:
+    if {dtype(parts), dtype(sums)} != {"float32"}:
         raise ValueError("parts and sums are float32")
     if parts.shape[2] > MOST_SPLITS:
         raise ValueError(f"{parts.shape[2]} splits: at most {MOST_SPLITS}")
     tensors = {"out": out, "q": q, "k": k, "v": v, "lengths": lengths, "parts": parts, "sums": sums}
     for name, tensor in tensors.items():
-        _check_memory(name, tensor)
+        check_memory(name, tensor)
     return batch, heads, dim, kv_heads, capacity
-
-
-def _check_memory(name: str, tensor: "torch.Tensor") -> None:
-    said = f"{name} ({_described(tensor)})"
-    if not tensor.is_contiguous() or tensor.data_ptr() % VECTOR_BYTES:
-        raise ValueError(f"{said}: must be contiguous and start at a multiple of {VECTOR_BYTES}")
-    check_place(name, said, tensor)
-
-
-def _dtype(tensor: "torch.Tensor") -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _described(tensor: "torch.Tensor") -> str:
-    return f"{' × '.join(map(str, tensor.shape))} {_dtype(tensor)} on {tensor.device}"
-
-
-# Triton's interpreter runs kernels on arrays in host memory.
-_INTERPRETED = not isinstance(_split, triton.JITFunction)

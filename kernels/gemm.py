@@ -3,10 +3,9 @@
     C = A · B        C[i, j] = Σ A[i, l] · B[l, j]      A (m, k), B (k, n), C (m, n)
 
 Products are added in float32 and rounded once, at the end; those of int8 are added in int32 and are
-exact. C is cut into tiles of BM × BN, and each
-tile is the sum over blocks of BK along k. Tiles are taken in groups of GROUP rows of tiles, column
-by column within a group, so that tiles computed at the same moment share rows of A and columns of B
-in the L2 cache.
+exact. C is cut into tiles of BM × BN, and each tile is the sum over blocks of BK along k. Tiles are
+taken in groups of GROUP rows of tiles, column by column within a group, so that tiles computed at
+the same moment share rows of A and columns of B in the L2 cache.
 
 Two kernels do this:
 
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
-from gpubench.kernels.stream import check_place
+from gpubench.kernels.checks import check_place, described, dtype
 
 if TYPE_CHECKING:
     import torch
@@ -316,15 +315,15 @@ def _checked(
         raise ValueError(f"programs is {programs}: launch at least one")
     for name, matrix in (("c", c), ("a", a), ("b", b)):
         if matrix.dim() != 2 or not matrix.numel():
-            raise ValueError(f"{name} ({_described(matrix)}): must be a matrix that is not empty")
+            raise ValueError(f"{name} ({described(matrix)}): must be a matrix that is not empty")
     (m, k), (rows, n) = a.shape, b.shape
     if rows != k or tuple(c.shape) != (m, n):
         raise ValueError(
-            f"the shapes do not fit: c {_described(c)}, a {_described(a)}, b {_described(b)}"
+            f"the shapes do not fit: c {described(c)}, a {described(a)}, b {described(b)}"
         )
-    if a.dtype != b.dtype or _dtype(c) not in OUTPUTS.get(_dtype(a), ()):
+    if a.dtype != b.dtype or dtype(c) not in OUTPUTS.get(dtype(a), ()):
         raise ValueError(
-            f"no kernel for c {_described(c)}, a {_described(a)}, b {_described(b)}: a and b are "
+            f"no kernel for c {described(c)}, a {described(a)}, b {described(b)}: a and b are "
             f"both of {', '.join(OUTPUTS)}, and c is of the same type or wider"
         )
     for name, matrix in (("c", c), ("a", a), ("b", b)):
@@ -337,7 +336,7 @@ def _checked(
 
 
 def _check_matrix(name: str, matrix: "torch.Tensor", descriptors: bool) -> None:
-    said = f"{name} ({_described(matrix)})"
+    said = f"{name} ({described(matrix)})"
     if matrix.stride(1) != 1 or matrix.stride(0) < matrix.shape[1]:
         layout = "by rows or by columns" if name == "b" else "by rows"
         raise ValueError(f"{said}: must lie in memory {layout}")
@@ -367,15 +366,3 @@ def _extent(matrix: "torch.Tensor") -> tuple[int, int]:
     """The first address of a matrix, and the one after its last."""
     span = sum((size - 1) * step for size, step in zip(matrix.shape, matrix.stride(), strict=True))
     return matrix.data_ptr(), matrix.data_ptr() + (span + 1) * matrix.element_size()
-
-
-def _dtype(matrix: "torch.Tensor") -> str:
-    return str(matrix.dtype).removeprefix("torch.")
-
-
-def _described(matrix: "torch.Tensor") -> str:
-    return f"{' × '.join(map(str, matrix.shape))} {_dtype(matrix)} on {matrix.device}"
-
-
-# Triton's interpreter runs kernels on arrays in host memory.
-_INTERPRETED = not isinstance(_persistent, triton.JITFunction)

@@ -98,6 +98,3 @@ def _steps(v, s, t, rows, ROW: tl.constexpr):
         for _ in tl.static_range(ROW):
             v = tl.fma(v, s, t)
     return v
-
-
-_INTERPRETED = stream._INTERPRETED

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
-from gpubench.kernels.stream import check_place
+from gpubench.kernels.checks import check_memory, described, dtype
 
 if TYPE_CHECKING:
     import torch
 
-VECTOR_BYTES = 16
 MOST_ROWS = 32  # more, and the vendor's tiles are as good
 DTYPES = ("float16", "bfloat16", "float32", "float8_e4m3fn")
 
@@ -139,40 +138,23 @@ def _checked(
 ) -> tuple[int, int, int]:
     """(m, n, k), once the arguments are known to be fit for the kernel."""
     if x.dim() != 2 or w.dim() != 2 or x.shape[1] != w.shape[1]:
-        raise ValueError(f"x {_described(x)} and w {_described(w)} do not fit: (m, k) and (n, k)")
+        raise ValueError(f"x {described(x)} and w {described(w)} do not fit: (m, k) and (n, k)")
     (m, k), n = x.shape, w.shape[0]
     if tuple(y.shape) != (m, n) or not 1 <= m <= MOST_ROWS:
-        raise ValueError(f"y {_described(y)}: must be {m} × {n}, and of 1 to {MOST_ROWS} rows")
-    if _dtype(x) not in DTYPES or x.dtype != w.dtype:
-        raise ValueError(f"no kernel for x {_described(x)} and w {_described(w)}")
-    eight = _dtype(x) == DTYPES[-1]
+        raise ValueError(f"y {described(y)}: must be {m} × {n}, and of 1 to {MOST_ROWS} rows")
+    if dtype(x) not in DTYPES or x.dtype != w.dtype:
+        raise ValueError(f"no kernel for x {described(x)} and w {described(w)}")
+    eight = dtype(x) == DTYPES[-1]
     if eight != (scale_x is not None) or eight != (scale_w is not None):
         raise ValueError("8-bit floats come with scales of x and w, and nothing else does")
-    if _dtype(y) not in (("bfloat16", "float16") if eight else (_dtype(x),)):
-        raise ValueError(f"y {_described(y)}: is not of the type that x and w give")
+    if dtype(y) not in (("bfloat16", "float16") if eight else (dtype(x),)):
+        raise ValueError(f"y {described(y)}: is not of the type that x and w give")
     tensors = {"y": y, "x": x, "w": w}
     for name, scales, rows in (("scale_x", scale_x, m), ("scale_w", scale_w, n)):
         if scales is not None:
-            if tuple(scales.shape) != (rows, 1) or _dtype(scales) != "float32":
-                raise ValueError(f"{name} ({_described(scales)}): must be {rows} × 1 float32")
+            if tuple(scales.shape) != (rows, 1) or dtype(scales) != "float32":
+                raise ValueError(f"{name} ({described(scales)}): must be {rows} × 1 float32")
             tensors[name] = scales
     for name, tensor in tensors.items():
-        said = f"{name} ({_described(tensor)})"
-        if not tensor.is_contiguous() or tensor.data_ptr() % VECTOR_BYTES:
-            raise ValueError(
-                f"{said}: must be contiguous and start at a multiple of {VECTOR_BYTES}"
-            )
-        check_place(name, said, tensor)
+        check_memory(name, tensor)
     return m, n, k
-
-
-def _dtype(tensor: "torch.Tensor") -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _described(tensor: "torch.Tensor") -> str:
-    return f"{' × '.join(map(str, tensor.shape))} {_dtype(tensor)} on {tensor.device}"
-
-
-# Triton's interpreter runs kernels on arrays in host memory.
-_INTERPRETED = not isinstance(_skinny, triton.JITFunction)

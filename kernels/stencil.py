@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
-from gpubench.kernels.stream import check_place
+from gpubench.kernels.checks import check_memory, described, dtype
 
 if TYPE_CHECKING:
     import torch
 
-VECTOR_BYTES = 16
 DTYPES = ("float32", "float64")
 
 
@@ -51,14 +50,18 @@ def seven_point(
         ValueError: an argument that would make the kernel wrong, or slow without saying so.
     """
     for name, tensor in (("v", v), ("u", u)):
-        said = f"{name} ({_described(tensor)})"
-        if tensor.dim() != 3 or len(set(tensor.shape)) != 1 or _dtype(tensor) not in DTYPES:
-            raise ValueError(f"{said}: must be a cube of {' or '.join(DTYPES)}")
-        if not tensor.is_contiguous() or tensor.data_ptr() % VECTOR_BYTES or not tensor.numel():
-            raise ValueError(f"{said}: must be contiguous and start at a multiple of 16 bytes")
-        check_place(name, said, tensor)
+        if (
+            tensor.dim() != 3
+            or not tensor.numel()
+            or len(set(tensor.shape)) != 1
+            or dtype(tensor) not in DTYPES
+        ):
+            raise ValueError(
+                f"{name} ({described(tensor)}): must be a cube of {' or '.join(DTYPES)}"
+            )
+        check_memory(name, tensor)
     if u.shape != v.shape or u.dtype != v.dtype or u.data_ptr() == v.data_ptr():
-        raise ValueError(f"v {_described(v)} and u {_described(u)}: two cubes of one size and type")
+        raise ValueError(f"v {described(v)} and u {described(u)}: two cubes of one size and type")
     n = u.shape[0]
     grid = (triton.cdiv(n, config.block) * triton.cdiv(n, config.rows), n)
     _seven_point[grid](
@@ -98,15 +101,3 @@ def _seven_point(
     around += tl.load(u + at + 1, mask=inside & (k + 1 < n), other=0.0)
     found = tl.cast(a, here.dtype) * here + tl.cast(b, here.dtype) * around
     tl.store(v + at, found, mask=inside)
-
-
-def _dtype(tensor: "torch.Tensor") -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _described(tensor: "torch.Tensor") -> str:
-    return f"{' × '.join(map(str, tensor.shape))} {_dtype(tensor)} on {tensor.device}"
-
-
-# Triton's interpreter runs kernels on arrays in host memory.
-_INTERPRETED = not isinstance(_seven_point, triton.JITFunction)

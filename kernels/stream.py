@@ -25,16 +25,11 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
+from gpubench.kernels.checks import VECTOR_BYTES, check_place, dtype
 
 if TYPE_CHECKING:
     import torch
 
-# How many arrays of n elements a pattern moves, as if caches were perfect: each array read counts
-# once, each array written once. A write counts no read of what it overwrites (GPUs do not fetch a
-# line that is written whole), and partial sums, a few kilobytes, count as nothing.
-ARRAYS_MOVED = {"read": 1, "write": 1, "copy": 2, "mul": 2, "add": 3, "triad": 3, "dot": 2}
-
-VECTOR_BYTES = 16  # the widest load of one thread that every supported GPU has
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -163,7 +158,7 @@ def dot(
 
 def partial_dtype(array: "torch.Tensor") -> str:
     """The type in which sums over an array are kept: float64 for float64, else float32."""
-    return "float64" if _dtype(array) == "float64" else "float32"
+    return "float64" if dtype(array) == "float64" else "float32"
 
 
 @triton.jit(do_not_specialize=["n"])
@@ -306,7 +301,7 @@ def _checked(programs: int, **arrays: "torch.Tensor") -> int:
 
 def _check_array(name: str, array: "torch.Tensor") -> None:
     said = f"{name} ({_described(array)})"
-    if _dtype(array) not in DTYPES:
+    if dtype(array) not in DTYPES:
         raise ValueError(f"{said}: the type must be one of {', '.join(DTYPES)}")
     if not array.numel() or not array.is_contiguous():
         raise ValueError(f"{said}: must be contiguous, with at least one element")
@@ -316,18 +311,6 @@ def _check_array(name: str, array: "torch.Tensor") -> None:
             f"{VECTOR_BYTES}, which would forbid {VECTOR_BYTES}-byte loads and stores"
         )
     check_place(name, said, array)
-
-
-def check_place(name: str, said: str, tensor: "torch.Tensor") -> None:
-    """Raises ValueError, which begins with what is `said` of a tensor, if it is not on the current
-    GPU: the launch would go there and reach the tensor through the links, or not at all.
-    """
-    if _INTERPRETED:
-        return
-    if tensor.device.type != "cuda":
-        raise ValueError(f"{said}: is not in GPU memory")
-    if tensor.device.index != triton.runtime.driver.active.get_current_device():
-        raise ValueError(f"{said}: is not on the current GPU: use torch.cuda.device({name}.device)")
 
 
 def _check_apart(arrays: dict[str, "torch.Tensor"]) -> None:
@@ -340,7 +323,7 @@ def _check_apart(arrays: dict[str, "torch.Tensor"]) -> None:
 
 def _check_partials(partials: "torch.Tensor", array: "torch.Tensor", programs: int) -> None:
     wanted = partial_dtype(array)
-    if (partials.numel(), _dtype(partials), partials.device) != (
+    if (partials.numel(), dtype(partials), partials.device) != (
         programs,
         wanted,
         array.device,
@@ -362,13 +345,5 @@ def _options(config: Config, array: "torch.Tensor") -> dict[str, int | str]:
     }
 
 
-def _dtype(array: "torch.Tensor") -> str:
-    return str(array.dtype).removeprefix("torch.")
-
-
 def _described(array: "torch.Tensor") -> str:
-    return f"{array.numel()} × {_dtype(array)} on {array.device}"
-
-
-# Triton's interpreter runs kernels on arrays in host memory.
-_INTERPRETED = not isinstance(_map, triton.JITFunction)
+    return f"{array.numel()} × {dtype(array)} on {array.device}"

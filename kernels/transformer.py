@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import triton
 import triton.language as tl
-from gpubench.kernels.stream import check_place
+from gpubench.kernels.checks import check_memory, described, dtype
 
 if TYPE_CHECKING:
     import torch
 
-VECTOR_BYTES = 16
 DTYPES = ("float16", "bfloat16", "float32")
 EIGHT_BITS = "float8_e4m3fn"
 LARGEST = tl.constexpr(448.0)  # of float8_e4m3fn
@@ -50,9 +49,9 @@ def norm(
     """
     rows, hidden = _shape("residual", residual)
     _check("out", out, (rows, hidden), _kept(residual, scales))
-    _check("weight", weight, (hidden,), _dtype(residual))
+    _check("weight", weight, (hidden,), dtype(residual))
     if x is not None:
-        _check("x", x, (rows, hidden), _dtype(residual))
+        _check("x", x, (rows, hidden), dtype(residual))
     _check_scales(scales, rows)
     block = triton.next_power_of_2(hidden)
     _norm[(rows,)](
@@ -96,11 +95,11 @@ def rope(
     batch, heads, tokens, dim = q.shape
     rows, kv_heads, capacity, width = k_cache.shape
     if (rows, width) != (batch, dim) or dim < 16 or dim & (dim - 1):
-        raise ValueError(f"q {_described(q)} and k_cache {_described(k_cache)} do not fit")
-    _check("qkv", qkv, (batch * tokens, (heads + 2 * kv_heads) * dim), _dtype(q))
-    _check("q", q, (batch, heads, tokens, dim), _dtype(qkv))
-    cached = _dtype(k_cache)
-    if cached not in (_dtype(q), EIGHT_BITS):
+        raise ValueError(f"q {described(q)} and k_cache {described(k_cache)} do not fit")
+    _check("qkv", qkv, (batch * tokens, (heads + 2 * kv_heads) * dim), dtype(q))
+    _check("q", q, (batch, heads, tokens, dim), dtype(qkv))
+    cached = dtype(k_cache)
+    if cached not in (dtype(q), EIGHT_BITS):
         raise ValueError(f"k_cache is {cached}: of the type of q, or {EIGHT_BITS}")
     for name, cache in (("k_cache", k_cache), ("v_cache", v_cache)):
         _check(name, cache, (batch, kv_heads, capacity, dim), cached)
@@ -144,7 +143,7 @@ def swiglu(
     """
     rows, double = _shape("gate_up", gate_up)
     if double % 2:
-        raise ValueError(f"gate_up ({_described(gate_up)}): a row holds two halves")
+        raise ValueError(f"gate_up ({described(gate_up)}): a row holds two halves")
     _check("out", out, (rows, double // 2), _kept(gate_up, scales))
     _rowwise(out, gate_up, scales, double // 2, gated=True)
 
@@ -309,13 +308,13 @@ def _write(out, scales, y, at, row, inside, QUANTISE: tl.constexpr):
 
 
 def _kept(x: "torch.Tensor", scales: "torch.Tensor | None") -> str:
-    return _dtype(x) if scales is None else EIGHT_BITS
+    return dtype(x) if scales is None else EIGHT_BITS
 
 
 def _shape(name: str, x: "torch.Tensor") -> tuple[int, int]:
-    if x.dim() != 2 or not x.numel() or _dtype(x) not in DTYPES:
-        raise ValueError(f"{name} ({_described(x)}): must be rows of {', '.join(DTYPES)}")
-    _check(name, x, tuple(x.shape), _dtype(x))
+    if x.dim() != 2 or not x.numel() or dtype(x) not in DTYPES:
+        raise ValueError(f"{name} ({described(x)}): must be rows of {', '.join(DTYPES)}")
+    _check(name, x, tuple(x.shape), dtype(x))
     return x.shape[0], x.shape[1]
 
 
@@ -324,23 +323,8 @@ def _check_scales(scales: "torch.Tensor | None", rows: int) -> None:
         _check("scales", scales, (rows, 1), "float32")
 
 
-def _check(name: str, x: "torch.Tensor", shape: tuple[int, ...], dtype: str) -> None:
+def _check(name: str, x: "torch.Tensor", shape: tuple[int, ...], kind: str) -> None:
     """Raises ValueError unless a tensor has this shape and type and lies as the kernels need it."""
-    said = f"{name} ({_described(x)})"
-    if tuple(x.shape) != shape or _dtype(x) != dtype or not x.numel():
-        raise ValueError(f"{said}: must be {' × '.join(map(str, shape))} {dtype}")
-    if not x.is_contiguous() or x.data_ptr() % VECTOR_BYTES:
-        raise ValueError(f"{said}: must be contiguous and start at a multiple of {VECTOR_BYTES}")
-    check_place(name, said, x)
-
-
-def _dtype(x: "torch.Tensor") -> str:
-    return str(x.dtype).removeprefix("torch.")
-
-
-def _described(x: "torch.Tensor") -> str:
-    return f"{' × '.join(map(str, x.shape))} {_dtype(x)} on {x.device}"
-
-
-# Triton's interpreter runs kernels on arrays in host memory.
-_INTERPRETED = not isinstance(_norm, triton.JITFunction)
+    if tuple(x.shape) != shape or dtype(x) != kind or not x.numel():
+        raise ValueError(f"{name} ({described(x)}): must be {' × '.join(map(str, shape))} {kind}")
+    check_memory(name, x)

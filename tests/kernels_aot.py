@@ -29,6 +29,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.cache import get_cache_manager
 
+from gpubench.benchmarks.bandwidth import PATTERNS
 from gpubench.kernels import stream
 
 os.environ["TRITON_DUMP_PTXAS_LOG"] = "1"  # to stdout, whence `build` takes it
@@ -74,11 +75,11 @@ def narrow(out, x, n: tl.int64, BLOCK: tl.constexpr):
 def variants(every: bool) -> Iterator[tuple[str, str, str, stream.Config]]:
     """(name, pattern, dtype, configuration) of what is compiled."""
     if every:
-        for pattern in stream.ARRAYS_MOVED:
+        for pattern in PATTERNS:
             for place, config in enumerate(stream.CONFIGS):
                 yield f"{pattern} {place}", pattern, "float32", config
         return
-    for pattern in stream.ARRAYS_MOVED:
+    for pattern in PATTERNS:
         yield f"{pattern} float32", pattern, "float32", stream.DEFAULT
     for dtype in ("float16", "bfloat16", "float64"):
         yield f"triad {dtype}", "triad", dtype, stream.DEFAULT

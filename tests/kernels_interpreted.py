@@ -23,6 +23,7 @@ import torch
 import triton
 import triton.language as tl
 
+from gpubench.benchmarks.bandwidth import PATTERNS
 from gpubench.kernels import intensity, stream
 from kernels_refusals import said
 
@@ -123,9 +124,9 @@ def cases() -> list[dict[str, Any]]:
     for name in stream.DTYPES:
         block = SMALL.block(getattr(torch, name).itemsize)
         sizes = [1, 15, 16, 17, block - 1, block, block + 1, 5 * block + 37, 6 * block]
-        for pattern in stream.ARRAYS_MOVED:
+        for pattern in PATTERNS:
             found += [case(pattern, name, n, programs) for n in sizes for programs in (1, 4)]
-    found += [case(pattern, "float32", 933, 2, stages=3) for pattern in stream.ARRAYS_MOVED]
+    found += [case(pattern, "float32", 933, 2, stages=3) for pattern in PATTERNS]
     return found
 
 

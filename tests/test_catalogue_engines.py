@@ -14,7 +14,7 @@ from gpubench.model import Engine
 KNOWN = catalogue.load()
 ROW = next(
     row
-    for row in KNOWN.inference_rows()
+    for row in KNOWN.inference_rows
     if (row.source_id, row.model, row.tp) == ("trtllm-0.13", "llama-2-70b", 4) and not row.batch
 )
 
@@ -111,7 +111,7 @@ def test_what_the_commands_of_a_source_say_goes_before_the_defaults() -> None:
 
 
 def test_a_cache_that_no_command_asked_for_is_not_one_of_8_bits() -> None:
-    rows = [r for r in KNOWN.inference_rows() if r.source_id == "dstack-405b-h100-mi300x"]
+    rows = [r for r in KNOWN.inference_rows if r.source_id == "dstack-405b-h100-mi300x"]
     assert {row.kv_precision for row in rows} == {"fp8", "bf16"}
     assert {engines.cache_precision(row) for row in rows} == {"bf16"}
     assert engines.cache_precision(ROW) == ROW.kv_precision
@@ -119,4 +119,4 @@ def test_a_cache_that_no_command_asked_for_is_not_one_of_8_bits() -> None:
 
 def test_every_source_whose_commands_are_kept_has_rows() -> None:
     kept = set(engines._known_commands())
-    assert kept <= {row.source_id for row in KNOWN.inference_rows()}
+    assert kept <= {row.source_id for row in KNOWN.inference_rows}

@@ -74,6 +74,6 @@ def test_a_damaged_file_is_judged_or_refused(seed: int, tmp_path: Path, shipped:
             assert all(PLACE.match(problem) for problem in told), told
             assert all(problem.isprintable() for problem in told), told
             continue
-        found = Findings(Made("", "", ""), judge_all(file, shipped), shipped.articles)
+        found = Findings(Made("", "", ""), judge_all(file, shipped), shipped.articles, shipped)
         assert json.text(json.document(found, {}))
         assert markdown.render(found)

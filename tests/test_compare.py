@@ -101,7 +101,7 @@ def test_without_a_common_rate_nothing_agrees(tmp_path: Path) -> None:
     arguments = ("compare", "--results", str(tmp_path), "--within", "1")
     result = CliRunner().invoke(cli.main, arguments)
     assert result.exit_code == 1
-    assert "no rate that claims are judged by is in both" in result.output
+    assert "no rate that claims are judged by, such as a bandwidth or a product" in result.output
 
 
 # --------------------------------------------------------------------------- what is compared

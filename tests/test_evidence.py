@@ -136,7 +136,7 @@ arithmetic:
     )
     assert item.kind == "catalogue"
     assert item.mid == pytest.approx(17.108 / 130.497)
-    filing = shipped.source(shipped.reported["nvidia-fy2025-revenue"].source)
+    filing = shipped.sources[shipped.reported["nvidia-fy2025-revenue"].source]
     assert item.source.count(filing.url) == 1
     assert "(grade B, quoted)" in item.source
     assert any(note.startswith("nvidia-fy2025-revenue-china: year to") for note in item.assumptions)

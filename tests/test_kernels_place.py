@@ -46,7 +46,7 @@ def skinny(module: Any) -> None:
 
 
 def attention(module: Any) -> None:
-    module._check_memory("q", Tensor((1, 16, 64)))
+    module.check_memory("q", Tensor((1, 16, 64)))
 
 
 def transformer(module: Any) -> None:

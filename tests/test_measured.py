@@ -249,7 +249,7 @@ def test_rates_are_shares_of_every_peak(shipped: Catalogue) -> None:
     assert read.of_device == pytest.approx(0.95 * 4800 / 4916.7, rel=1e-4)
     assert read.of_observed == read.of_device  # the clock did not fall
     assert read.per_joule == pytest.approx(0.95 * 4.8e12 / 480)
-    assert triad.reference == pytest.approx(0.88 * 4.8 / 3.35)
+    assert triad.of_reference == pytest.approx(0.88 * 4.8 / 3.35)
 
 
 def test_the_shortfall_multiplies_to_the_measured_share(shipped: Catalogue) -> None:
@@ -338,6 +338,18 @@ def test_the_shortfall_of_a_product_multiplies_to_its_share(shipped: Catalogue) 
     (unknown,) = normalised.rates(bare, shipped)
     assert unknown.of_device is None
     assert normalised.compute_shortfall(unknown, bare, shipped) == ()
+
+
+def test_rates_stand_beside_the_peak_of_a_part_that_many_know(shipped: Catalogue) -> None:
+    record = replace(MADE, measurements=(rate("triad", 0.88),))
+    table = rates.rate_table(record, shipped)
+    (row,) = table.rows
+    assert row[table.columns.index("H100's sheet")] == "126.1 %"  # 0.88 · 4.8 over 3.35 TB/s
+    for same in ("nvidia-h100-sxm5", "cpu-somebody"):
+        assert (
+            "H100's sheet"
+            not in rates.rate_table(replace(record, accelerator=same), shipped).columns
+        )
 
 
 def test_products_have_their_rows_in_the_report(shipped: Catalogue) -> None:

@@ -139,7 +139,6 @@ def played_kernels(cuda: PlayedCuda) -> types.SimpleNamespace:
         return launch
 
     return types.SimpleNamespace(
-        _INTERPRETED=False,
         CONFIGS=(broken, wide, narrow, large),
         DEFAULT=wide,
         read=kernel(lambda a: a),

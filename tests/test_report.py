@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt  # rich depends on it
 
 from gpubench import units
-from gpubench.catalogue import Catalogue
+from gpubench.catalogue import Catalogue, load
 from gpubench.claims import ClaimsFile
 from gpubench.contradictions import Contradiction
 from gpubench.judgement import Judgement, judge_all
@@ -50,7 +50,9 @@ def findings(*pairs: tuple[Claim, Verdict], aside: tuple[OutOfScope, ...] = ()) 
     file = ClaimsFile(Path("claims.yaml"), "ab" * 32, tuple(c for c, _ in pairs), aside)
     verdicts = (*(v for _, v in pairs), *(set_aside(entry) for entry in aside))
     judgement = Judgement(file, verdicts, ())
-    return Findings(Made("2026-01-01T00:00:00Z", "1.0", "none"), judgement, {"000": ARTICLE})
+    return Findings(
+        Made("2026-01-01T00:00:00Z", "1.0", "none"), judgement, {"000": ARTICLE}, load()
+    )
 
 
 def cells(line: str) -> int:
@@ -193,7 +195,7 @@ def test_the_real_claims_make_a_report(load_claims: Load, shipped: Catalogue) ->
         "claimed: {value: 4.8 TB/s, qualifier: exact}"
     )
     made = Made("2026-01-01T00:00:00Z", "1.0", "none")
-    text = markdown.render(Findings(made, judge_all(file, shipped), shipped.articles))
+    text = markdown.render(Findings(made, judge_all(file, shipped), shipped.articles, shipped))
     assert shipped.article("000_8d8314c702c96883").title in text
     assert "(https://" in text
 

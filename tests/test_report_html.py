@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gpubench.catalogue import Catalogue
+from gpubench.catalogue import Catalogue, load
 from gpubench.claims import ClaimsFile
 from gpubench.contradictions import Contradiction
 from gpubench.judgement import Judgement
@@ -26,7 +26,7 @@ from tests.test_report import claim, findings, found
 
 HOSTILE = (
     "</script></bdi><script>alert(1)</script> <img src=x onerror=alert(2)> "
-    "{{ 7*7 }} \u202e\u2066reversed \u200b\x1b[31m ‮ مرحبا " + "w" * 4000
+    "{{ 1234*5 }} \u202e\u2066reversed \u200b\x1b[31m ‮ مرحبا " + "w" * 4000
 )
 
 
@@ -93,7 +93,7 @@ def hostile() -> str:
     other = replace(nasty, id="a1-other")
     verdicts = Judgement(file, (judged, set_aside(aside)), (Contradiction(nasty, other, HOSTILE),))
     article = Article("000", HOSTILE, HOSTILE, HOSTILE, HOSTILE)
-    return html.render(Findings(made, verdicts, {"000": article}))
+    return html.render(Findings(made, verdicts, {"000": article}, load()))
 
 
 # --------------------------------------------------------------------------- what it says
@@ -340,8 +340,8 @@ def test_no_text_from_outside_becomes_markup(hostile: str) -> None:
     text = "".join(reader.text)
     assert text.count("</script></bdi><script>alert(1)</script>") > 8
     assert "<b>1</b>" in text
-    assert "{{ 7*7 }}" in text
-    assert "49" not in text
+    assert "{{ 1234*5 }}" in text
+    assert "6170" not in text
 
 
 def test_what_cannot_be_seen_is_spelled_out(hostile: str) -> None:

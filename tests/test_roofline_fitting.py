@@ -29,7 +29,7 @@ def made_up(values: dict[str, float]) -> list[InferenceRow]:
     """Rows of one source whose figures are the model's own at these values."""
     rows = [
         row
-        for row in CATALOGUE.inference_rows()
+        for row in CATALOGUE.inference_rows
         if row.source_id == "trtllm-0.13" and row.model in ("llama-3-8b", "llama-2-70b")
     ]
     parameters = replace(SHARED.mid, **values)

@@ -18,12 +18,6 @@ def test_a_matrix_product_is_two_m_n_k_flop_and_each_matrix_once() -> None:
     assert work.bytes == 2 * (2 * 5 + 5 * 3) + 4 * 2 * 3
 
 
-def test_attention_of_one_token_reads_keys_and_values_once() -> None:
-    work = operators.attention(1, 1000, heads=64, head_dim=128, kv_heads=8, kv_bytes=2)
-    assert work.bytes == 1000 * 2 * 8 * 128 * 2
-    assert work.flops == 4 * 1000 * 64 * 128
-
-
 def test_a_stream_counts_both_directions() -> None:
     assert operators.stream(16, 8, flops=2) == Work(2, 24)
 

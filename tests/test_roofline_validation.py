@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gpubench import catalogue
-from gpubench.catalogue import training
+from gpubench.catalogue import inference, training
 from gpubench.catalogue.reading import DATA
 from gpubench.roofline import (
     calibration,
@@ -32,7 +32,7 @@ STALE = "validated_error.yaml is out of date: write it again with gpubench calib
 
 @pytest.fixture(scope="module")
 def predictions() -> list[validation.Prediction]:
-    return list(validation.predict(CATALOGUE.inference_rows(), CATALOGUE))
+    return list(validation.predict(CATALOGUE.inference_rows, CATALOGUE))
 
 
 def test_a_summary_of_known_ratios() -> None:
@@ -50,7 +50,7 @@ def test_the_stored_errors_belong_to_the_shipped_table() -> None:
 
 def test_the_stored_errors_are_those_of_this_model() -> None:
     found = validation.summarise(
-        CATALOGUE.inference_rows(), CATALOGUE, STORED["folds"], calibration.load()
+        CATALOGUE.inference_rows, CATALOGUE, STORED["folds"], calibration.load()
     )
     checked = training_check.check(CATALOGUE.training_table(training.TABLE), CATALOGUE)
     found["training"] = training_check.summarise(checked, CATALOGUE)
@@ -60,7 +60,7 @@ def test_the_stored_errors_are_those_of_this_model() -> None:
 
 
 def test_each_row_is_held_against_a_fit_that_left_out_its_source() -> None:
-    sources = {row.source_id for row in CATALOGUE.inference_rows()}
+    sources = {row.source_id for row in CATALOGUE.inference_rows}
     assert set(STORED["folds"]) <= sources
     assert {"trtllm-0.13", "trtllm-0.14"} <= set(STORED["folds"])
     for values in STORED["folds"].values():
@@ -119,7 +119,7 @@ def test_rows_that_cannot_be_judged_say_why(predictions: list[validation.Predict
 def test_the_interval_of_a_ratio_holds_nine_of_ten_published_pairs() -> None:
     subject, baseline = (CATALOGUE.accelerators[f"nvidia-h{n}"] for n in ("200-sxm", "100-sxm5"))
     inside = total = 0
-    for pair in CATALOGUE.matched_pairs(subject.id, baseline.id):
+    for pair in inference.matched_pairs(CATALOGUE.inference_rows, subject.id, baseline.id):
         row = pair.subject
         if row.scenario != "offline_max_throughput" or not row.input_tokens or not row.tp:
             continue
@@ -156,7 +156,7 @@ def test_mlperf_results_nobody_fitted_are_predicted_within_a_quarter(name: str, 
     )
     published = [
         row.system_value
-        for row in CATALOGUE.inference_rows()
+        for row in CATALOGUE.inference_rows
         if (row.source_id, row.accelerator, row.model, row.gpus, row.scenario)
         == ("mlperf-v4.1", name, "llama-2-70b", 8, "offline_max_throughput")
     ]
@@ -185,7 +185,7 @@ def test_an_estimate_says_how_it_was_validated() -> None:
 def test_a_pipelined_row_is_predicted_in_stages_whether_or_not_its_engine_is_known() -> None:
     row = next(
         one
-        for one in CATALOGUE.inference_rows()
+        for one in CATALOGUE.inference_rows
         if (one.source_id, one.model, one.tp) == ("trtllm-0.13", "llama-2-70b", 4) and not one.batch
     )
     staged = replace(row, tp=2, pp=2)

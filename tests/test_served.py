@@ -16,7 +16,7 @@ def a_row(
     shipped: Catalogue, accelerator: str, source: str = "a-source", **more: object
 ) -> InferenceRow:
     """A throughput of a thousand tokens a second, as `more` would have it."""
-    plain = next(row for row in shipped.inference_rows() if row.metric == "output_tok_s")
+    plain = next(row for row in shipped.inference_rows if row.metric == "output_tok_s")
     plain = replace(plain, accelerator=accelerator, source_id=source, version="1", notes="")
     plain = replace(plain, value=1000.0, suspect=False, per_gpu=False, framework_version="")
     return replace(plain, **more)  # type: ignore[arg-type]
@@ -100,5 +100,5 @@ def test_submissions_of_other_software_are_told_apart(shipped: Catalogue) -> Non
 
 def test_decoding_on_a_part_of_a_system_is_no_serving(shipped: Catalogue) -> None:
     for source in ("infersim-actuals", "deepseek-open-infra"):
-        assert any(row.source_id == source for row in shipped.inference_rows())
+        assert any(row.source_id == source for row in shipped.inference_rows)
         assert pair(a_row(shipped, H200, source), a_row(shipped, H100, source)) == []

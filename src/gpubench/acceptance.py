@@ -19,7 +19,7 @@ from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.model import Accelerator, Measurement
 from gpubench.quantities import ACHIEVABLE, QUANTITIES
-from gpubench.records import IMPORTED, WRONG, RunRecord
+from gpubench.records import WRONG, RunRecord
 from gpubench.roofline import ceilings
 from gpubench.stats import MedianInterval
 from gpubench.units import Quantity, show
@@ -187,14 +187,13 @@ def _place(record: RunRecord, found: Measurement) -> tuple[str, str, str]:
     Another tool's record does not say where it was made: each of several may be of another GPU.
     """
     p = found.case.parameters
-    tool = record.environment.get("imported_from", "") if record.suite == IMPORTED else ""
     if p.get("collective") == collectives.PAIR and "source" in p:
-        return tool, "links", f"the link {collectives.ends(p)}"
+        return record.tool, "links", f"the link {collectives.ends(p)}"
     if "gpu" in p:
-        return tool, "GPUs", f"GPU {p['gpu']}"
-    if tool:
-        return tool, "records", f"record {record.id}"
-    return tool, "GPUs", record.environment.get("gpu_uuid", "")
+        return record.tool, "GPUs", f"GPU {p['gpu']}"
+    if record.tool:
+        return record.tool, "records", f"record {record.id}"
+    return record.tool, "GPUs", record.environment.get("gpu_uuid", "")
 
 
 def _judged(rated: Iterable[_Rated]) -> tuple[_Rated, str]:

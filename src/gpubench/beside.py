@@ -41,12 +41,13 @@ class Beside:
 
     def below(self, by: float) -> bool:
         """Whether the second is slower by more than that share, beyond the intervals."""
-        return self.ratio[2] < 1 - by
+        _, middle, high = self.ratio
+        return high < 1 and middle < 1 - by
 
 
 def tool(record: RunRecord) -> str:
     """What made a record: "babelstream", or "gpubench"."""
-    return record.environment.get("imported_from", OURS)
+    return record.tool or OURS
 
 
 def beside(one: RunRecord, other: RunRecord) -> tuple[Beside, ...]:

@@ -103,13 +103,22 @@ class CannotReport(GpubenchError):
     """A form of report that nobody knows, or that needs a package which is not installed."""
 
 
-def near_matches(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+_MOST_OFFERED = 3
+
+
+def offer(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What to try in place of a name that is not known: the nearest ones, or what is said."""
+    near = near_matches(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise
+
+
+def near_matches(name: str, known: Iterable[str]) -> list[str]:
     """The names in `known` most like `name`, best first: by letters, then by shared beginning."""
     import difflib  # only a mistake needs it, and `--help` should appear at once
 
     pool = sorted(set(known))
     folded = {entry.lower(): entry for entry in pool}
-    found = difflib.get_close_matches(name.lower(), list(folded), n=most, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower(), list(folded), n=_MOST_OFFERED, cutoff=0.6)
     if not found:
-        found = [key for key in folded if name and name.lower() in key][:most]
+        found = [key for key in folded if name and name.lower() in key][:_MOST_OFFERED]
     return [folded[key] for key in found]

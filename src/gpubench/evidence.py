@@ -63,11 +63,7 @@ def situations(claim: Claim) -> Iterator[Situation]:
     for subject, baseline, quantity in itertools.product(
         claim.subjects or ("",), claim.baselines or ("",), claim.quantities
     ):
-        several = {
-            **({"subject": subject} if len(claim.subjects) > 1 else {}),
-            **({"baseline": baseline} if len(claim.baselines) > 1 else {}),
-            **({"quantity": quantity} if len(claim.quantities) > 1 else {}),
-        }
+        several = _which(claim, quantity, subject, baseline)
         for values in itertools.product(*claim.sweep.values()):
             swept = dict(zip(names, values, strict=True))
             yield Situation(
@@ -134,16 +130,19 @@ def _shown(value: formula.Range) -> str:
 # --------------------------------------------------------------------------- third parties
 
 
+def _which(claim: Claim, quantity: str, subject: str, baseline: str | None) -> dict[str, Any]:
+    """Which part and quantity evidence is about, where a claim names several."""
+    told = {"subject": subject, "baseline": baseline, "quantity": quantity}
+    of = {"subject": claim.subjects, "baseline": claim.baselines, "quantity": claim.quantities}
+    return {name: one for name, one in told.items() if len(of[name]) > 1}
+
+
 def _published(claim: Claim, catalogue: Catalogue) -> Iterator[Evidence]:
     """Measurements by others, under the conditions that the article states."""
     for quantity, subject, baseline in itertools.product(
         claim.quantities, claim.subjects, claim.baselines or (None,)
     ):
-        parts = {
-            **({"subject": subject} if len(claim.subjects) > 1 else {}),
-            **({"baseline": baseline} if len(claim.baselines) > 1 else {}),
-            **({"quantity": quantity} if len(claim.quantities) > 1 else {}),
-        }
+        parts = _which(claim, quantity, subject, baseline)
         for finding in _findings(claim, quantity, subject, baseline, catalogue):
             if not _comparable(finding, claim):
                 continue

@@ -22,7 +22,6 @@ from gpubench.records import IMPORTED, RunRecord
 from gpubench.roofline import calibration, ceilings
 from gpubench.units import Quantity, show
 from gpubench.workloads import evidence as workloads
-from gpubench.workloads import figures
 
 
 def from_records(
@@ -121,7 +120,7 @@ def _rates(
         sparsity = benchmarks.sparsity(found.case)
         if matrices and sparsity not in wanted:
             continue
-        rate = figures.times(benchmarks.rate(found), _SHARES.get(direction, 1.0))
+        rate = benchmarks.rate(found).times(_SHARES.get(direction, 1.0))
         yield Evidence(
             kind="published" if record.suite == IMPORTED else "measured",
             conditions={

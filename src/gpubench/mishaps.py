@@ -40,7 +40,7 @@ class Patience:
     case: Case | None = None
     whole_s: float = PREPARING_S
 
-    def preparing(self, case: Case, whole_s: float = PREPARING_S) -> None:
+    def preparing(self, case: Case, whole_s: float) -> None:
         """It is the turn of this case to be made ready, in so many seconds."""
         self.case, self.whole_s = case, whole_s
         self.trials.begin()

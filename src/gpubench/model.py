@@ -49,16 +49,6 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
-    """Another published value of the same figure."""
-
-    value: Quantity | str
-    source: str
-    grade: str
-    remark: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Figure:
     """One published figure: a quantity, a text ("HBM3e") or a date ("2023-11", "2024-Q2").
 
@@ -70,7 +60,7 @@ class Figure:
     source: str
     grade: str
     remark: str = ""
-    conflicts: tuple[Conflict, ...] = ()
+    conflicts: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +82,7 @@ class Accelerator:
     unit_kind: str = ""
     unsupported: tuple[str, ...] = ()
     notes: str = ""
-    unsettled: Mapping[str, tuple[Conflict, ...]] = field(default_factory=dict)
+    unsettled: Mapping[str, tuple[Figure, ...]] = field(default_factory=dict)
 
     def figure(self, quantity: str) -> Figure:
         """The figure of that name. Raises MissingFigure when nobody has published it."""

@@ -21,6 +21,7 @@ from gpubench.roofline.transfer import Rates
 from gpubench.stats import MedianInterval
 
 REFERENCE = "nvidia-h100-sxm5"
+"""The part beside which rates of all others are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Normalised:
     """One measured rate and what it is a share of; None where a figure is not known.
 
     `unit` is B/s for memory and FLOP/s for products of matrices. `per_joule` is in bytes or
-    operations a joule of board energy, `reference` the ratio to the peak of REFERENCE.
+    operations a joule of board energy, `of_reference` the ratio to the peak of REFERENCE.
     """
 
     measurement: Measurement
@@ -39,7 +40,7 @@ class Normalised:
     of_observed: float | None
     watts: float | None
     per_joule: float | None
-    reference: float | None
+    of_reference: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def normalise(found: Measurement, record: RunRecord, catalogue: Catalogue) -> No
         of_observed=_share(rate.mid, observed),
         watts=watts,
         per_joule=rate.mid / watts if watts else None,
-        reference=_share(rate.mid, _datasheet(REFERENCE, figure, catalogue)),
+        of_reference=_share(rate.mid, _datasheet(REFERENCE, figure, catalogue)),
     )
 
 

@@ -91,6 +91,11 @@ class RunRecord:
     schema: int = SCHEMA
 
     @property
+    def tool(self) -> str:
+        """The tool whose results it holds; "" for our own."""
+        return self.environment.get("imported_from", "")
+
+    @property
     def sliced(self) -> bool:
         """Whether it was made on a slice of a card, whose rates are none of the card's."""
         return any(caution.code == SLICE for caution in self.cautions)

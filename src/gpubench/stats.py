@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations, pairwise
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 MOST_COMPARED = 200
 """So many values are compared two by two: twice the blocks of our own longest measurements. Another
@@ -36,6 +39,16 @@ class MedianInterval:
     count: int
     confidence: float
     wanted: float = 0.95
+
+    def times(self, factor: float) -> MedianInterval:
+        """The interval times a positive number."""
+        low, mid, high = (end * factor for end in (self.low, self.mid, self.high))
+        return replace(self, low=low, mid=mid, high=high)
+
+    def under(self, amount: float) -> MedianInterval:
+        """A positive amount over the interval, which turns it upside down."""
+        low, mid, high = (amount / end for end in (self.high, self.mid, self.low))
+        return replace(self, low=low, mid=mid, high=high)
 
     @property
     def enough(self) -> bool:
@@ -254,3 +267,9 @@ def _inversion_counts(n: int) -> tuple[int, ...]:
                 wider[position + shift] += count
         counts = wider
     return tuple(counts)
+
+
+def spread(values: Sequence[Value], most: int) -> list[Value]:
+    """At most so many of the values, evenly spread, first and last among them."""
+    step = max(1.0, (len(values) - 1) / (most - 1))
+    return [values[round(n * step)] for n in range(min(most, len(values)))]

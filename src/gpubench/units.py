@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gpubench.errors import UnitError, near_matches
+from gpubench.errors import UnitError, offer
 
 # One symbol -> (factor, exponents of the base units). A month is a twelfth of a Julian year.
 _HOUR_S, _DAY_S, _YEAR_S = 3600.0, 86400.0, 365.25 * 86400.0
@@ -352,9 +352,8 @@ def _atom(symbol: str, text: str) -> tuple[float, dict[str, int]]:
                 base, exponents = _ATOMS[rest]
                 return scale * base, exponents
     common = [*_ATOMS, "GB", "GiB", "GB/s", "TB/s", "Gb/s", "TFLOPS", "TOPS", "MHz", "ms"]
-    near = near_matches(symbol, common)
-    offer = f"did you mean {' or '.join(near)}?" if near else "write a unit such as TB/s or TFLOPS"
-    raise UnitError(f"unknown unit '{symbol}' in '{text}': {offer}")
+    tip = offer(symbol, common, "write a unit such as TB/s or TFLOPS")
+    raise UnitError(f"unknown unit '{symbol}' in '{text}': {tip}")
 
 
 @lru_cache(maxsize=4096)

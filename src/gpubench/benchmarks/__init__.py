@@ -25,14 +25,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from gpubench.errors import UnknownName
-from gpubench.measuring import Ceilings, Device, Prepared, timing
-from gpubench.model import Case, Measurement, Work
+from gpubench.measuring import timing
+from gpubench.model import Case, Measurement
 from gpubench.quantities import QUANTITIES
 from gpubench.stats import MedianInterval
 
@@ -43,33 +42,6 @@ class Planned:
 
     case: Case
     phases: tuple[str, ...] = ("burst",)
-
-
-class Benchmark(Protocol):
-    """What every module of this folder offers."""
-
-    QUANTITY: str
-    VERSION: int
-
-    def plan(self, device: Device, suite: str) -> tuple[Planned, ...]:
-        """The cases to measure on a device in a suite, in order."""
-        ...
-
-    def work(self, parameters: Mapping[str, Any]) -> Work:
-        """What one call must do at the least."""
-        ...
-
-    def prepare(self, case: Case, device: Device, seed: int) -> Prepared:
-        """Everything up to the call. Raises CannotMeasure, WrongResult."""
-        ...
-
-    def ceilings(self, case: Case, device: Device) -> Ceilings:
-        """What no measurement of the case can exceed on the device."""
-        ...
-
-    def release(self) -> None:
-        """Give back what is kept from case to case."""
-        ...
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 from gpubench import catalogue
 from gpubench.catalogue import derived
@@ -11,8 +10,6 @@ from gpubench.errors import MissingFigure
 from gpubench.measuring import Ceilings, Device
 from gpubench.model import Accelerator
 from gpubench.units import Quantity, show
-
-_catalogue = lru_cache(maxsize=1)(catalogue.load)
 
 # From which compute capability NVIDIA's matrix units multiply a type, by the CUDA C++ Programming
 # Guide (tensor cores, supported types); 8-bit integers need what torch's product asks for.
@@ -23,7 +20,7 @@ _AMD_FP8 = ("gfx940", "gfx941", "gfx942", "gfx950")
 
 def part_of(device: Device) -> Accelerator | None:
     """The catalogue's entry of a device, if it is known."""
-    return _catalogue().accelerators.get(device.accelerator or "")
+    return catalogue.load().accelerators.get(device.accelerator or "")
 
 
 def lacking(device: Device, name: str) -> str:

@@ -10,7 +10,6 @@ output_tokens each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 from gpubench import catalogue
@@ -43,14 +42,9 @@ _FEW = 8
 _PROMPTS = 4  # layers of a prefill: all of a large model's would take seconds a call
 
 
-@lru_cache(maxsize=1)
-def _known() -> catalogue.Catalogue:
-    return catalogue.load()
-
-
 def model_of(name: str) -> LanguageModel:
     """The catalogue's model of that id, or the tiny one. Raises UnknownName."""
-    return TINY if name == TINY.id else _known().model(name)
+    return TINY if name == TINY.id else catalogue.load().model(name)
 
 
 def part(parameters: Mapping[str, Any]) -> LanguageModel:

@@ -148,7 +148,7 @@ def pass_of(case: Case, ops: Plain, weights: _decoder.Weights, state: State) -> 
     except Exception as error:
         if faults.as_sentence(error, "compiling"):
             raise
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        why = faults.first_line(error)
         raise CannotMeasure(f"torch.compile does not compile this pass here ({why})") from error
     plain = _decoder_ops.forward(ops, weights, state.held, state.at)
     tolerance = _TOLERANCES[case.parameters["precision"]]
@@ -209,10 +209,10 @@ def captured(
             sentence = faults.as_sentence(error, "capturing the pass")
             if isinstance(sentence, DeviceLost) or out_of_memory(error):
                 raise
-            why = (str(error).splitlines() or [type(error).__name__])[0]
+            why = faults.first_line(error)
             cuda.synchronize(device.index)
             verify(logits, _itself(logits), 0.0, what)
-            return bare, (Caution("no-graph", f"launched kernel by kernel: {why}", "see docs"),)
+            return bare, (Caution("no-graph", f"launched kernel by kernel: {why}"),)
     graph.replay()
     cuda.synchronize(device.index)
     verify(again, _itself(logits), _TOLERANCES["fp8"], what)

@@ -7,14 +7,11 @@ of what is overwritten (GPUs do not fetch a line that is written whole; a proces
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gpubench.benchmarks import _kernels
+from gpubench.benchmarks import _kernels, _matrices
 from gpubench.benchmarks._fastest import fastest
 from gpubench.measuring import Device, Prepared, import_torch, told
 from gpubench.measuring.verify import poison, verify
@@ -67,10 +64,7 @@ def prepare(case: Case, version: int, device: Device, seed: int, tuned: bool) ->
 def release() -> None:
     """Give the arrays back, which one case leaves for the next."""
     _kept.clear()
-    gc.collect()  # the traceback of an allocation that failed may hold the one before it
-    if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
-        with contextlib.suppress(RuntimeError):  # a lost device gives nothing back
-            torch.cuda.empty_cache()
+    _matrices.release()
 
 
 class Arrays:

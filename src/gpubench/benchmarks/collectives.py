@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from gpubench import catalogue
 from gpubench.benchmarks import Planned, _hardware
 from gpubench.errors import CannotMeasure
 from gpubench.measuring import Ceilings, Device, Prepared, faults, import_torch, synchronize
@@ -103,7 +102,7 @@ def _wanted(device: Device, suite: str) -> list[Case]:
         found += [_case(group, "all_reduce", large, name) for name in types]
         found.append(_case(group, "all_reduce", large, sweep, place="out"))
         found += [_case(group, name, large, sweep) for name in COLLECTIVES[1:]]
-        links = _links(_part(device))
+        links = _links(_hardware.part_of(device))
         for source, target, directions in _pairs(ranks, suite):
             copy: dict[str, Any] = {"source": source, "target": target, "directions": directions}
             found.append(_case(group, PAIR, large, sweep, **copy, links=links))
@@ -129,7 +128,7 @@ def _without_switch(planned: list[Case], device: Device) -> list[Case]:
 
 
 def _reduces_in_switch(device: Device) -> bool:
-    part = _part(device)
+    part = _hardware.part_of(device)
     return part is not None and roof.reduces_in_switch(part)
 
 
@@ -173,10 +172,6 @@ def _whole(name: str, size: int, dtype: str, ranks: int) -> int:
     return max(1, size // unit) * unit
 
 
-def _part(device: Device) -> Accelerator | None:
-    return catalogue.load().accelerators[device.accelerator] if device.accelerator else None
-
-
 def _links(part: Accelerator | None) -> str:
     """What joins the devices of a host: a switch, which gives two of them all links of each."""
     switched = part is not None and roof.joined_devices(part) >= roof.NODE_DEVICES
@@ -218,9 +213,8 @@ def ceilings(case: Case, device: Device) -> Ceilings:
     is the lower bound from three devices on.
     Nothing is known across hosts, without a catalogue entry, or without links.
     """
-    if device.accelerator is None:
-        return Ceilings()
-    return allowed(case, catalogue.load().accelerators[device.accelerator])
+    part = _hardware.part_of(device)
+    return allowed(case, part) if part else Ceilings()
 
 
 def allowed(case: Case, part: Accelerator) -> Ceilings:

@@ -31,6 +31,7 @@ from gpubench.benchmarks._matrices import (
 )
 from gpubench.errors import CannotMeasure
 from gpubench.measuring import Ceilings, Device, Prepared, told
+from gpubench.measuring.faults import first_line
 from gpubench.model import Case, Work
 
 __all__ = ["ceilings", "left_out", "plan", "prepare", "release", "work"]
@@ -237,7 +238,7 @@ def torch_call(x: Matrices, case: Case) -> Callable[[], None]:
     except (RuntimeError, ValueError) as error:
         if not any(words in str(error) for words in _NO_PRODUCT):
             raise
-        why = str(error).splitlines()[0]
+        why = first_line(error)
         raise CannotMeasure(f"this torch has no product for it here ({why})") from error
     return call
 

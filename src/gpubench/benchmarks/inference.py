@@ -146,7 +146,7 @@ def _ready(
 
 
 def _fallback(name: str, why: str) -> Caution:
-    return Caution("fallback", f"our {name} does not run here, torch's does: {why}", "see docs")
+    return Caution("fallback", f"our {name} does not run here, torch's does: {why}")
 
 
 def _scaled(layers: int, of: int, factor: float) -> Caution:

@@ -145,7 +145,7 @@ def _product(x: Matrices) -> tuple[Callable[[], Any], dict[str, Any]]:
         sentence = faults.as_sentence(error, "preparing a sparse product")
         if sentence is not None:
             raise sentence from error
-        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        why = faults.first_line(error)
         raise CannotMeasure(f"this torch has no sparse product for it here ({why})") from error
 
 

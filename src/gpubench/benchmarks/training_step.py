@@ -23,6 +23,7 @@ from gpubench.measuring import Ceilings, Device, Prepared, import_torch, refused
 from gpubench.measuring.verify import verify
 from gpubench.model import Case, Caution, Work
 from gpubench.roofline import steps
+from gpubench.roofline.memory import ACTIVATION_BYTES
 
 QUANTITY = ""
 VERSION = 1
@@ -37,7 +38,6 @@ _CASES: tuple[tuple[str, str, int, int, str], ...] = (
 _FEWER = {"standard": slice(2, 3), "full": slice(None)}
 _SEQUENCE, _HOST_SEQUENCE = 4096, 64
 _BYTES_A_PARAMETER = 2 + 2 + 4 + 4 + 4 + 4  # weight, gradient, master, moments, 32-bit gradient
-_KEPT = 34.0  # bytes of activations a token and hidden unit, as `roofline.capacity` has it
 _CHECKED_TOKENS = 128
 # Of one layer's output and gradients: roundings of bfloat16, and of 8-bit operands both ways.
 _TOLERANCES = {"fp32": 1e-4, "bf16": 4e-2, "fp8": 2e-1}
@@ -103,7 +103,7 @@ def _needed(p: Mapping[str, Any]) -> float:
     state = _BYTES_A_PARAMETER * model.parameters
     tokens = float(p["micro_batch"] * p["sequence"])
     kept = p["layers"] if p["recomputation"] == "none" else 1
-    return 1.5 * (state + _KEPT * tokens * model.hidden * kept)
+    return 1.5 * (state + ACTIVATION_BYTES * tokens * model.hidden * kept)
 
 
 def work(parameters: Mapping[str, Any]) -> Work:

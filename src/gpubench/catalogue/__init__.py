@@ -111,10 +111,6 @@ class Catalogue:
         """The article of that id, which is its file name without ending. Raises UnknownName."""
         return _entry("article", self.articles, name)
 
-    def source(self, name: str) -> Source:
-        """The source of that id. Raises UnknownName."""
-        return _entry("source", self.sources, name)
-
     def published(
         self, quantity: str, subject: str, baseline: str | None = None
     ) -> tuple[PublishedFinding, ...]:
@@ -124,10 +120,6 @@ class Catalogue:
         """
         wanted = (quantity, subject, baseline or "")
         return tuple(f for f in self.findings if (f.quantity, f.subject, f.baseline) == wanted)
-
-    def inference_rows(self) -> tuple[InferenceRow, ...]:
-        """The published inference results, SUSPECT ones included and marked. Read on first use."""
-        return self._inference_rows
 
     def inference_table(self, path: Path) -> PublishedTable:
         """A table of inference results of anybody's, its names looked up here.
@@ -145,13 +137,9 @@ class Catalogue:
         """
         return training.read(path, self._accelerator_id, self.model)
 
-    def matched_pairs(self, subject: str, baseline: str) -> tuple[MatchedPair, ...]:
-        """Results of two accelerator ids that differ in nothing but the accelerator."""
-        return inference.matched_pairs(self._inference_rows, subject, baseline)
-
     def served(self, subject: str, baseline: str | None) -> tuple[PublishedFinding, ...]:
         """What the table of inference results says of an accelerator id, or of one over another."""
-        rows = self._inference_rows
+        rows = self.inference_rows
         if (subject, baseline) not in self._served:
             found = served.of_part(rows, subject)
             if baseline:
@@ -173,7 +161,8 @@ class Catalogue:
         return {}
 
     @cached_property
-    def _inference_rows(self) -> tuple[InferenceRow, ...]:
+    def inference_rows(self) -> tuple[InferenceRow, ...]:
+        """The published inference results, SUSPECT ones included and marked. Read on first use."""
         return inference.read_rows(PUBLISHED_TABLE, self._accelerator_id, self._model_id)
 
     def _accelerator_id(self, name: str) -> str:

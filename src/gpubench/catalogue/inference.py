@@ -88,11 +88,7 @@ class InferenceRow:
 
 @dataclass(frozen=True, slots=True)
 class MatchedPair:
-    """Two rows that differ only in the accelerator.
-
-    `ratio` is subject over baseline as printed; `advantage` is above 1 when the subject is better,
-    which for the times is the inverse.
-    """
+    """Two rows that differ only in the accelerator."""
 
     subject: InferenceRow
     baseline: InferenceRow
@@ -101,11 +97,6 @@ class MatchedPair:
     def ratio(self) -> float:
         """Subject's figure over baseline's."""
         return self.subject.system_value / self.baseline.system_value
-
-    @property
-    def advantage(self) -> float:
-        """How many times better the subject is."""
-        return self.ratio if self.subject.metric.endswith("tok_s") else 1 / self.ratio
 
 
 REQUIRED = (

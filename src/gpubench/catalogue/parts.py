@@ -16,7 +16,6 @@ from gpubench.errors import CatalogueError, UnitError
 from gpubench.model import (
     Accelerator,
     Article,
-    Conflict,
     ExportRule,
     Figure,
     LanguageModel,
@@ -174,7 +173,7 @@ def _accelerator(key: str, entry: Mapping[str, Any], known: Mapping[str, Source]
         unsupported=tuple(str(missing.value).split(", ")) if missing else (),
         notes=entry.get("notes", ""),
         unsettled={
-            name: tuple(Conflict(*_stated(name, raw, known)) for raw in raws)
+            name: tuple(Figure(*_stated(name, raw, known)) for raw in raws)
             for name, raws in entry.get("unsettled", {}).items()
         },
     )
@@ -182,7 +181,7 @@ def _accelerator(key: str, entry: Mapping[str, Any], known: Mapping[str, Source]
 
 def _figure(name: str, raw: Any, known: Mapping[str, Source]) -> Figure:
     first, *others = raw if isinstance(raw[0], list) else [raw]
-    conflicts = tuple(Conflict(*_stated(name, other, known)) for other in others)
+    conflicts = tuple(Figure(*_stated(name, other, known)) for other in others)
     return Figure(*_stated(name, first, known), conflicts)
 
 

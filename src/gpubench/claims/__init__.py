@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gpubench import units
 from gpubench.claims import source
 from gpubench.claims.formula import Range
-from gpubench.errors import ClaimsError, MissingFigure, UnitError, near_matches
+from gpubench.errors import ClaimsError, MissingFigure, UnitError, offer
 from gpubench.model import Article, Citation, Claim, Claimed, Figure, OutOfScope
 from gpubench.units import Quantity
 
@@ -116,11 +116,10 @@ def input_range(text: str, printed: Mapping[str, Claimed], catalogue: Catalogue)
         return Range.of(figure.value)
     if text[:1].isdigit():
         return _literal_range(text)
-    near = near_matches(text, (*printed, *catalogue.reported))
-    offer = f"did you mean {' or '.join(near)}?" if near else "name an entry that has a figure"
+    tip = offer(text, (*printed, *catalogue.reported), "name an entry that has a figure")
     raise UnitError(
         f"'{text}' is no entry with a figure, no literal such as '8 cards' and no catalogue figure "
-        f"such as 'nvidia-h20-96gb.peak_fp16': {offer}"
+        f"such as 'nvidia-h20-96gb.peak_fp16': {tip}"
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpubench import dates, units, yaml_text
 from gpubench.claims import formula, schema, shape
-from gpubench.errors import GpubenchError, UnitError, UnknownName, near_matches
+from gpubench.errors import GpubenchError, UnitError, UnknownName, offer
 from gpubench.model import Arithmetic, Article, Citation, Claim, Claimed, OutOfScope
 from gpubench.quantities import CONDITIONS, DATE, QUANTITIES, TEXT, ConditionKind, QuantityKind
 
@@ -349,9 +349,8 @@ class Checker:
         if kind.names == "rule":
             return self.catalogue.rule(text).id
         words = [*kind.choices, *(["a whole number above zero"] if kind.integer else [])]
-        near = near_matches(text, kind.choices)
-        offer = f"did you mean {' or '.join(near)}?" if near else f"write {' or '.join(words)}"
-        raise UnitError(f"'{text}' is not known: {offer}")
+        tip = offer(text, kind.choices, f"write {' or '.join(words)}")
+        raise UnitError(f"'{text}' is not known: {tip}")
 
     def _sweep(self, entry: schema.ClaimEntry, sweep: Mapping[str, Sequence[Any]]) -> None:
         for name in sweep:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from gpubench import yaml_text
 from gpubench.claims import schema
 from gpubench.claims.remainder import remainder, respell
-from gpubench.errors import near_matches
+from gpubench.errors import offer
 
 _Entry = TypeVar("_Entry", schema.ClaimEntry, schema.OutOfScopeEntry)
 
@@ -180,17 +180,12 @@ def _short(text: str) -> str:
 
 
 def _unknown_key(key: str, model: type[BaseModel]) -> str:
-    near = near_matches(key, model.model_fields)
-    offer = (
-        f"did you mean {' or '.join(near)}?"
-        if near
-        else f"known are {', '.join(model.model_fields)}"
-    )
-    return f"unknown key '{_short(key)}': {offer}"
+    known = model.model_fields
+    tip = offer(key, known, f"known are {', '.join(known)}")
+    return f"unknown key '{_short(key)}': {tip}"
 
 
 def _unknown_word(key: str, word: str) -> str:
     known = schema.QUALIFIERS if key == "qualifier" else schema.CATEGORIES
-    near = near_matches(word, known)
-    offer = f"did you mean {' or '.join(near)}?" if near else f"write one of {', '.join(known)}"
-    return f"unknown {key} '{word}': {offer}"
+    tip = offer(word, known, f"write one of {', '.join(known)}")
+    return f"unknown {key} '{word}': {tip}"

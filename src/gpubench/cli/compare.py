@@ -221,12 +221,11 @@ def _exit_if_apart(
     counted = [pair for pair in compared.pairs if pair.counts]
     if within is not None:
         off = [pair.name for pair in counted if abs(pair.faster) > within / 100]
-        why = "" if counted else "no rate that claims are judged by is in both"
-        _exit_if(ctx, f"--within {within:g}", off, why)
+        _exit_if(ctx, f"--within {within:g}", off, "" if counted else _NOTHING)
     if fail_below is not None:
         counted += [pair for pair in compared.pairs if pair.is_pass]
         off = [pair.name for pair in counted if pair.outcome(fail_below / 100) == "slower"]
-        why = "" if counted else "no rate that claims are judged by is in both"
+        why = "" if counted else f"{_NOTHING}, nor a pass of a model"
         if counted and not any(pair.shows_a_fall for pair in counted):
             # A job that cannot fail must not look like one that passed.
             why = (
@@ -236,6 +235,9 @@ def _exit_if_apart(
         _exit_if(ctx, f"--fail-below {fail_below:g}", off, why)
     if within is not None:
         click.echo(f"\nAll rates that claims are judged by agree within {within:g} %.")
+
+
+_NOTHING = "no rate that claims are judged by, such as a bandwidth or a product's, is in both"
 
 
 def _exit_if(ctx: click.Context, asked: str, off: Iterable[str], why: str) -> None:

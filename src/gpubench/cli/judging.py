@@ -51,7 +51,7 @@ def show(
         from gpubench import records
 
         records.write_text(Path(json_target), json.text(content), "choose another file with --json")
-    if tables and findings.catalogue:
+    if tables:
         _show_all_measured(findings.measured, findings.catalogue)
     printing.table(terminal.verdict_table(findings, printing.columns()))
     click.echo()
@@ -88,32 +88,15 @@ def _show_all_measured(records: Iterable[RunRecord], catalogue: Catalogue) -> No
 
 def show_measured(record: RunRecord, catalogue: Catalogue) -> None:
     """Print what a record measured, beside the peaks, and on stderr what weakens it."""
-    from gpubench.report import experiments, links, rates, workloads
-    from gpubench.workloads import differences
+    from gpubench.report import rates, record_tables
 
     click.echo(f"{shown(rates.title(record))}:\n")
-    for table in (
-        rates.rate_table(record, catalogue),
-        rates.shortfall_table(record, catalogue),
-        experiments.in_turn_table(record),
-        experiments.roof_table(record, catalogue),
-        workloads.pass_table(record),
-        workloads.attention_table(record),
-        workloads.capacity_table(record),
-        workloads.training_table(record),
-        rates.time_table(record),
-        links.collective_table(record),
-        links.sweep_table(record),
-        rates.figure_table(record),
-    ):
-        if table.rows:
-            printing.table(table)
-            click.echo()
-    for title, table in links.pair_tables(record):
-        click.echo(f"{title}:\n")
+    for title, table in record_tables.tables(record, catalogue, brief=True):
+        if title:
+            click.echo(f"{title}:\n")
         printing.table(table)
         click.echo()
-    for line in (*rates.warnings(record), *differences.sentences(record, catalogue)):
+    for line in record_tables.remarks(record, catalogue):
         printing.aside(shown(line))
 
 

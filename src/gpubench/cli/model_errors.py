@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,6 +31,35 @@ def document(errors: ErrorSummary) -> dict[str, float]:
     """The same for programs, with the error that nine of ten rows keep within."""
     names = ("count", "mean", "median", "bias", "q90")
     return {name: getattr(errors, name) for name in names}
+
+
+def documents(
+    skipped: Mapping[str, Sequence[int]], groups: Mapping[str, Mapping[str, ErrorSummary]]
+) -> dict[str, Any]:
+    """What was skipped and why, and the errors of rows by what they have in common."""
+    return {
+        "skipped": [
+            {"reason": reason, "rows": len(lines), "lines": lines}
+            for reason, lines in skipped.items()
+        ],
+        "absolute": {
+            by: {name: document(errors) for name, errors in each.items()}
+            for by, each in groups.items()
+        },
+    }
+
+
+def print_groups(groups: Mapping[str, Mapping[str, ErrorSummary]]) -> None:
+    """A table of the errors of rows by what they have in common."""
+    from gpubench.invisible import shown
+    from gpubench.report.table import Table
+
+    rows = [
+        [by, shown(name), *cells(errors)]
+        for by, each in groups.items()
+        for name, errors in each.items()
+    ]
+    printing.table(Table(("by", "which", *COLUMNS), rows), "No row has a published figure.")
 
 
 def print_skipped(skipped: Mapping[str, Sequence[int]]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpubench.cli import printing
-from gpubench.errors import near_matches
+from gpubench.errors import offer
 from gpubench.model import OUTCOMES
 
 if TYPE_CHECKING:
@@ -21,9 +21,8 @@ def _outcomes(text: str) -> tuple[str, ...]:
     words = tuple(word.strip() for word in text.split(","))
     for word in words:
         if word not in OUTCOMES:
-            near = near_matches(word, OUTCOMES)
-            offer = f"did you mean {' or '.join(near)}?" if near else f"use {', '.join(OUTCOMES)}"
-            raise click.BadParameter(f"unknown outcome '{word}': {offer}")
+            tip = offer(word, OUTCOMES, f"use {', '.join(OUTCOMES)}")
+            raise click.BadParameter(f"unknown outcome '{word}': {tip}")
     return words
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gpubench.report.findings import Findings
     from gpubench.report.listed import RecordLine
 
-STDOUT = "-"
 PAGE = "gpubench-report"
 """A page is written to a file of this name unless another is chosen; other forms to stdout."""
 
@@ -93,8 +92,8 @@ def command(
     chosen = FORMATS[form]
     findings = _found(names, claims_path, only, results)
     text = chosen.render(findings, Options(lang, page))
-    target = output or (f"{PAGE}{chosen.ending}" if form == "html" else STDOUT)
-    if target == STDOUT:
+    target = output or (f"{PAGE}{chosen.ending}" if form == "html" else judging.STDOUT)
+    if target == judging.STDOUT:
         click.echo(text, nl=False)
     else:
         records.write_text(Path(target), text, "choose another file with -o")

@@ -50,16 +50,13 @@ def _list_of(words: dict[str, int] | None = None) -> Callable[[str], tuple[int, 
 
 
 def _precisions(text: str) -> tuple[str, ...]:
-    from gpubench.errors import near_matches
+    from gpubench.errors import offer
 
     found = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
     for word in found:
         if word not in STORAGE_BITS:
-            near = near_matches(word, STORAGE_BITS)
-            offer = (
-                f"did you mean {' or '.join(near)}?" if near else f"use {', '.join(STORAGE_BITS)}"
-            )
-            raise click.BadParameter(f"unknown precision '{word}': {offer}")
+            tip = offer(word, STORAGE_BITS, f"use {', '.join(STORAGE_BITS)}")
+            raise click.BadParameter(f"unknown precision '{word}': {tip}")
     return found
 
 

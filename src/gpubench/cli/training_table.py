@@ -59,20 +59,12 @@ def _document(path: Path, found: Checked) -> dict[str, Any]:
     return {
         "table": {"name": path.name, "rows": len(found.rows)},
         "predicted": sum(row.value is not None for row in found.rows),
-        "skipped": [
-            {"reason": reason, "rows": len(lines), "lines": lines}
-            for reason, lines in found.skipped.items()
-        ],
-        "absolute": {
-            by: {name: model_errors.document(errors) for name, errors in groups.items()}
-            for by, groups in found.absolute.items()
-        },
+        **model_errors.documents(found.skipped, found.absolute),
         "ratios": {name: model_errors.document(errors) for name, errors in found.ratios.items()},
     }
 
 
 def _print(found: Checked) -> None:
-    from gpubench.invisible import shown
     from gpubench.report.table import Table
 
     predicted = sum(row.value is not None for row in found.rows)
@@ -81,12 +73,7 @@ def _print(found: Checked) -> None:
         f"{sum(map(len, found.skipped.values())):,} skipped. Errors are of speed; above 0 the "
         f"model is faster than what was published.\n"
     )
-    rows = [
-        [by, shown(name), *model_errors.cells(errors)]
-        for by, groups in found.absolute.items()
-        for name, errors in groups.items()
-    ]
-    printing.table(Table(("by", "which", *model_errors.COLUMNS), rows))
+    model_errors.print_groups(found.absolute)
     click.echo()
     pairs = [[name, *model_errors.cells(errors)] for name, errors in found.ratios.items()]
     printing.table(Table(("ratio", *model_errors.COLUMNS), pairs), "No two rows are a pair.")

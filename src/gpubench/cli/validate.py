@@ -154,14 +154,7 @@ def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, A
         },
         "predicted": found.predicted,
         "scored": sum(row.scored is not None for row in found.rows),
-        "skipped": [
-            {"reason": reason, "rows": len(lines), "lines": lines}
-            for reason, lines in found.skipped.items()
-        ],
-        "absolute": {
-            by: {name: model_errors.document(errors) for name, errors in groups.items()}
-            for by, groups in found.absolute.items()
-        },
+        **model_errors.documents(found.skipped, found.absolute),
         "ratios": [
             {
                 "subject": pair.subject,
@@ -247,14 +240,7 @@ def _print_errors(found: Comparison, left_out: LeftOutBy) -> None:
     from gpubench.invisible import shown
     from gpubench.report.table import Table
 
-    by_group = [
-        [group, shown(name), *model_errors.cells(errors)]
-        for group, groups in found.absolute.items()
-        for name, errors in groups.items()
-    ]
-    printing.table(
-        Table(("by", "which", *model_errors.COLUMNS), by_group), "No row has a published figure."
-    )
+    model_errors.print_groups(found.absolute)
     pairs = [
         [f"{pair.subject} / {pair.baseline}", _PAIRS[pair.room], *model_errors.cells(pair.errors)]
         for pair in found.pairs

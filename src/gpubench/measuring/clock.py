@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
+from gpubench.measuring.faults import first_line
+
 Call = Callable[[], None]
 
 
@@ -253,7 +255,7 @@ class DeviceClock:
                     for _ in range(calls):
                         call()
             except RuntimeError as error:
-                self.fallback = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self.fallback = first_line(error)
                 graph = None
         self._cuda.synchronize()  # raises when it was the device that failed
         if graph is not None:

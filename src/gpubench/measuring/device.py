@@ -15,6 +15,7 @@ from typing import Any, Literal
 from gpubench.errors import CannotMeasure, UnknownName
 from gpubench.measuring import nvlink, telemetry
 from gpubench.measuring.clock import Clock, DeviceClock, HostClock
+from gpubench.measuring.faults import first_line
 from gpubench.measuring.group import EventClock, Group, GroupClock, Prospect
 from gpubench.measuring.host_telemetry import HostTelemetry
 from gpubench.measuring.telemetry import NullTelemetry, Telemetry, Value
@@ -173,7 +174,7 @@ def _gpu(index: int, identify: Identify | None) -> Device:
         free, total = torch.cuda.mem_get_info(index)
     except RuntimeError as error:
         raise CannotMeasure(
-            f"cuda:{index} does not answer ({_first_line(error)}): another process may hold it "
+            f"cuda:{index} does not answer ({first_line(error)}): another process may hold it "
             f"alone, or it needs a reset"
         ) from error
     source = _telemetry(torch, index, properties, hip)
@@ -224,7 +225,7 @@ def _why_unavailable(torch: Any) -> str:
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:
-        return _first_line(error)
+        return first_line(error)
     return "the driver lists no device"
 
 
@@ -260,11 +261,6 @@ def _told(values: Mapping[str, Value], name: str, properties: Any) -> float:
         return float(found)
     attribute, scale = _TORCH_HAS[name]
     return float(getattr(properties, attribute, 0) or 0) * scale
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
 
 
 # --------------------------------------------------------------------------- the host

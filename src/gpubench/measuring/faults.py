@@ -100,7 +100,7 @@ def refusal(error: Exception, what: str) -> str | None:
     """What an operator of torch says of `what`, which it does not take; None for faults of the
     device.
     """
-    return None if as_sentence(error, what) else _first_line(error)
+    return None if as_sentence(error, what) else first_line(error)
 
 
 def _device_fault(error: BaseException, doing: str) -> CannotMeasure:
@@ -112,11 +112,11 @@ def _device_fault(error: BaseException, doing: str) -> CannotMeasure:
         )
     if _says(text, _HARMLESS):
         return CannotMeasure(
-            f"the device refused a launch while {doing} ({_first_line(error)}): "
+            f"the device refused a launch while {doing} ({first_line(error)}): "
             f"this kernel does not suit this device"
         )
     return DeviceLost(
-        f"the device failed while {doing} ({_first_line(error)}): see dmesg for its Xid, "
+        f"the device failed while {doing} ({first_line(error)}): see dmesg for its Xid, "
         f"restart the process, and continue with --resume"
     )
 
@@ -145,7 +145,8 @@ def _says(text: str, phrases: tuple[str, ...]) -> bool:
     return any(phrase.lower() in lowered for phrase in phrases)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says first, or its type where it says nothing."""
     return _lines(error)[0]
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from gpubench import stats
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring.clock import Call, Clock, HostClock, wait_for_half
+from gpubench.measuring.faults import first_line
 
 SWITCH_VARIABLE = "NCCL_NVLS_ENABLE"
 """Set to 0, it keeps NCCL from reducing in the switch (NVLink SHARP)."""
@@ -266,10 +267,9 @@ def _not_met(where: Place, error: Exception, timeout_s: float) -> str:
             f"port {port} is in use on this host: name a free one with MASTER_PORT, or let "
             f"torchrun choose with --rdzv-endpoint HOST:0"
         )
-    first = text.strip().splitlines()[0][:200] if text.strip() else type(error).__name__
     return (
         f"rank {where.rank} of {where.size} did not meet the others within {timeout_s:g} s "
-        f"({first}): are all of them started, and can they reach "
+        f"({first_line(error)}): are all of them started, and can they reach "
         f"{os.environ.get('MASTER_ADDR', 'MASTER_ADDR')}:{os.environ.get('MASTER_PORT', '')}? "
         f"If this process is alone, unset RANK and WORLD_SIZE"
     )
@@ -281,9 +281,8 @@ def broken_group_told(doing: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason"
         raise DeviceLost(
-            f"the group of ranks broke while {doing}: a rank ended or hung ({first})"
+            f"the group of ranks broke while {doing}: a rank ended or hung ({first_line(error)})"
         ) from error
 
 

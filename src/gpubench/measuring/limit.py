@@ -17,13 +17,11 @@ def limited(device: Device, limit: int) -> Device:
     """The device with `limit` bytes of memory in all; torch allocates no more from now on.
 
     Args:
-        limit: as the driver of the smaller part would tell it; 0 for no limit.
+        limit: as the driver of the smaller part would tell it.
 
     Raises:
         CannotMeasure: a processor, or a limit that leaves nothing or exceeds what there is.
     """
-    if not limit:
-        return device
     if device.kind == "cpu":
         raise CannotMeasure("a processor's memory has no limit to set: leave out --memory-limit")
     whole = _whole(device)

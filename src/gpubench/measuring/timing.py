@@ -97,15 +97,7 @@ def rate(measurement: Measurement, amount: float, what: str) -> MedianInterval:
     """`amount` of work per call over its time, as an interval turned upside down with it."""
     if amount <= 0:
         raise ValueError(f"{measurement.case.benchmark}: the work states no {what}")
-    seconds = of(measurement).seconds
-    return MedianInterval(
-        low=amount / seconds.high,
-        mid=amount / seconds.mid,
-        high=amount / seconds.low,
-        count=seconds.count,
-        confidence=seconds.confidence,
-        wanted=seconds.wanted,
-    )
+    return of(measurement).seconds.under(amount)
 
 
 def paired_ratio(ours: Measurement, theirs: Measurement) -> MedianInterval:

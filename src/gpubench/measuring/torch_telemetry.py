@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gpubench.measuring.faults import first_line
 from gpubench.measuring.telemetry import Reading, Value
 
 _NOT_TOLD = "torch does not tell it of AMD cards"
@@ -35,8 +36,7 @@ class TorchTelemetry:
             try:
                 values[name] = ask()
             except Exception as error:  # amdsmi has a tree of errors of its own
-                lines = str(error).strip().splitlines() or [type(error).__name__]
-                refused[name] = lines[0][:200]
+                refused[name] = first_line(error)
         return Reading(values, refused)
 
     def card(self) -> Reading:

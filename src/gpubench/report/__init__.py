@@ -1,1 +1,3 @@
-"""Verdicts as text: a terminal table, Markdown, JSON. Nothing here prints or judges."""
+"""Verdicts and records as tables, pages, charts and files of other tools. Nothing here prints or
+judges.
+"""

@@ -35,7 +35,7 @@ class Findings:
     made: Made
     judgement: Judgement
     articles: Mapping[str, Article]
-    catalogue: Catalogue | None = None
+    catalogue: Catalogue
     measured: tuple[RunRecord, ...] = ()
     listed: tuple[RecordLine, ...] = ()
 

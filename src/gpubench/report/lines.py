@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gpubench.model import Evidence
+from gpubench.stats import spread
 
 MOST_ROWS, MOST_REASONS = 12, 6
 """Evidence, and reasons for its absence, shown for one claim; the JSON document has all of it."""
@@ -26,20 +27,13 @@ def chosen(rows: Sequence[Told], most: int = MOST_ROWS) -> list[Told]:
     for item, relation in rows:
         groups.setdefault((item.kind, relation), []).append((item, relation))
     room = max(2, most // len(groups))
-    shown = [row for g in groups.values() for row in _spread(sorted(g, key=_by_finding), room)]
+    shown = [row for g in groups.values() for row in spread(sorted(g, key=_by_finding), room)]
     order = list(dict.fromkeys(item.kind for item, _ in rows))
     return sorted(shown, key=lambda row: (order.index(row[0].kind), *_by_finding(row)))
 
 
 def _by_finding(row: Told) -> tuple[bool, float]:
     return (row[0].mid is None, row[0].mid or 0.0)
-
-
-def _spread(group: Sequence[Told], room: int) -> Sequence[Told]:
-    if len(group) <= room:
-        return group
-    step = (len(group) - 1) / (room - 1)
-    return [group[round(i * step)] for i in range(room)]
 
 
 def numbered(notes: Sequence[Sequence[str]]) -> dict[str, list[int]]:

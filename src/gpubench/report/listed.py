@@ -28,9 +28,7 @@ class RecordLine:
     id: str
     created: str
     device: str
-    accelerator: str
     measurements: int
-    failures: int
     cautions: int
     best: tuple[Best, ...]
 
@@ -52,9 +50,7 @@ def line(record: RunRecord, catalogue: Catalogue) -> RecordLine:
         id=record.id,
         created=record.created,
         device=record.device,
-        accelerator=record.accelerator,
         measurements=len(record.measurements),
-        failures=len(record.failures),
         cautions=sum(len(found.cautions) for found in record.measurements),
         best=best,
     )

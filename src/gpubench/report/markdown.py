@@ -93,8 +93,6 @@ def _head(findings: Findings) -> Iterator[str]:
 
 def _measured(findings: Findings) -> Iterator[str]:
     """The measured rates, where there are any, with what weakens them."""
-    if findings.catalogue is None:
-        return
     for record in findings.measured:
         yield f"## {escape(rates.title(record))}"
         for title, told in record_tables.tables(record, findings.catalogue):

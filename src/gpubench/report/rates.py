@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from gpubench import benchmarks, normalised
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
@@ -18,9 +16,14 @@ from gpubench.units import Quantity, show
 
 
 def rate_table(record: RunRecord, catalogue: Catalogue) -> Table:
-    """Every measured rate of device memory and matrix units, and its shares of the peaks."""
-    rows = [_row(found) for found in normalised.rates(record, catalogue)]
-    head = ("kernel", "method", "phase", "rate", "±", "data sheet", "device", "at clock")
+    """Every measured rate of device memory and matrix units, and its shares of the peaks: its own,
+    and those of a part that many know, for accelerators other than that one.
+    """
+    known = catalogue.accelerators.get(record.accelerator)
+    beside = known is not None and known.id != normalised.REFERENCE
+    rows = [_row(found, beside) for found in normalised.rates(record, catalogue)]
+    head = ["kernel", "method", "phase", "rate", "±", "data sheet", "device", "at clock"]
+    head += ["H100's sheet"] * beside
     return Table((*head, "clock", "power", "per joule", "cautions"), rows)
 
 
@@ -112,27 +115,20 @@ def compute_shortfall_table(record: RunRecord, catalogue: Catalogue) -> Table:
 
 def warnings(record: RunRecord) -> list[str]:
     """Each caution once, with its remedy, and each case that could not be measured."""
-    found: dict[str, None] = {}
-    everywhere: Iterable[Caution] = (
-        *record.cautions,
-        *(caution for measured in record.measurements for caution in measured.cautions),
-    )
-    counted: dict[str, int] = {}
-    for caution in everywhere:
-        counted[caution.code] = counted.get(caution.code, 0) + 1
-        if counted[caution.code] == 1:
-            remedy = f"; {caution.remedy}" if caution.remedy else ""
-            found[f"{caution.code}: {caution.fact}{remedy}"] = None
+    by_code: dict[str, list[Caution]] = {}
+    for cautions in (record.cautions, *(found.cautions for found in record.measurements)):
+        for caution in cautions:
+            by_code.setdefault(caution.code, []).append(caution)
     told = [
-        f"{line} (and {counted[line.partition(':')[0]] - 1} more)"
-        if counted[line.partition(":")[0]] > 1
-        else line
-        for line in found
+        f"{code}: {first.fact}"
+        + (f"; {first.remedy}" if first.remedy else "")
+        + (f" (and {len(more)} more)" if more else "")
+        for code, (first, *more) in by_code.items()
     ]
     return told + [f"not measured: {case}: {why}" for case, why in record.failures.items()]
 
 
-def _row(found: Normalised) -> list[str]:
+def _row(found: Normalised, beside: bool) -> list[str]:
     case, per_joule = found.measurement.case, found.unit.replace("/s", "/J")
     return [
         kernel(case),
@@ -143,6 +139,7 @@ def _row(found: Normalised) -> list[str]:
         percent(found.of_datasheet),
         percent(found.of_device),
         percent(found.of_observed),
+        *([percent(found.of_reference)] if beside else []),
         _clock(found),
         show(Quantity(found.watts, "J/s")) if found.watts else "",
         show(Quantity(found.per_joule, per_joule)) if found.per_joule else "",

@@ -11,29 +11,33 @@ from gpubench.report.table import Table
 from gpubench.workloads import differences
 
 
-def tables(record: RunRecord, catalogue: Catalogue) -> Iterator[tuple[str, Table]]:
-    """(title, table) of all that has rows; the title is empty where the columns say enough."""
-    for told in (
-        rates.rate_table(record, catalogue),
-        rates.shortfall_table(record, catalogue),
-        rates.compute_shortfall_table(record, catalogue),
-        experiments.in_turn_table(record),
-        experiments.heat_table(record),
-        experiments.data_table(record, catalogue),
-        experiments.roof_table(record, catalogue),
-        experiments.point_table(record),
-        experiments.transfer_table(record, catalogue),
-        workloads.pass_table(record),
-        workloads.attention_table(record),
-        workloads.capacity_table(record),
-        workloads.training_table(record),
-        workloads.model_table(record, catalogue),
-        rates.time_table(record),
-        links.collective_table(record),
-        links.sweep_table(record),
-        rates.figure_table(record),
+def tables(
+    record: RunRecord, catalogue: Catalogue, brief: bool = False
+) -> Iterator[tuple[str, Table]]:
+    """(title, table) of all that has rows; the title is empty where the columns say enough. Brief
+    leaves out what only a report has room for.
+    """
+    for in_brief, told in (
+        (True, rates.rate_table(record, catalogue)),
+        (True, rates.shortfall_table(record, catalogue)),
+        (False, rates.compute_shortfall_table(record, catalogue)),
+        (True, experiments.in_turn_table(record)),
+        (False, experiments.heat_table(record)),
+        (False, experiments.data_table(record, catalogue)),
+        (True, experiments.roof_table(record, catalogue)),
+        (False, experiments.point_table(record)),
+        (False, experiments.transfer_table(record, catalogue)),
+        (True, workloads.pass_table(record)),
+        (True, workloads.attention_table(record)),
+        (True, workloads.capacity_table(record)),
+        (True, workloads.training_table(record)),
+        (False, workloads.model_table(record, catalogue)),
+        (True, rates.time_table(record)),
+        (True, links.collective_table(record)),
+        (True, links.sweep_table(record)),
+        (True, rates.figure_table(record)),
     ):
-        if told.rows:
+        if told.rows and (in_brief or not brief):
             yield "", told
     yield from links.pair_tables(record)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gpubench.report.subgroups import Between, interval, where
 from gpubench.report.table import Table
 from gpubench.report.wording import counted
+from gpubench.stats import spread
 
 if TYPE_CHECKING:
     from gpubench.model import Accelerator, LanguageModel
@@ -21,6 +22,8 @@ PLACES = (
     "interval\nreaches into it. The intervals are as wide as these errors:"
 )
 """What two of the columns mean; the table of errors follows."""
+
+_MOST_VALUES = 12
 
 _OF_ITS_OWN = ", which each combination has of its own"
 
@@ -186,16 +189,9 @@ def _pieces(found: Sweep) -> Iterator[tuple[str, str, list[Any]]]:
     for axis, (name, numbers) in enumerate(
         (("batch", axes.batches), ("isl", axes.inputs), ("osl", axes.outputs))
     ):
-        for place in _some(len(numbers)):
+        for place in spread(range(len(numbers)), _MOST_VALUES):
             word = "max" if name == "batch" and not numbers[place] else str(numbers[place])
             yield name, word, [[each.take(place, axis) for each in three] for _, three in full]
-
-
-def _some(count: int, most: int = 12) -> list[int]:
-    """Places along an axis: all of a short one, evenly spread ones of a long one."""
-    if count <= most:
-        return list(range(count))
-    return [round(n * (count - 1) / (most - 1)) for n in range(most)]
 
 
 def _group(by: str, which: str, pieces: list[Any], between: Between | None) -> Group:

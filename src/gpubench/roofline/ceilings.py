@@ -11,7 +11,7 @@ import re
 from gpubench.catalogue import derived
 from gpubench.errors import MissingFigure
 from gpubench.model import Accelerator
-from gpubench.roofline.calibration import Calibration, Parameters
+from gpubench.roofline.calibration import Parameters
 from gpubench.roofline.calibration import load as load_calibration
 
 NODE_DEVICES = 8
@@ -124,9 +124,7 @@ def energy_clock(part: Accelerator) -> float:
     return load_calibration().energy_clock[str(part.figure("process_node").value)]
 
 
-def energy_per_flop(
-    part: Accelerator, precision: str, with_: Parameters, calibration: Calibration | None = None
-) -> float | None:
+def energy_per_flop(part: Accelerator, precision: str, with_: Parameters) -> float | None:
     """J per FLOP of a dense matrix product with random data, at the clock it was measured at.
 
     None when the process is unknown.
@@ -134,7 +132,7 @@ def energy_per_flop(
     found = part.figures.get("process_node")
     if found is None or not isinstance(found.value, str) or precision in ("fp32", "tf32", "fp64"):
         return None
-    base = (calibration or load_calibration()).energy_per_flop.get(found.value)
+    base = load_calibration().energy_per_flop.get(found.value)
     if base is None:
         return None
     share = {"fp8": with_.energy_share_8bit, "int8": with_.energy_share_8bit}

@@ -3,8 +3,8 @@
 The sum of |ln(predicted / published)| over rows, and over the ratios of pairs that differ in
 nothing but memory, is made small within the ranges of `calibration.yaml`: a few Gauss-Newton steps
 with the weights of that sum, then a search along each parameter for what steps cannot see (batches
-are whole numbers). No chance is involved, and the starts
-are fixed shares of the ranges, so that the same table always gives the same digits.
+are whole numbers). No chance is involved, and the starts are fixed shares of the ranges, so that
+the same table always gives the same digits.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ TRAINING_BYTES_PER_PARAMETER = 16
 """BF16 weight and gradient, FP32 master weight and two Adam moments: 2+2+4+4+4
 (Rajbhandari et al., ZeRO, arXiv:1910.02054, section 3.1)."""
 
-_ACTIVATION_BYTES = 34
-# Stored a token, layer and hidden unit without recomputation, flash attention assumed
-# (Korthikanti et al., arXiv:2205.05198, equation 2 without its attention term).
+ACTIVATION_BYTES = 34
+"""Stored a token, layer and hidden unit without recomputation, flash attention assumed
+(Korthikanti et al., arXiv:2205.05198, equation 2 without its attention term)."""
 
 _LORA_PROJECTIONS = 7
 # Adapters on query, key, value, output, gate, up and down projections.
@@ -41,8 +41,8 @@ def activation_bytes(model: LanguageModel, tokens: float, recomputed: bool) -> f
     """
     layer = tokens * model.hidden
     if recomputed:
-        return layer * (2 * model.layers + _ACTIVATION_BYTES)
-    return layer * _ACTIVATION_BYTES * model.layers
+        return layer * (2 * model.layers + ACTIVATION_BYTES)
+    return layer * ACTIVATION_BYTES * model.layers
 
 
 def needed(

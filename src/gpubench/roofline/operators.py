@@ -74,16 +74,6 @@ def gemm(m: float, n: float, k: float, bytes_a: float, bytes_b: float, bytes_c: 
     return Work(2 * m * n * k, m * k * bytes_a + k * n * bytes_b + m * n * bytes_c)
 
 
-def attention(
-    queries: float, keys: float, heads: int, head_dim: int, kv_heads: int, kv_bytes: float
-) -> Work:
-    """Scores and weighted sum of one sequence: 4 FLOP a query, key, head and dimension.
-
-    Reads keys and values of `kv_heads` heads at `kv_bytes` a value; scores stay on chip.
-    """
-    return Work(4 * queries * keys * heads * head_dim, 2 * keys * kv_heads * head_dim * kv_bytes)
-
-
 def larger(first: float, second: float) -> float:
     """The larger of two numbers, or place by place of arrays.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
@@ -98,19 +99,15 @@ class Sweep:
     axes: Axes
     planes: tuple[Plane, ...]
     built_for: int = 0
-    _flat: list[Any] = field(default_factory=list, repr=False, compare=False)
 
-    @property
+    @cached_property
     def values(self) -> numpy.ndarray[Any, Any]:
         """Every uplift that there is, in one row."""
         import numpy as np
 
-        if not self._flat:
-            every = [plane.uplift.ravel() for plane in self.planes if plane.uplift is not None]
-            flat = np.concatenate(every) if every else np.empty(0)
-            self._flat.append(flat[~np.isnan(flat)])
-        found: numpy.ndarray[Any, Any] = self._flat[0]
-        return found
+        every = [plane.uplift.ravel() for plane in self.planes if plane.uplift is not None]
+        flat = np.concatenate(every) if every else np.empty(0)
+        return flat[~np.isnan(flat)]
 
     def longer(self, tokens: int) -> int:
         """How many uplifts are of requests whose prompt and answer together exceed so many."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpubench.errors import GpubenchError
 from gpubench.roofline import calibration, ceilings, training
+from gpubench.roofline.training import RECOMPUTATION
 from gpubench.roofline.validation import ErrorSummary, lines_by_reason, plain, summary
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _METRICS = ("tokens_s_gpu", "tokens_s", "step_s")
 # what the nodes of their time have (DGX A100 and DGX H100 data sheets).
 _NETWORK = {"nvidia-a100": 25e9, "nvidia-a800": 25e9}
 # A table that does not state recomputation leaves out the least of it that memory allows.
-_LIGHTEST = ("none", "selective", "full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _predicted(entry: TrainingEntry, catalogue: Catalogue, with_: Parameters) ->
         return Predicted(entry, skipped=why)
     part = catalogue.accelerators[row.accelerator]
     problem = ""
-    for recomputation in (row.recomputation,) if row.recomputation else _LIGHTEST:
+    for recomputation in (row.recomputation,) if row.recomputation else RECOMPUTATION:
         try:
             step = training.step(part, job(row, recomputation), with_)
         except GpubenchError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gpubench import benchmarks, roofline
@@ -98,11 +98,11 @@ def of(record: RunRecord, quantity: str) -> Iterator[Figure]:
     elif quantity == "energy_per_token":
         for one in found:
             if one.joules is not None:
-                joules = _as_wide(one.joules, one.seconds)
+                joules = one.seconds.times(one.joules / one.seconds.mid)
                 yield _figure(quantity, _conditions(one, one.phase), joules, _remarks(one))
         for each in figures.servings(record):
             if each.joules is not None:
-                joules = _as_wide(each.joules, each.rate)
+                joules = each.rate.times(each.joules / each.rate.mid)
                 conditions = _conditions(each.step, "serving")
                 yield _figure(quantity, conditions, joules, (*_remarks(each.step), _TURNS))
     elif quantity == "time_to_first_token":
@@ -155,13 +155,7 @@ def _remarks_of(found: Any) -> tuple[str, ...]:
 
 
 def _exact(value: float, like: MedianInterval) -> MedianInterval:
-    return MedianInterval(value, value, value, like.count, like.confidence, like.wanted)
-
-
-def _as_wide(value: float, like: MedianInterval) -> MedianInterval:
-    """A figure read once over all samples, as uncertain as what they show."""
-    low, high = (value * (end / like.mid) for end in (like.low, like.high))
-    return MedianInterval(low, value, high, like.count, like.confidence, like.wanted)
+    return replace(like, low=value, mid=value, high=value)
 
 
 def _figure(

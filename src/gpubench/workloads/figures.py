@@ -44,7 +44,7 @@ class Pass:
     @property
     def rate(self) -> MedianInterval:
         """Tokens a second."""
-        return over(float(self.tokens), self.seconds)
+        return self.seconds.under(self.tokens)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _pass(found: Measurement) -> Pass:
     p, choices = found.case.parameters, found.choices
     factor = float(choices.get("scaled", {}).get("factor", 1.0))
     sequences = int(choices.get("sequences", p["batch"] if p["batch"] != "max" else 1))
-    seconds = times(timing.of(found).seconds, factor)
+    seconds = timing.of(found).seconds.times(factor)
     tokens = sequences * (p["input_tokens"] if p["phase"] == "prefill" else 1)
     spent = timing.energy_per_call(found)
     idle = choices.get("idle_power_w")
@@ -133,32 +133,12 @@ def servings(record: RunRecord) -> Iterator[Serving]:
 def _serving(prefill: Pass, step: Pass) -> Serving:
     output = step.parameters["output_tokens"]
     share = step.sequences / prefill.sequences
-    seconds = _sum(times(prefill.seconds, share), times(step.seconds, output))
+    seconds = _sum(prefill.seconds.times(share), step.seconds.times(output))
     joules = None
     if prefill.joules is not None and step.joules is not None:
         # For each token written so many of the prompt were read.
         joules = prefill.joules * step.parameters["input_tokens"] / output + step.joules
-    return Serving(prefill, step, over(step.sequences * output, seconds), joules)
-
-
-def times(interval: MedianInterval, factor: float) -> MedianInterval:
-    """An interval times a positive number."""
-    return replace(
-        interval,
-        low=interval.low * factor,
-        mid=interval.mid * factor,
-        high=interval.high * factor,
-    )
-
-
-def over(amount: float, interval: MedianInterval) -> MedianInterval:
-    """A positive amount over an interval, which turns it upside down."""
-    return replace(
-        interval,
-        low=amount / interval.high,
-        mid=amount / interval.mid,
-        high=amount / interval.low,
-    )
+    return Serving(prefill, step, seconds.under(step.sequences * output), joules)
 
 
 def _sum(one: MedianInterval, other: MedianInterval) -> MedianInterval:

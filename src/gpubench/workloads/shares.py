@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gpubench import roofline
 from gpubench.catalogue import Catalogue
 from gpubench.errors import CannotEstimate, MissingFigure, UnknownName
-from gpubench.model import Accelerator, Estimate, Interval
+from gpubench.model import Accelerator, Estimate
 from gpubench.records import RunRecord
 from gpubench.workloads import figures
 from gpubench.workloads.figures import Serving
@@ -38,7 +38,6 @@ class Shares:
     output_tokens: int
     ample: int
     tight: int
-    estimated_at: int
     capacity: tuple[float, float, float]
     rest: tuple[float, float, float]
 
@@ -48,14 +47,9 @@ class Shares:
         low, mid, high = (a * b for a, b in zip(self.capacity, self.rest, strict=True))
         return low, mid, high
 
-    @property
-    def interval(self) -> Interval:
-        """What the uplift may be."""
-        return Interval(self.uplift[0], self.uplift[2])
-
 
 def combined(
-    capacity: tuple[float, float, float], rest: Estimate, one: Serving, few: int, at: int
+    capacity: tuple[float, float, float], rest: Estimate, one: Serving, few: int
 ) -> Shares:
     """The shares of a workload, from the measured factor and the estimated one."""
     p = one.parameters
@@ -66,7 +60,6 @@ def combined(
         output_tokens=p["output_tokens"],
         ample=one.step.sequences,
         tight=few,
-        estimated_at=at,
         capacity=capacity,
         rest=(rest.low, rest.mid, rest.high),
     )
@@ -96,7 +89,7 @@ def shares(
         if few is None or one.parameters["batch"] != "max":
             continue
         try:
-            rest, at = _rest(subject, other, few, catalogue)
+            rest = _rest(subject, other, few, catalogue)
         except (CannotEstimate, MissingFigure, UnknownName):
             continue
         factor = (
@@ -104,23 +97,21 @@ def shares(
             one.rate.mid / few.rate.mid,
             one.rate.high / few.rate.low,
         )
-        yield combined(factor, rest, one, few.step.sequences, at)
+        yield combined(factor, rest, one, few.step.sequences)
 
 
 def _rest(
     subject: Accelerator, baseline: Accelerator, few: Serving, catalogue: Catalogue
-) -> tuple[Estimate, int]:
-    """Subject over baseline at the batch found within the limit, and that batch; at the largest
-    that the model gives the baseline room for, where that is less.
+) -> Estimate:
+    """Subject over baseline at the batch found within the limit, or at the largest that the model
+    gives the baseline room for, where that is less.
     """
     p = few.parameters
     names = ("model", "precision", "kv_precision", "input_tokens", "output_tokens")
     asked = {**{name: p[name] for name in names}, "gpus": 1}
     room = int(roofline.estimate("max_sequences", baseline, asked, catalogue).mid)
-    at = min(few.step.sequences, room)
-    asked["batch"] = at
-    found = roofline.estimate_ratio("inference_throughput", subject, baseline, asked, catalogue)
-    return found, at
+    asked["batch"] = min(few.step.sequences, room)
+    return roofline.estimate_ratio("inference_throughput", subject, baseline, asked, catalogue)
 
 
 def _workload(one: Serving) -> tuple[object, ...]:

@@ -10,7 +10,6 @@ from gpubench.measuring import timing
 from gpubench.model import Measurement
 from gpubench.records import RunRecord
 from gpubench.stats import MedianInterval
-from gpubench.workloads import figures
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,10 @@ def _job(found: Measurement) -> Job:
     p = found.case.parameters
     factor = float(found.choices.get("scaled", {}).get("factor", 1.0))
     tokens = float(p["micro_batch"] * p["sequence"])
-    whole = figures.times(timing.of(found).seconds, factor)
+    whole = timing.of(found).seconds.times(factor)
     return Job(
         measurement=found,
-        rate=figures.over(tokens, whole),
+        rate=whole.under(tokens),
         flops=timing.throughput(found),
         memory=float(found.choices.get("memory_bytes", 0.0)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gpubench.report.charts import altair, styled
+from gpubench.stats import spread
 
 if TYPE_CHECKING:
     from gpubench.roofline.sweep import Plane, Sweep
@@ -41,8 +42,8 @@ def panels(found: Sweep, plane: Plane) -> Any:
 def _panels(found: Sweep, plane: Plane, claimed: tuple[float, float] | None) -> Any:
     alt = altair()
     cells = _cells(found, plane, claimed)
-    order = [str(length) for length in _thinned(found.axes.inputs, _MOST_LENGTHS)]
-    answers = [str(length) for length in reversed(_thinned(found.axes.outputs, _MOST_LENGTHS))]
+    order = [str(length) for length in spread(found.axes.inputs, _MOST_LENGTHS)]
+    answers = [str(length) for length in reversed(spread(found.axes.outputs, _MOST_LENGTHS))]
     x = alt.X("input:N", sort=order, title="prompt, tokens", axis=alt.Axis(labelAngle=0))
     y = alt.Y("output:N", sort=answers, title="answer, tokens", axis=alt.Axis(titlePadding=14))
     base = alt.Chart(alt.Data(values=cells)).encode(x=x, y=y)
@@ -84,9 +85,9 @@ def _cells(found: Sweep, plane: Plane, claimed: tuple[float, float] | None) -> l
     assert plane.uplift is not None
     axes = found.axes
     cells = []
-    for batch in _thinned(axes.batches, _MOST_BATCHES):
-        for prompt in _thinned(axes.inputs, _MOST_LENGTHS):
-            for answer in _thinned(axes.outputs, _MOST_LENGTHS):
+    for batch in spread(axes.batches, _MOST_BATCHES):
+        for prompt in spread(axes.inputs, _MOST_LENGTHS):
+            for answer in spread(axes.outputs, _MOST_LENGTHS):
                 place = (
                     axes.batches.index(batch),
                     axes.inputs.index(prompt),
@@ -108,18 +109,9 @@ def _cells(found: Sweep, plane: Plane, claimed: tuple[float, float] | None) -> l
 
 
 def _batches(found: Sweep) -> list[str]:
-    return [batch_name(batch) for batch in _thinned(found.axes.batches, _MOST_BATCHES)]
+    return [batch_name(batch) for batch in spread(found.axes.batches, _MOST_BATCHES)]
 
 
 def batch_name(batch: int) -> str:
     """A batch in words: 0 stands for as many as fit."""
     return f"{batch} at once" if batch else "as many as fit on each"
-
-
-def _thinned(values: Any, most: int) -> list[int]:
-    """At most so many of the values, evenly spread, first and last among them."""
-    listed = list(values)
-    if len(listed) <= most:
-        return listed
-    step = (len(listed) - 1) / (most - 1)
-    return [listed[round(n * step)] for n in range(most)]

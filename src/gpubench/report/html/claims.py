@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from gpubench.model import Article, Citation, Claim, Evidence, Source, Verdict
+from gpubench.model import Article, Citation, Claim, Evidence, Verdict
 from gpubench.reasons import condition
 from gpubench.report import claimreview, wording
 from gpubench.report.charts import interval
@@ -62,8 +62,6 @@ class Card:
     basis: Markup
     claimed: Markup
     found: Markup
-    accepted: Markup
-    reason: Markup
     plot: Markup
     facts: Sequence[tuple[Markup, Markup]]
     flags: Sequence[Markup]
@@ -81,8 +79,7 @@ class Cards:
 
     def __init__(self, findings: Findings, language: Language, page: str) -> None:
         self.findings, self.language, self.page = findings, language, page
-        catalogue = findings.catalogue
-        sources: Iterable[Source] = catalogue.sources.values() if catalogue else ()
+        sources = findings.catalogue.sources.values()
         self._read = {source.url: source.read_on for source in sources if source.read_on}
 
     def card(self, verdict: Verdict, claim: Claim, most: int) -> Card:
@@ -98,8 +95,6 @@ class Cards:
             basis=basis,
             claimed=lang.span(wording.claimed(claim.claimed)),
             found=lang.span(verdict.found) if verdict.found else lang.page("nothing-found"),
-            accepted=lang.span(wording.accepted(verdict, claim)),
-            reason=lang.reason(verdict.reason),
             plot=self._plot(verdict, claim),
             facts=tuple(self._facts(verdict, claim)),
             flags=[lang.flag(flag) for flag in verdict.flags],

@@ -74,8 +74,7 @@ class Figures:
 
     def __init__(self, findings: Findings, language: Language) -> None:
         self.findings, self.language, self.page = findings, language, language.page
-        assert findings.catalogue is not None
-        self.catalogue: Catalogue = findings.catalogue
+        self.catalogue = findings.catalogue
 
     def all(self) -> list[Figure]:
         """The charts that Vega draws, in the page's order."""

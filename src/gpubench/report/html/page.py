@@ -17,6 +17,7 @@ from gpubench.report.findings import Findings
 from gpubench.report.html.claims import Card, Cards
 from gpubench.report.html.figures import Figure, Figures, Roofline
 from gpubench.report.html.language import Language, language, linked, safe
+from gpubench.report.lines import MOST_ROWS
 from gpubench.report.table import Table
 from gpubench.units import Quantity, show
 
@@ -99,14 +100,11 @@ class Page:
     figures: Sequence[Figure] = ()
     roofline: Roofline | None = None
     shares: Mapping[Markup, Sequence[tuple[Share, Markup]]] = field(default_factory=dict)
-    _kept: dict[int, Claims] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, findings: Findings, name: str, address: str) -> Page:
         """The page in a language, its charts drawn."""
         spoken = language(name)
-        if findings.catalogue is None:
-            return cls(findings, spoken, address)
         made = Figures(findings, spoken)
         return cls(findings, spoken, address, made.all(), made.roofline(), made.shares())
 
@@ -150,11 +148,6 @@ class Page:
 
     def claims(self, most: int) -> Claims:
         """The claims by article, each with at most about so many lines of evidence."""
-        if most not in self._kept:
-            self._kept[most] = self._claims(most)
-        return self._kept[most]
-
-    def _claims(self, most: int) -> Claims:
         made = Cards(self.findings, self.language, self.address)
         cards = [made.card(verdict, claim, most) for verdict, claim in self.findings.judged]
         left_out = sum(card.evidence.left_out for card in cards)
@@ -162,7 +155,7 @@ class Page:
             self._sections(cards),
             _most(cards, "refuted", _distance),
             _most(cards, "supported", _support),
-            left_out if most < max(self._kept, default=most) else 0,
+            left_out if most < MOST_ROWS else 0,
         )
 
     def _sections(self, cards: Iterable[Card]) -> list[Section]:
@@ -226,10 +219,7 @@ class Page:
     @cached_property
     def measured(self) -> list[Measured]:
         """What the deciding records measured, in full for the first few of them."""
-        catalogue = self.findings.catalogue
-        if catalogue is None:
-            return []
-        found = []
+        found, catalogue = [], self.findings.catalogue
         for record in self.findings.measured[:_DETAILED]:
             told = tuple(record_tables.tables(record, catalogue))
             remarks = record_tables.remarks(record, catalogue)
@@ -239,9 +229,8 @@ class Page:
     @cached_property
     def shared(self) -> Table | None:
         """What memory does to an uplift, where records show it."""
-        catalogue = self.findings.catalogue
-        told = workloads.share_table(self.findings.measured, catalogue) if catalogue else None
-        return told if told and told.rows else None
+        told = workloads.share_table(self.findings.measured, self.findings.catalogue)
+        return told if told.rows else None
 
     @cached_property
     def record_lines(self) -> list[list[Markup]]:

@@ -442,3 +442,19 @@ def test_what_kernels_sustain_does_not_refute_a_true_peak(
     (said,) = judge_all(load_claims(body), shipped).verdicts
     assert said.outcome == "supported"
     assert said.flags == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [("80 GiB", "inconclusive"), ("81559 MiB", "inconclusive"), ("90 GiB", "refuted")],
+)
+def test_a_capacity_in_units_of_1024_is_no_mistake_of_who_reads_the_driver(
+    load_claims: Load, shipped: Catalogue, value: str, outcome: str
+) -> None:
+    file = load_claims(f"""
+subject: nvidia-h100-sxm5
+quantity: memory_capacity
+claimed: {{value: {value}, qualifier: exact}}
+""")
+    (said,) = judge_all(file, shipped).verdicts
+    assert said.outcome == outcome

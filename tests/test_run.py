@@ -99,6 +99,19 @@ def test_a_sustained_rate_contradicts_no_peak(load_claims: Load) -> None:
         assert len(contradictions(load_claims(peak, other).claims)) == clashes
 
 
+def test_less_than_what_is_reached_at_best_contradicts_nothing(load_claims: Load) -> None:
+    body = "subject: nvidia-h200-sxm\nbaseline: nvidia-h100-sxm5\nquantity: {}\n"
+    body += "claimed: {{value: {}, qualifier: {}}}\n"
+    for quantity, best, usual, beyond in (
+        ("memory_bandwidth", "1.9 x", "1.3 x", "2.5 x"),
+        ("energy_per_token", "50 % less", "20 % less", "70 % less"),
+    ):
+        first = body.format(quantity, best, "up-to")
+        for value, clashes in ((usual, 0), (beyond, 1)):
+            file = load_claims(first, body.format(quantity, value, "exact"))
+            assert len(contradictions(file.claims)) == clashes
+
+
 def test_what_one_states_and_the_other_never_mentions_makes_no_contradiction(
     load_claims: Load,
 ) -> None:

@@ -392,6 +392,21 @@ def test_findings_that_no_condition_sets_apart_are_told_by_how_they_were_found()
     assert said.reason.startswith("Holds by 1 of 2 findings (50 %): dot, reads only; found 4 to")
 
 
+def test_up_to_is_exceeded_where_there_is_more_and_not_missed_where_there_is_less() -> None:
+    it = claim("2 x", "up-to", quantity="inference_throughput", sweep={"gpus": (1, 2, 4, 8)})
+    rates = {1: 2.0, 2: 3.0, 4: 1.1, 8: 1.0}
+    said = judge(it, [found(rate, gpus=gpus) for gpus, rate in rates.items()])
+    assert said.outcome == "conditional"
+    assert said.reason.startswith(
+        "Reached in 2 of 4 conditions (50 %), and exceeded in 1, only where gpus is 2; found 1 to 3"
+    )
+    it = claim("50 % less", "up-to", quantity="energy_per_token", sweep={"gpus": (1, 2, 4)})
+    less = judge(it, [found(0.5, gpus=1), found(0.3, gpus=2), found(0.9, gpus=4)])
+    assert less.reason.startswith(
+        "Reached in 2 of 3 conditions (67 %), and exceeded in 1, only where gpus is 2"
+    )
+
+
 def test_what_is_undecided_is_no_failure() -> None:
     it = claim("4.8 TB/s", "about", sweep={"gpus": (1, 2, 4)})
     inside, across = found(4.8e12, gpus=1), found(3.9e12, 4.6e12, gpus=2)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gpubench import dates
-from gpubench.model import Claim
+from gpubench.model import Claim, Interval
 from gpubench.quantities import DATE, QUANTITIES
 from gpubench.reasons import describe_accepted
 from gpubench.tolerances import accepts, is_ratio, words_agree
@@ -66,7 +66,17 @@ def _clash(left: Claim, right: Claim) -> str:
     one, other = (accepts(claim.claimed, is_ratio(claim)) for claim in (left, right))
     if one is None or other is None or not one.disjoint(other):
         return ""
+    if _short_of(left, one, other) or _short_of(right, other, one):
+        return ""
     return f"{describe_accepted(left, one)} and {describe_accepted(right, other)} do not overlap"
+
+
+def _short_of(best: Claim, one: Interval, other: Interval) -> bool:
+    """Whether the other merely says less than what is claimed to be reached at best."""
+    if best.claimed.qualifier != "up-to":
+        return False
+    less = best.claimed.high is not None and best.claimed.high.change == "less"
+    return other.low > one.high if less else other.high < one.low
 
 
 def _same_conditions(left: Claim, right: Claim) -> bool:

@@ -53,7 +53,7 @@ def gather(
         *measured.from_records(claim, records, catalogue),
         *_arithmetic(claim, printed, catalogue),
         *_published(claim, catalogue),
-        *(item for case in cases for item in _answer(case, catalogue)),
+        *(_as_makers_count(item, claim) for case in cases for item in _answer(case, catalogue)),
     )
 
 
@@ -256,6 +256,17 @@ def _estimated(case: Situation, catalogue: Catalogue) -> Evidence:
         assumptions=found.assumptions,
         error=found.error,
     )
+
+
+def _as_makers_count(item: Evidence, claim: Claim) -> Evidence:
+    """A capacity, for a claim in units of 2^10: a data sheet's "80 GB" may be as many GiB."""
+    printed = claim.claimed.low
+    binary = printed is not None and "iB" in printed.unit
+    sizes = claim.quantities == ("memory_capacity",) and not claim.baselines
+    if not (binary and sizes and item.high):
+        return item
+    said = "GB on a data sheet may be of 10^9 bytes or of 2^30: drivers tell 81,559 MiB of 80 GB"
+    return replace(item, high=item.high * 2**30 / 1e9, assumptions=(*item.assumptions, said))
 
 
 def _taken_as_dense(case: Situation, catalogue: Catalogue) -> Iterator[str]:

@@ -224,6 +224,11 @@ def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
     if all(item.conditions == inside[0].conditions for item, _ in chosen):
         text = f"Holds by {len(inside)} of {len(chosen)} findings ({share}){_ways(inside)}"
         return f"{text}; {undecided} undecided" if undecided else text
+    less = claim.claimed.high is not None and claim.claimed.high.change == "less"
+    beyond = [item for item, relation in chosen if relation == ("below" if less else "above")]
+    if claim.claimed.qualifier == "up-to" and beyond:
+        text = _exceeded(claim, inside, beyond, [item for item, _ in chosen])
+        return f"{text}; {undecided} undecided" if undecided else text
     holds = "Holds" if undecided < len(others) else "Shown"
     text = f"{holds} in {len(inside)} of {len(chosen)} conditions ({share})"
     everything = [item for item, _ in chosen]
@@ -238,6 +243,20 @@ def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
     if not any(side.endswith(" in 0") for side in sides):
         text = f"{text}; {', '.join(sides)}"
     return f"{text}; {undecided} undecided" if undecided else text
+
+
+def _exceeded(
+    claim: Claim,
+    inside: Sequence[Evidence],
+    beyond: Sequence[Evidence],
+    everything: Sequence[Evidence],
+) -> str:
+    """Of "up to": that it is reached, as it should be somewhere, and where there is more."""
+    reached, of = len(inside) + len(beyond), len(everything)
+    share = f"{reached / of:.0%}".replace("%", " %")
+    text = f"Reached in {reached} of {of} conditions ({share}), and exceeded in {len(beyond)}"
+    place = _place(claim, beyond, everything)
+    return f"{text}, only where {place}" if place else text
 
 
 def _ways(items: Sequence[Evidence]) -> str:

@@ -21,6 +21,7 @@ from gpubench.report import json as report_json
 from gpubench.report import lines as report_lines
 from gpubench.report import markdown, table, terminal, wording
 from gpubench.report.findings import Findings, Made
+from gpubench.stats import MedianInterval
 from gpubench.verdict import judge, set_aside
 from tests.conftest import Load
 
@@ -362,3 +363,11 @@ def test_conditions_are_shown_in_units_of_the_trade() -> None:
         wording.conditions(chosen)
         == "network 400 GB/s, utilization 40 %, batch 2,048, model llama-2-70b"
     )
+
+
+def test_a_lopsided_interval_shows_both_of_its_sides() -> None:
+    even, skew = MedianInterval(99, 100, 101, 20, 0.96), MedianInterval(28, 100, 101, 20, 0.96)
+    assert wording.spread(even) == "1.00 %"
+    assert wording.with_spread("100 GB/s", even) == "100 GB/s ±1.00 %"
+    assert wording.with_spread("100 GB/s", skew) == "100 GB/s (−72 to +1 %)"
+    assert wording.spread(MedianInterval(9, 9, 9, 1, 0.0)) == "–"

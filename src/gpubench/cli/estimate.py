@@ -68,7 +68,7 @@ class Comparison:
 @click.option(
     "--tp",
     type=click.IntRange(1, 1024),
-    help="Devices that share each layer (tensor parallel); otherwise as few as hold a copy.",
+    help="Devices that share each layer (tensor parallel); otherwise as few as hold a copy amply.",
 )
 @click.option(
     "--pp",

@@ -32,7 +32,7 @@ def table(checks: Iterable[Check]) -> Table:
         unit = acceptance.unit(check.figure)
         found, how = "–", ""
         if check.rate and check.found:
-            found = f"{show(Quantity(check.rate.mid, unit))} ±{wording.spread(check.rate)}"
+            found = wording.with_spread(show(Quantity(check.rate.mid, unit)), check.rate)
             how = f"{kernel(check.found.case)}, {check.found.case.method}, {check.found.phase}"
             how += f"; {check.worst_of}" if check.worst_of else ""
         least = show(Quantity(check.least.rate, unit))

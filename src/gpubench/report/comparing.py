@@ -26,8 +26,8 @@ def comparison_table(pairs: Iterable[Pair]) -> Table:
     rows = [
         [
             pair.name,
-            f"{show(Quantity(pair.first.mid, 's'))} ±{wording.spread(pair.first)}",
-            f"{show(Quantity(pair.second.mid, 's'))} ±{wording.spread(pair.second)}",
+            wording.with_spread(show(Quantity(pair.first.mid, "s")), pair.first),
+            wording.with_spread(show(Quantity(pair.second.mid, "s")), pair.second),
             f"{100 * pair.faster:+.2f} %",
             f"{pair.ratio[0]:.3f} to {pair.ratio[2]:.3f}",
             pair.outcome(),

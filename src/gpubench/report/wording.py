@@ -91,5 +91,22 @@ def shared(evidence: Sequence[Evidence]) -> dict[str, Any]:
 
 
 def spread(found: MedianInterval) -> str:
-    """Half an interval's width; a dash for one figure, of which nobody knows how far it strays."""
-    return "–" if found.count < 2 else f"{100 * found.half_width:.2f} %"
+    """Half an interval's width, or both sides of one that is lopsided; a dash for one figure, of
+    which nobody knows how far it strays.
+    """
+    if found.count < 2:
+        return "–"
+    below, above = (100 * abs(end / found.mid - 1) for end in (found.low, found.high))
+    if max(below, above) > max(_LOPSIDED * min(below, above), _WIDE):
+        return f"−{below:.3g} to +{above:.3g} %"
+    return f"{100 * found.half_width:.2f} %"
+
+
+_LOPSIDED, _WIDE = 3, 5.0
+# One side so many times the other, and so many percent: half of both would mislead.
+
+
+def with_spread(shown: str, found: MedianInterval) -> str:
+    """ "4.05 TB/s ±0.31 %", or "957 GFLOPS (−72 to +1 %)"."""
+    told = spread(found)
+    return f"{shown} ({told})" if " to " in told else f"{shown} ±{told}"

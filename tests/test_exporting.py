@@ -159,6 +159,33 @@ def test_parquet_holds_every_sample() -> None:
     assert set(frame.power_w) == {600.0 + i for i in range(6)}
 
 
+def test_parquet_files_with_and_without_readings_are_one_table(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    silent = tuple(
+        replace(one, blocks=tuple(replace(block, telemetry={}) for block in one.blocks))
+        for one in RECORD.measurements
+    )
+    for name, record in (("a", RECORD), ("b", replace(RECORD, measurements=silent))):
+        (tmp_path / f"{name}.parquet").write_bytes(exporting.render("parquet", record))
+    frame = pandas.read_parquet(tmp_path)
+    assert len(frame) == 2 * 3 * 6 * 4
+    assert frame.power_w.isna().sum() == len(frame) // 2
+
+
+def test_a_pass_of_a_model_is_told_in_tokens() -> None:
+    p = {"model": "llama-2-70b", "phase": "prefill", "batch": 8, "input_tokens": 2048}
+    made = replace(
+        RECORD.measurements[0],
+        case=Case("inference", "torch", p),
+        choices={"scaled": {"factor": 20}},
+    )
+    record = replace(RECORD, measurements=(made,))
+    (told,) = exporting.told(record)
+    assert told.unit == "token/s"
+    assert told.rate == pytest.approx(8 * 2048 / 20 / told.timing.seconds.mid)
+
+
 def test_parquet_without_its_packages_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,7 +104,7 @@ def standings(records: Sequence[RunRecord]) -> tuple[Standing, ...]:
     rates: dict[str, dict[str, list[float]]] = {}
     for record in records:
         for found in _whole(record):
-            if benchmarks.is_evidence(found.case) or found.case.benchmark == "collectives":
+            if _is_watched(found.case):
                 rates.setdefault(_like(found), {}).setdefault(record.id, []).append(_rate(found))
     shared = {case: by for case, by in rates.items() if len(by) > 1}
     middles = {
@@ -149,7 +149,7 @@ def history(records: Sequence[RunRecord]) -> tuple[Step, ...]:
     cases: dict[str, list[tuple[float, str]]] = {}
     for record in records:
         for found in _whole(record):
-            if benchmarks.is_evidence(found.case) or found.case.benchmark == "collectives":
+            if _is_watched(found.case):
                 key = case_key(found.case, found.phase)
                 cases.setdefault(key, []).append((_rate(found), _unit(found)))
     return tuple(
@@ -165,6 +165,14 @@ def history(records: Sequence[RunRecord]) -> tuple[Step, ...]:
         for key, rated in cases.items()
         if len(rated) > 1
     )
+
+
+_WATCHED = ("collectives", "inference", "training_step")
+
+
+def _is_watched(case: Case) -> bool:
+    """Whether a machine is told by it: rates of the part, links and passes of models."""
+    return benchmarks.is_evidence(case) or case.benchmark in _WATCHED
 
 
 def _like(found: Measurement) -> str:

@@ -14,6 +14,7 @@ and, where its cases differ in that,
 
     quantity(case)                    what this case finds, instead of QUANTITY
     is_evidence(case)                 whether it may speak for a claim; otherwise all may
+    amount(measurement)               what a call does and the unit of that a second; else its work
     SPARSITY                          "sparse" where products skip half of A; otherwise "dense"
     left_out(device, suite)           (what, why) of all that the device lacks, or has no memory for
     PREPARING_S                       how long a case may take to prepare, where two minutes are few
@@ -92,13 +93,16 @@ def unit(case: Case) -> str:
 
 
 def amount(found: Measurement) -> tuple[float, str]:
-    """What one call does, and the unit of that a second: as the case's rate is told, else what work
-    there is, else the call itself ("1/s").
+    """What one call does, and the unit of that a second: what its benchmark says, or as the case's
+    rate is told, else what work there is, else the call itself ("1/s").
     """
-    work = found.work
+    work, known = found.work, found.case.benchmark in names()
+    if known and (own := getattr(get(found.case.benchmark), "amount", None)):
+        told: tuple[float, str] = own(found)
+        return told
     moved, done = (work.bytes or work.wire_bytes, "B/s"), (work.flops, "FLOP/s")
-    told = (moved, done) if unit(found.case) == "B/s" else (done, moved)
-    return next((each for each in told if each[0]), (1.0, "1/s"))
+    either = (moved, done) if unit(found.case) == "B/s" else (done, moved)
+    return next((each for each in either if each[0]), (1.0, "1/s"))
 
 
 def rate(found: Measurement) -> MedianInterval:

@@ -45,7 +45,7 @@ from gpubench.measuring import (
     refused,
     told,
 )
-from gpubench.model import Case, Caution, Work
+from gpubench.model import Case, Caution, Measurement, Work
 
 QUANTITY = ""
 VERSION = 1
@@ -82,6 +82,16 @@ def release() -> None:
     with_cudnn_again()
     _kept.clear()
     _matrices.release()
+
+
+def amount(found: Measurement) -> tuple[float, str]:
+    """Tokens of a pass through the whole model; bytes of the cache where attention was alone."""
+    p, choices = found.case.parameters, found.choices
+    if p.get("phase") not in ("prefill", "decode"):
+        return found.work.bytes, "B/s"
+    sequences = choices.get("sequences", p["batch"] if p["batch"] != "max" else 1)
+    tokens = sequences * (p["input_tokens"] if p["phase"] == "prefill" else 1)
+    return tokens / choices.get("scaled", {}).get("factor", 1.0), "token/s"
 
 
 def prepare(case: Case, device: Device, seed: int) -> Prepared:

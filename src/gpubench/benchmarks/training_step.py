@@ -21,7 +21,7 @@ from gpubench.benchmarks._decoder import Tensor
 from gpubench.benchmarks._inference_run import with_another_attention, with_cudnn_again
 from gpubench.measuring import Ceilings, Device, Prepared, import_torch, refused, told
 from gpubench.measuring.verify import verify
-from gpubench.model import Case, Caution, Work
+from gpubench.model import Case, Caution, Measurement, Work
 from gpubench.roofline import steps
 from gpubench.roofline.memory import ACTIVATION_BYTES
 
@@ -130,6 +130,11 @@ def release() -> None:
     """Each case makes its own layers; what torch keeps of them goes back."""
     with_cudnn_again()
     _matrices.release()
+
+
+def amount(found: Measurement) -> tuple[float, str]:
+    """Operations of a step, as training is told."""
+    return found.work.flops, "FLOP/s"
 
 
 def prepare(case: Case, device: Device, seed: int) -> Prepared:

@@ -15,6 +15,8 @@ from gpubench.errors import CannotReport
 from gpubench.exporting import told
 from gpubench.records import RunRecord
 
+READINGS = ("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c")
+
 
 def render(record: RunRecord) -> bytes:
     """The record's samples. Raises CannotReport where pandas or pyarrow is missing."""
@@ -26,7 +28,10 @@ def render(record: RunRecord) -> bytes:
             f"parquet needs pandas and pyarrow ({error}): pip install 'gpubench-claims[parquet]'"
         ) from None
     out = io.BytesIO()
-    pandas.DataFrame(list(rows(record))).to_parquet(out, index=False, engine="pyarrow")
+    frame = pandas.DataFrame(list(rows(record)))
+    # Of one type whether or not there are any, so that files of several records are one table.
+    frame = frame.astype({name: "float64" for name in READINGS if name in frame})
+    frame.to_parquet(out, index=False, engine="pyarrow")
     return out.getvalue()
 
 
@@ -49,8 +54,7 @@ def rows(record: RunRecord) -> Iterator[dict[str, Any]]:
             "calls_per_sample": found.calls_per_sample,
         }
         for number, block in enumerate(found.blocks):
-            names = ("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c")
-            readings = {name: _number(block.telemetry.get(name)) for name in names}
+            readings = {name: _number(block.telemetry.get(name)) for name in READINGS}
             for place, seconds in enumerate(block.seconds):
                 yield {**about, "block": number, "sample": place, "seconds": seconds, **readings}
 

@@ -407,6 +407,26 @@ def test_up_to_is_exceeded_where_there_is_more_and_not_missed_where_there_is_les
     )
 
 
+def test_a_refutation_shows_as_many_digits_as_it_takes() -> None:
+    ratio = {"quantity": "memory_bandwidth", "baselines": ("other",)}
+    less = judge(claim("1.4 x", "exact", **ratio), [found(1.4329)])
+    assert less.reason == "Found 1.433 x, outside the accepted 1.372 to 1.428 x."
+    strictly = judge(claim("1.43 x", "more-than", **ratio), [found(1.4328)])
+    assert strictly.reason.startswith(
+        "Found 1.433 x, where the claim needs more than 1.43 x, beyond"
+    )
+    both = judge(claim("1 x", "about", **ratio), [found(0.2), found(5.0)])
+    assert both.reason.startswith("Found 0.2 to 5 x, on both sides of the accepted 0.85 to 1.15 x")
+
+
+def test_bare_numbers_are_told_with_what_they_count() -> None:
+    some = {"quantity": "figures_reduced", "baselines": ("other",)}
+    assert (
+        "Found 7 figures reduced, and" in judge(claim("1", "at-least", **some), [found(7)]).reason
+    )
+    assert "Found 1 figure reduced, and" in judge(claim("1", "at-least", **some), [found(1)]).reason
+
+
 def test_what_is_undecided_is_no_failure() -> None:
     it = claim("4.8 TB/s", "about", sweep={"gpus": (1, 2, 4)})
     inside, across = found(4.8e12, gpus=1), found(3.9e12, 4.6e12, gpus=2)

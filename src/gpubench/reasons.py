@@ -9,7 +9,7 @@ from typing import Any
 
 from gpubench.model import Claim, Evidence, Interval, Outcome
 from gpubench.quantities import CONDITIONS, QUANTITIES
-from gpubench.tolerances import ABOUT_A_DATE_DAYS
+from gpubench.tolerances import ABOUT_A_DATE_DAYS, is_count
 from gpubench.units import Quantity, between, show
 
 Found = tuple[Evidence, str]
@@ -46,17 +46,19 @@ def why_untested(evidence: Sequence[Evidence]) -> str:
     return f"{reasons[0]}{more}."
 
 
-def describe_found(claim: Claim, items: Sequence[Evidence]) -> str:
+def describe_found(claim: Claim, items: Sequence[Evidence], digits: int = 3) -> str:
     """What the evidence spans, in the claim's own unit."""
     words = list(dict.fromkeys(item.text for item in items if item.text))
     if words:
         return " or ".join(words)
     lows = [item.low for item in items if item.low is not None]
     highs = [item.high for item in items if item.high is not None]
-    return _span(claim, min(lows), max(highs)) if lows and highs else "nothing"
+    if not lows or not highs:
+        return "nothing"
+    return f"{_span(claim, min(lows), max(highs), digits)}{_counted(claim, max(highs))}"
 
 
-def describe_accepted(claim: Claim, accepted: Interval | None) -> str:
+def describe_accepted(claim: Claim, accepted: Interval | None, digits: int = 3) -> str:
     """What the claim accepts, in its own unit."""
     if accepted is None:
         said, qualifier = claim.claimed.text, claim.claimed.qualifier
@@ -72,10 +74,10 @@ def describe_accepted(claim: Claim, accepted: Interval | None) -> str:
     if claim.claimed.low and claim.claimed.low.change == "less":
         low, high = high, low
     if not math.isfinite(low):
-        return f"at most {_number(claim, high)}"
+        return f"at most {_number(claim, high, digits)}"
     if not math.isfinite(high):
-        return f"at least {_number(claim, low)}"
-    return _span(claim, accepted.low, accepted.high)
+        return f"at least {_number(claim, low, digits)}"
+    return _span(claim, accepted.low, accepted.high, digits)
 
 
 def condition(name: str, value: Any) -> str:
@@ -161,20 +163,51 @@ def _what(
         return (
             f"{_tally(chosen)}Found {found}, which cannot be told apart from the accepted {allowed}"
         )
+    if outcome == "refuted" and accepted is not None:
+        return f"{_tally(chosen)}{_beside(claim, accepted, decided)}"
     bounded = accepted is not None and not accepted.finite
     if claim.claimed.text and outcome == "supported":
         return f"Found {found}, as claimed" + ("" if found == allowed else f": {allowed}")
     if claim.claimed.text and outcome == "refuted":
         return f"{_tally(chosen)}Found {found}, where {allowed} is claimed"
-    if outcome == "refuted":
-        how = f"where the claim needs {allowed}" if bounded else f"outside the accepted {allowed}"
-        return f"{_tally(chosen)}Found {found}, {how}"
     reached = sum(relation in HOLDS for _, relation in chosen)
     if claim.claimed.qualifier == "up-to" and reached < len(chosen):
         share = f"Reached under {reached} of {len(chosen)} conditions"
         return f"{share}; found {found}, accepted {allowed}"
     how = f"and the claim needs {allowed}" if bounded else f"inside the accepted {allowed}"
     return f"Found {found}, {how}"
+
+
+def _beside(claim: Claim, accepted: Interval, items: Sequence[Evidence]) -> str:
+    """What was found and, on one side of it or both, what would have been accepted, with as many
+    digits as tell them apart.
+    """
+    lows = [item.low for item in items if item.low is not None]
+    highs = [item.high for item in items if item.high is not None]
+    strict = claim.claimed.qualifier in ("more-than", "less-than")
+    edges = [edge for edge in (accepted.low, accepted.high) if math.isfinite(edge)]
+    if strict and claim.claimed.low:
+        edges.append(claim.claimed.low.as_found(claim.claimed.low.value.value))
+    digits = next(
+        (
+            digits
+            for digits in range(3, _MOST_DIGITS)
+            if not {_number(claim, end, digits) for end in (*lows, *highs)}
+            & {_number(claim, edge, digits) for edge in edges}
+        ),
+        _MOST_DIGITS,
+    )
+    found = describe_found(claim, items, digits)
+    allowed = describe_accepted(claim, accepted, digits)
+    if not accepted.finite:
+        rounding = strict and digits > 3
+        return f"Found {found}, where the claim needs {allowed}{', beyond rounding' * rounding}"
+    if lows and highs and min(lows) < accepted.low and max(highs) > accepted.high:
+        return f"Found {found}, on both sides of the accepted {allowed}"
+    return f"Found {found}, outside the accepted {allowed}"
+
+
+_MOST_DIGITS = 6
 
 
 def _apart(item: Evidence, accepted: Interval | None) -> bool:
@@ -314,15 +347,33 @@ def _clause(name: str, here: Sequence[Any], everywhere: Sequence[Any]) -> str:
     return f"{label} is {' or '.join(condition(name, value) for value in values)}"
 
 
-def _span(claim: Claim, low: float, high: float) -> str:
-    first, last = _number(claim, low), _number(claim, high)
+def _span(claim: Claim, low: float, high: float, digits: int = 3) -> str:
+    first, last = _number(claim, low, digits), _number(claim, high, digits)
     if claim.claimed.low and claim.claimed.low.change == "less":
         first, last = last, first
     return between(first, last)
 
 
-def _number(claim: Claim, value: float) -> str:
+def _number(claim: Claim, value: float, digits: int = 3) -> str:
     printed = claim.claimed.low
     if printed:
-        return printed.show(value)
-    return show(Quantity(value, QUANTITIES[claim.quantities[0]].unit))
+        return printed.show(value, digits)
+    return show(Quantity(value, QUANTITIES[claim.quantities[0]].unit), None, digits)
+
+
+_COUNTED = {
+    ("figures_improved",): ("figure improved", "figures improved"),
+    ("figures_reduced",): ("figure reduced", "figures reduced"),
+    ("figures_improved", "figures_reduced"): ("figure changed", "figures changed"),
+    ("devices_needed",): ("device", "devices"),
+    ("rule_criteria",): ("limit", "limits"),
+}
+"""One and several of what these quantities count."""
+
+
+def _counted(claim: Claim, number: float) -> str:
+    """What a bare number counts, such as " devices"."""
+    printed = claim.claimed.low
+    if printed is None or not is_count(printed) or claim.quantities not in _COUNTED:
+        return ""
+    return f" {_COUNTED[claim.quantities][number != 1]}"

@@ -444,6 +444,21 @@ def test_what_kernels_sustain_does_not_refute_a_true_peak(
     assert said.flags == ()
 
 
+def test_a_peak_that_is_refuted_as_dense_says_what_it_is_with_sparsity(
+    load_claims: Load, shipped: Catalogue
+) -> None:
+    file = load_claims("""
+subject: nvidia-h100-sxm5
+quantity: peak_fp8
+claimed: {value: 4 PFLOPS, qualifier: nearly}
+""")
+    (said,) = judge_all(file, shipped).verdicts
+    assert said.outcome == "refuted"
+    assert said.reason.endswith(
+        "That is the dense rate, as sparsity is not stated; with 2:4 sparsity 3,958 TFLOPS."
+    )
+
+
 @pytest.mark.parametrize(
     ("value", "outcome"),
     [("80 GiB", "inconclusive"), ("81559 MiB", "inconclusive"), ("90 GiB", "refuted")],

@@ -398,12 +398,12 @@ def test_up_to_is_exceeded_where_there_is_more_and_not_missed_where_there_is_les
     said = judge(it, [found(rate, gpus=gpus) for gpus, rate in rates.items()])
     assert said.outcome == "conditional"
     assert said.reason.startswith(
-        "Reached in 2 of 4 conditions (50 %), and exceeded in 1, only where gpus is 2; found 1 to 3"
+        "Reached in 2 of 4 conditions (50 %), and exceeded in 1 of them, only where gpus is 2;"
     )
     it = claim("50 % less", "up-to", quantity="energy_per_token", sweep={"gpus": (1, 2, 4)})
     less = judge(it, [found(0.5, gpus=1), found(0.3, gpus=2), found(0.9, gpus=4)])
     assert less.reason.startswith(
-        "Reached in 2 of 3 conditions (67 %), and exceeded in 1, only where gpus is 2"
+        "Reached in 2 of 3 conditions (67 %), and exceeded in 1 of them, only where gpus is 2"
     )
 
 
@@ -416,7 +416,7 @@ def test_a_refutation_shows_as_many_digits_as_it_takes() -> None:
         "Found 1.433 x, where the claim needs more than 1.43 x, beyond"
     )
     both = judge(claim("1 x", "about", **ratio), [found(0.2), found(5.0)])
-    assert both.reason.startswith("Found 0.2 to 5 x, on both sides of the accepted 0.85 to 1.15 x")
+    assert "Found 0.2 to 5 x, on both sides of the accepted 0.85 to 1.15 x" in both.reason
 
 
 def test_bare_numbers_are_told_with_what_they_count() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gpubench.model import Claim, Evidence, Interval, Outcome
@@ -30,6 +30,8 @@ def explain(
     found, that printed figures stand `alone`, and the error of the model where it had a say.
     """
     text = f"{_what(claim, accepted, chosen, outcome)}{_achieved(claim, chosen)}."
+    if outcome == "refuted":
+        text += "".join(dict.fromkeys(_as_dense(chosen)))
     if unanswered:
         text += f" {_gaps(claim, chosen, unanswered)}"
     if alone and outcome == "supported" and all(item.kind == "arithmetic" for item, _ in chosen):
@@ -93,6 +95,14 @@ def condition(name: str, value: Any) -> str:
 
 
 # --------------------------------------------------------------------------- what is added to it
+
+
+def _as_dense(chosen: Sequence[Found]) -> Iterator[str]:
+    """That the figure is the dense one, since nobody said which, and how much the sparse one is."""
+    for item, _ in chosen:
+        for said in item.assumptions:
+            if said.startswith("the dense rate, "):
+                yield f" That is {said}."
 
 
 def _gaps(claim: Claim, chosen: Sequence[Found], unanswered: Sequence[Evidence]) -> str:
@@ -287,7 +297,9 @@ def _exceeded(
     """Of "up to": that it is reached, as it should be somewhere, and where there is more."""
     reached, of = len(inside) + len(beyond), len(everything)
     share = f"{reached / of:.0%}".replace("%", " %")
-    text = f"Reached in {reached} of {of} conditions ({share}), and exceeded in {len(beyond)}"
+    text = (
+        f"Reached in {reached} of {of} conditions ({share}), and exceeded in {len(beyond)} of them"
+    )
     place = _place(claim, beyond, everything)
     return f"{text}, only where {place}" if place else text
 

@@ -41,7 +41,9 @@ _LOOKS = {
 """What stands in blanks that need no translation, or only a certain form of it."""
 
 _OR, _AND = " or ", " and "
-_ADDED = re.compile(r" (?=Nothing is at hand |So say the printed figures|Model errors?: )")
+_ADDED = re.compile(
+    r" (?=That is the dense rate|Nothing is at hand |So say the printed figures|Model errors?: )"
+)
 # Where the sentences begin that may follow a verdict's own.
 
 

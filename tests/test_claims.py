@@ -246,7 +246,6 @@ def test_what_is_wrong_in_a_citation_hides_nothing_else_of_it(write: Write) -> N
     told = [problem.partition(": uplift: ")[2] for problem in found]
     assert [text.partition(":")[0] for text in told] == [
         "'article' must be a text or number, not a list",
-        "key 'place' is missing",
         "unknown article 'my-blog'",
         "unknown key 'plaec'",
         "'digest' must be a list, not a mapping",

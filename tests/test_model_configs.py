@@ -202,7 +202,7 @@ def test_estimate_and_sweep_take_a_file_or_its_folder(write: Write) -> None:
         ),
         ({**LLAMA, **NARROW, "mlp_only_layers": [0] * 81}, "is no list of some of 80 layers"),
         ({**LLAMA, "num_experts": 8, "decoder_sparse_step": 2}, "in every second layer"),
-        ({**LLAMA, "num_experts": 8}, "has no key 'experts_per_token'"),
+        ({**LLAMA, "num_experts": 8}, "has no key 'num_experts_per_tok'"),
         ({"text_config": {"model_type": "llama"}}, "has no key 'num_hidden_layers'"),
     ],
 )

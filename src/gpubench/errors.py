@@ -113,12 +113,11 @@ def offer(name: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def near_matches(name: str, known: Iterable[str]) -> list[str]:
-    """The names in `known` most like `name`, best first: by letters, then by shared beginning."""
+    """The names in `known` most like `name`, best first: those that hold it, then by letters."""
     import difflib  # only a mistake needs it, and `--help` should appear at once
 
     pool = sorted(set(known))
     folded = {entry.lower(): entry for entry in pool}
-    found = difflib.get_close_matches(name.lower(), list(folded), n=_MOST_OFFERED, cutoff=0.6)
-    if not found:
-        found = [key for key in folded if name and name.lower() in key][:_MOST_OFFERED]
-    return [folded[key] for key in found]
+    like = difflib.get_close_matches(name.lower(), list(folded), n=_MOST_OFFERED, cutoff=0.6)
+    longer = [key for key in folded if len(name) > 2 and name.lower() in key]
+    return [folded[key] for key in dict.fromkeys((*longer, *like))][:_MOST_OFFERED]

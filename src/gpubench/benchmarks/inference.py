@@ -174,19 +174,19 @@ def _scaled(layers: int, of: int, factor: float) -> Caution:
 class _Kept:
     """The weights and the cache of the last case, which its twin and its neighbours share."""
 
-    def __init__(self) -> None:
-        self.clear()
+    _weights_of: object = None
+    _weights: Any = None
+    _state_of: object = None
+    _state: Any = None
 
     def clear(self) -> None:
         """Forget both."""
-        self._weights_of: object = None
-        self._weights: Any = None
+        self._weights_of = self._weights = None
         self.drop_state()
 
     def drop_state(self) -> None:
         """Forget the cache, whose memory goes back."""
-        self._state_of: object = None
-        self._state: Any = None
+        self._state_of = self._state = None
         _matrices.release()
 
     def weights(self, p: Mapping[str, Any], device: Device, seed: int) -> _decoder.Weights:

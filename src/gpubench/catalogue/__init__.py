@@ -192,6 +192,8 @@ class Catalogue:
     def _part_or_group(self, name: str) -> str:
         """The id of the accelerator or group that has this name; empty when none has."""
         meant = _looked_up(self._part_names, name)
+        if not meant and _BRANDS.match(name):
+            return self._part_or_group(_BRANDS.sub("", name))
         groups = meant & self.groups.keys()
         return next(iter(groups or meant)) if len(groups or meant) == 1 else ""
 
@@ -241,6 +243,10 @@ def _looked_up(index: Mapping[str, str], name: str) -> set[str]:
         return {exact}
     joined = _joined(name)
     return {found for spelling, found in index.items() if _joined(spelling) == joined}
+
+
+_BRANDS = re.compile(r"\s*(nvidia|geforce|tesla|amd|instinct|intel|huawei)[\s_-]+", re.IGNORECASE)
+# What stands before a name as makers print it, and nobody says.
 
 
 @lru_cache(maxsize=4096)

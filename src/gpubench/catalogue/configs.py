@@ -103,7 +103,7 @@ def _document(file: Path) -> Mapping[str, Any]:
             raise CatalogueError(f"{file} is no regular file")
         if file.stat().st_size > _MOST_BYTES:
             raise CatalogueError(f"{file} is far too large to be a model's config.json")
-        config = json.loads(file.read_text("utf-8"))
+        config = json.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise CatalogueError(f"cannot read {file}: {error.strerror or error}") from None
     except (ValueError, RecursionError):
@@ -278,7 +278,7 @@ def _mixed(model: LanguageModel, config: Mapping[str, Any], experts: int) -> Lan
     if not isinstance(alone, list) or len(alone) > model.layers:
         raise ValueError(f"mlp_only_layers is no list of some of {model.layers} layers")
     dense = _share(config, "first_k_dense_replace", model.layers) or len(alone)
-    chosen = "num_experts_per_tok" if "num_experts_per_tok" in config else "experts_per_token"
+    chosen = "experts_per_token" if "experts_per_token" in config else "num_experts_per_tok"
     used = _count(config, chosen)
     if used > experts:
         raise ValueError(f"{chosen} is {used}, of {experts} experts")

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from gpubench import yaml_text
 from gpubench.claims import schema
 from gpubench.claims.remainder import remainder, respell
-from gpubench.errors import offer
+from gpubench.errors import near_matches, offer
 
 _Entry = TypeVar("_Entry", schema.ClaimEntry, schema.OutOfScopeEntry)
 
@@ -115,12 +115,23 @@ def _note(
 ) -> list[ErrorDetails]:
     """Note what the schema finds wrong with an entry; a mistake made often is said briefly."""
     details = error.errors(include_url=False, include_context=True)
-    for detail in details[:MOST_PROBLEMS]:
+    meant = {_meant(detail, model) for detail in details if detail["type"] == "extra_forbidden"}
+    # A key that is misspelled is not missing, too.
+    told = [d for d in details if d["type"] != "missing" or tuple(d["loc"]) not in meant]
+    for detail in told[:MOST_PROBLEMS]:
         place = yaml_text.locate(entry, tuple(detail["loc"]))
         problems.add(place, _sentence(detail, model), label)
-    if len(details) > MOST_PROBLEMS:
-        problems.add(entry, f"and {len(details) - MOST_PROBLEMS} more like these", label)
+    if len(told) > MOST_PROBLEMS:
+        problems.add(entry, f"and {len(told) - MOST_PROBLEMS} more like these", label)
     return details
+
+
+def _meant(detail: ErrorDetails, model: type[BaseModel]) -> tuple[int | str, ...]:
+    """Where the key would stand that an unknown one resembles; () where none or several do."""
+    *above, key = detail["loc"]
+    path = [step for step in detail["loc"] if not isinstance(step, int)]
+    near = near_matches(str(key), schema.owner(model, path).model_fields)
+    return (*above, near[0]) if len(near) == 1 else ()
 
 
 def _sentence(detail: ErrorDetails, model: type[BaseModel]) -> str:

@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -107,9 +108,18 @@ def _results(results: Path) -> Finding:
 
 def _optional(module: str, package: str, use: str) -> Finding:
     if find_spec(module):
-        return Finding(package, True, "installed", needed=False)
+        return Finding(package, True, _version(package), needed=False)
     detail = f"not installed; {use} will need it: pip install '{package}', or the extra 'gpu'"
     return Finding(package, False, detail, needed=False)
+
+
+def _version(package: str) -> str:
+    """As it was installed; of torch, whether it is a build for processors alone."""
+    try:
+        found = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "installed"
+    return f"{found}, which reaches no GPU" if found.endswith("+cpu") else found
 
 
 def _devices() -> Finding:

@@ -33,13 +33,13 @@ _EQUAL = 0.05
 _SETTLED = ("precision", "kv_precision", "gpus", "pipeline")
 # What both parts of a comparison must have alike.
 
-_PRECISIONS = click.Choice(list(STORAGE_BITS))
+_PRECISIONS = click.Choice(list(STORAGE_BITS), case_sensitive=False)
 
 
 def _batch(text: str) -> int | str:
     """A number of sequences above zero, or max."""
-    if text == "max":
-        return text
+    if text.lower() == "max":
+        return "max"
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
         raise click.BadParameter(f"'{text}' is no batch: write a number above zero, or max")
     return int(text)

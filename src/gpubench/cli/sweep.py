@@ -52,7 +52,7 @@ def _list_of(words: dict[str, int] | None = None) -> Callable[[str], tuple[int, 
 def _precisions(text: str) -> tuple[str, ...]:
     from gpubench.errors import offer
 
-    found = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    found = tuple(dict.fromkeys(word.strip().lower() for word in text.split(",")))
     for word in found:
         if word not in STORAGE_BITS:
             tip = offer(word, STORAGE_BITS, f"use {', '.join(STORAGE_BITS)}")

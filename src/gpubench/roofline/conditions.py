@@ -262,8 +262,14 @@ def _written(
     values: Mapping[str, Any],
     model: LanguageModel | None,
 ) -> tuple[str, ...]:
-    found = [_sentence(name, value) for name, value in assumed.items() if name != "utilization"]
     stored = model.stored if model else ""
+    found = [
+        f"precision as {model.name} is published: {value}"
+        if model and name == "precision" and value == stored
+        else _sentence(name, value)
+        for name, value in assumed.items()
+        if name != "utilization"
+    ]
     if model and stored and assumed.get("precision", stored) != stored:
         found.append(f"{model.name} is published in {stored}, which not every part has")
     length = values.get("input_tokens", 0) + values.get("output_tokens", 0)

@@ -39,7 +39,7 @@ def check(model: LanguageModel, gpus: int, pipeline: int) -> None:
         )
     tensor = gpus // pipeline
     if model.heads and model.heads % tensor:
-        works = [n for n in (1, 2, 4, 8, 16) if model.heads % n == 0]
+        works = [n for n in (2**power for power in range(8)) if model.heads % n == 0]
         near = min(works, key=lambda n: (abs(n - tensor), -n))
         use = f"{near * pipeline} devices, {near} a stage" if pipeline > 1 else f"{near}"
         more = _fewest_stages(model, gpus)

@@ -211,8 +211,8 @@ def test_counts_add_up() -> None:
         judge(claim(), []),
     ]
     columns, rows = markdown.count_rows(verdicts)
-    assert columns == ["outcome", "catalogue", "total"]
-    assert rows[-1] == ["total", "2", "3"]
+    assert columns == ["outcome", "catalogue", "none", "total"]
+    assert rows[-1] == ["total", "2", "1", "3"]
     assert sum(int(row[-1]) for row in rows[:-1]) == 3
 
 

@@ -135,9 +135,11 @@ def counts(verdicts: Iterable[Verdict]) -> str:
 
 
 def count_rows(verdicts: Iterable[Verdict]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the count of outcomes by basis; only kinds that occur."""
-    pairs = [(verdict.outcome, verdict.basis) for verdict in verdicts]
-    kinds = [kind for kind in KINDS if any(basis == kind for _, basis in pairs)]
+    """Columns and rows of the count of outcomes by basis; only kinds that occur, and "none" of what
+    was not judged.
+    """
+    pairs = [(verdict.outcome, verdict.basis or "none") for verdict in verdicts]
+    kinds = [kind for kind in (*KINDS, "none") if any(basis == kind for _, basis in pairs)]
     rows = []
     for outcome in OUTCOMES:
         total = sum(found == outcome for found, _ in pairs)

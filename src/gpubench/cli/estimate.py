@@ -300,7 +300,7 @@ def _print_uplift(part: Accelerator, versus: Comparison) -> None:
         [e.name, f"{e.factor:.2f} x", f"{round(e.share, 2) + 0.0:.0%}" if shared else "-"]
         for e in versus.why
     ]
-    printing.table(Table(("effect", "factor", "share of the uplift"), rows))
+    printing.table(Table(("effect", "factor", "share of the ratio"), rows))
 
 
 def _written(found: Estimate) -> str:

@@ -547,7 +547,7 @@ def test_a_comparison_explains_the_uplift(run: Run) -> None:
     assert {part["effect"] for part in versus["why"]} >= {"memory capacity", "memory bandwidth"}
     assert sum(part["share"] for part in versus["why"]) == pytest.approx(1)
     table = run("estimate", *gpus, *ASKED).stdout
-    assert "share of the uplift" in table
+    assert "share of the ratio" in table
 
 
 def test_a_comparison_names_the_error_of_each_part_where_they_differ(run: Run) -> None:

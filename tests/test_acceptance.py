@@ -248,11 +248,16 @@ def test_the_command_says_pass_or_fail_and_exits_with_it(run: Run) -> None:
 
 
 def test_a_wrong_answer_fails_the_machine(run: Run) -> None:
-    told = {"gemm torch burst": f"{records.WRONG}off by 3 %", "launch torch burst": "no memory"}
+    wrong = "fp16 gives a wrong answer (off by 3 %)"
+    told = {
+        "gemm torch burst": wrong,
+        "gemm triton burst": wrong,
+        "launch torch burst": "no memory",
+    }
     records.write(replace(reported.record(), failures=told), Path("results"))
     said = run()
     assert said.exit_code == 1
-    assert "- gemm torch burst: wrong answer: off by 3 %" in said.output
+    assert "- gemm torch burst: fp16 gives a wrong answer (off by 3 %)" in said.output
     assert "- launch torch burst: no memory" in said.output
     assert "2 of 2 figures measured pass, and 1 wrong answer came out, which fails" in said.output
     alone = replace(reported.record("00000002"), measurements=(), failures=told)
@@ -260,6 +265,56 @@ def test_a_wrong_answer_fails_the_machine(run: Run) -> None:
     nothing = run("--results", "other")
     assert nothing.exit_code == 1
     assert "nothing is accepted, and 1 wrong answer came out" in nothing.output
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_newer_run_that_failed_hides_behind_no_older_one(run: Run, complete: bool) -> None:
+    records.write(reported.record(), Path("results"))
+    wrong = {"gemm torch burst": "fp16 gives a wrong answer (off by 3 %)"}
+    newer = replace(reported.record("00000002"), created="2026-03-01T00:00:00Z", complete=complete)
+    records.write(replace(newer, measurements=(), failures=wrong), Path("results"))
+    assert run().exit_code == 1
+    older = replace(newer, id="00000003", created="2020-01-01T00:00:00Z", failures=wrong)
+    records.write(replace(older, measurements=()), Path("other"))
+    records.write(reported.record(), Path("other"))
+    assert run("--results", "other").exit_code == 0
+
+
+def test_each_card_of_a_host_is_judged_by_its_own_newest_record(run: Run) -> None:
+    for name, gpu, share, day in (("1", "A", 0.5, 1), ("2", "B", 1.0, 2)):
+        made = slower(reported.record(f"0000000{name}"), share)
+        made = replace(made, created=f"2026-03-0{day}T00:00:00Z", environment={"gpu_uuid": gpu})
+        records.write(made, Path("results"))
+    said = run()
+    assert said.exit_code == 1
+    assert "A, the worst of 2 GPUs" in said.output
+
+
+def test_a_gpu_that_failed_leaves_the_machine_unsure(shipped: Catalogue) -> None:
+    record = on_gpus(1, 1, 1)
+    gone = tuple(one for one in record.measurements if one.case.parameters["gpu"] != 2)
+    failures = {"bandwidth torch burst gpu=2 n=10 pattern=read": "the device failed"}
+    found = checks(shipped, replace(record, measurements=gone, failures=failures))
+    assert found["memory_bandwidth"].outcome == "unsure"
+    assert "GPU 2 was not measured" in found["memory_bandwidth"].cautions
+
+
+def test_another_tool_on_one_gpu_hides_no_other(shipped: Catalogue) -> None:
+    told = {"imported_from": "babelstream"}
+    one = replace(reported.record("00000009"), suite=records.IMPORTED, environment=told)
+    assert checks(shipped, on_gpus(1, 1, 0.5, 1), one)["memory_bandwidth"].outcome == "fail"
+
+
+def test_a_gpu_that_was_not_read_from_is_no_slow_one(shipped: Catalogue) -> None:
+    record = on_gpus(1, 0.9)
+    unread = tuple(
+        one
+        for one in record.measurements
+        if (one.case.parameters["gpu"], one.case.parameters.get("pattern")) != (1, "read")
+    )
+    found = checks(shipped, replace(record, measurements=unread))["memory_bandwidth"]
+    assert found.outcome == "unsure"
+    assert "nothing here only reads, which is fastest" in found.cautions
 
 
 def test_all_figures_can_be_asked_for(run: Run) -> None:

@@ -127,10 +127,10 @@ def test_damaged_rows_and_runs_are_told(read: Read) -> None:
     record = read("nccl-tests", table(SMALL, late))
     assert len(record.measurements) == 2
     assert record.failures == {
-        "all_reduce fp32 8589934592 B, out of place": (
+        "collectives all_reduce fp32 8589934592 B, out of place": (
             "its time of 99999 us means 85.9 GB/s, and the row says 244.12"
         ),
-        "all_reduce fp32 8589934592 B, in place": "its time is -35210.4 us",
+        "collectives all_reduce fp32 8589934592 B, in place": "its time is -35210.4 us",
     }
     twice = (
         f"{table(SMALL)}\n{PROLOGUE}\n host: Test NCCL failure common.cu:1 'remote process exited'"
@@ -162,7 +162,7 @@ def test_wrong_sums_are_failures_and_no_rates(read: Read) -> None:
     record = read("nccl-tests", table(wrong))
     assert rates(record) == pytest.approx([365.94], rel=1e-4)
     assert record.failures == {
-        "all_reduce fp32 8589934592 B, out of place": "wrong answer: 237858 wrong numbers"
+        "collectives all_reduce fp32 8589934592 B, out of place": "237858 wrong numbers"
     }
 
 

@@ -394,15 +394,16 @@ def test_fewer_sequences_than_were_ever_compared_are_less_certain() -> None:
 
 def test_eight_devices_have_an_error_of_their_own() -> None:
     two, eight = (
-        of("inference_throughput", H100, **{**CHAT, "batch": 64, "gpus": gpus}) for gpus in (2, 8)
+        of("inference_throughput", H100, **{**CHAT, "batch": "max", "gpus": gpus})
+        for gpus in (2, 8)
     )
-    assert "(stated batch):" in two.error
-    assert "(stated batch on 8 devices):" in eight.error
+    assert "(max batch):" in two.error
+    assert "(max batch on 8 devices):" in eight.error
     assert eight.high / eight.mid > two.high / two.mid
 
 
 def test_a_model_that_was_never_compared_is_named_and_one_built_otherwise_is_less_certain() -> None:
-    asked = {**CHAT, "precision": "fp8", "gpus": 8, "batch": 64}
+    asked = {**CHAT, "precision": "fp8", "gpus": 8, "batch": "max"}
     known, alike, other = (
         of("inference_throughput", H200, **{**asked, "model": model})
         for model in ("llama-3.1-70b", "qwen2.5-72b", "deepseek-v3")
@@ -410,8 +411,19 @@ def test_a_model_that_was_never_compared_is_named_and_one_built_otherwise_is_les
     assert "not among them" not in known.error
     assert "Qwen2.5 72B not among them" in alike.error
     assert alike.high / alike.mid == pytest.approx(known.high / known.mid)
-    assert "DeepSeek-V3 not among them; widened by the ranges of its memory" in other.error
+    assert "DeepSeek-V3, and none built like it, not among them; widened by the" in other.error
     assert other.high / other.mid > known.high / known.mid
+
+
+def test_what_one_silicon_reaches_of_its_peaks_is_no_doubt_about_its_ratio() -> None:
+    asked = {"model": "qwen3-30b-a3b", "precision": "fp8", "gpus": 1, "batch": "max"}
+    asked |= {"input_tokens": 1024, "output_tokens": 1024, "phase": "serving"}
+    same = estimate_ratio("inference_throughput", H200, H100, asked, CATALOGUE)
+    apart = estimate_ratio(
+        "inference_throughput", H200, A100, {**asked, "precision": "fp16"}, CATALOGUE
+    )
+    assert "none built like it" in same.error
+    assert same.high / same.low < 1.5 < apart.high / apart.low
 
 
 def test_an_engine_built_for_fewer_sequences_leaves_more_room_and_the_estimate_says_so() -> None:

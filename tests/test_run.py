@@ -107,9 +107,12 @@ def test_less_than_what_is_reached_at_best_contradicts_nothing(load_claims: Load
         ("energy_per_token", "50 % less", "20 % less", "70 % less"),
     ):
         first = body.format(quantity, best, "up-to")
-        for value, clashes in ((usual, 0), (beyond, 1)):
-            file = load_claims(first, body.format(quantity, value, "exact"))
-            assert len(contradictions(file.claims)) == clashes
+        for value, how, clashes in (
+            *((usual, "exact", 0), (beyond, "exact", 1)),
+            *((usual, "up-to", 1), (usual, "at-most", 1)),
+        ):
+            file = load_claims(first, body.format(quantity, value, how))
+            assert len(contradictions(file.claims)) == clashes, (value, how)
 
 
 def test_what_one_states_and_the_other_never_mentions_makes_no_contradiction(

@@ -17,7 +17,7 @@ from typing import Any
 
 from gpubench import benchmarks, mishaps
 from gpubench.benchmarks import Planned
-from gpubench.errors import CannotMeasure, DeviceLost, WrongResult
+from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import (
     PLANS,
     CutShort,
@@ -33,7 +33,7 @@ from gpubench.measuring import (
 )
 from gpubench.mishaps import Patience
 from gpubench.model import Case, Caution, Measurement, Work
-from gpubench.records import WRONG, RunRecord, case_key
+from gpubench.records import RunRecord, case_key
 
 Save = Callable[[RunRecord], None]
 Say = Callable[[str], None]
@@ -289,8 +289,7 @@ class _Measuring:
             except DeviceLost:
                 raise
             except CannotMeasure as error:
-                wrong = WRONG if isinstance(error, WrongResult) else ""
-                record = record.with_failure(one.case, missing, f"{wrong}{error}")
+                record = record.with_failure(one.case, missing, str(error))
                 yield record
             else:
                 ready.append((prepared, missing))

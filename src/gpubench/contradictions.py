@@ -66,15 +66,16 @@ def _clash(left: Claim, right: Claim) -> str:
     one, other = (accepts(claim.claimed, is_ratio(claim)) for claim in (left, right))
     if one is None or other is None or not one.disjoint(other):
         return ""
-    if _short_of(left, one, other) or _short_of(right, other, one):
+    how = left.claimed.qualifier, right.claimed.qualifier
+    if _short_of(left, one, how[1], other) or _short_of(right, other, how[0], one):
         return ""
     return f"{describe_accepted(left, one)} and {describe_accepted(right, other)} do not overlap"
 
 
-def _short_of(best: Claim, one: Interval, other: Interval) -> bool:
-    """Whether the other merely says less than what is claimed to be reached at best."""
-    if best.claimed.qualifier != "up-to":
-        return False
+def _short_of(best: Claim, one: Interval, usual: str, other: Interval) -> bool:
+    """Whether the other, of that qualifier, merely says less than what is reached at best."""
+    if best.claimed.qualifier != "up-to" or usual in ("up-to", "at-most", "less-than"):
+        return False  # two bests, or a bound below the best, do contradict it
     less = best.claimed.high is not None and best.claimed.high.change == "less"
     return other.low > one.high if less else other.high < one.low
 

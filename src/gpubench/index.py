@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,7 @@ from gpubench.records import NO_ACCELERATOR, SCHEMA, RunRecord
 DIRECT = 64
 """So many records are read each time: a file beside them would save nothing worth having."""
 
-_VERSION = 3
+_VERSION = 4
 # Of what is kept of a record; another one begins anew.
 
 
@@ -32,8 +33,9 @@ _VERSION = 3
 class Entry:
     """A record in short. `problem` says why it cannot be read; then all else but its path is empty.
 
-    `piece` is what of the accelerator it was made on, as in `RunRecord`; `cases` counts what was
-    measured whole, `failures` what could not be measured.
+    `piece` is what of the accelerator it was made on, as in `RunRecord`, and `gpu` tells one card
+    from another; `cases` counts what was measured whole, `failures` what could not be measured.
+    `topics` are the benchmarks, of collectives each by itself.
     """
 
     path: str
@@ -48,7 +50,8 @@ class Entry:
     complete: bool = False
     cases: int = 0
     failures: int = 0
-    benchmarks: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    gpu: str = ""
     problem: str = ""
 
     @property
@@ -86,10 +89,10 @@ def latest(results: Path) -> tuple[RunRecord, ...]:
     return newest(entries(results))
 
 
-def newest(among: Iterable[Entry]) -> tuple[RunRecord, ...]:
-    """The newest measurements of each accelerator: its newest whole record, and of older ones the
-    benchmarks that no newer one holds. What was imported from a tool, and what was measured on a
-    slice or within a limit of memory, stand beside it in the same way.
+def newest(among: Iterable[Entry], each_card: bool = False) -> tuple[RunRecord, ...]:
+    """The newest measurements of each accelerator, or of each card of it: its newest whole record,
+    and of older ones the benchmarks that no newer one holds. What was imported from a tool, and
+    what was measured on a slice or within a limit of memory, stand beside it in the same way.
 
     Raises:
         RecordError: a file among the records is none.
@@ -97,8 +100,9 @@ def newest(among: Iterable[Entry]) -> tuple[RunRecord, ...]:
     held: dict[tuple[str, ...], set[str]] = {}
     found = []
     for entry in sorted(_sound(among), key=lambda one: _by_name(one.path), reverse=True):
-        newer = held.setdefault((entry.accelerator, entry.tool, entry.piece), set())
-        wanted = set(entry.benchmarks) - newer
+        card = entry.gpu if each_card else ""
+        newer = held.setdefault((entry.accelerator, entry.tool, entry.piece, card), set())
+        wanted = set(entry.topics) - newer
         if wanted:
             found.append(_without(records.read(Path(entry.path)), newer))
             newer |= wanted
@@ -106,13 +110,17 @@ def newest(among: Iterable[Entry]) -> tuple[RunRecord, ...]:
 
 
 def _without(record: RunRecord, newer: Collection[str]) -> RunRecord:
-    """The record without the benchmarks of which there are newer measurements."""
+    """The record without what there are newer measurements of."""
     if not newer:
         return record
     return replace(
         record,
-        measurements=tuple(m for m in record.measurements if m.case.benchmark not in newer),
-        failures={k: why for k, why in record.failures.items() if k.split()[0] not in newer},
+        measurements=tuple(
+            found
+            for found in record.measurements
+            if _topic(found.case.benchmark, found.case.parameters) not in newer
+        ),
+        failures={k: why for k, why in record.failures.items() if _topic_of(k) not in newer},
     )
 
 
@@ -210,10 +218,28 @@ def _summary(path: Path, content: Mapping[str, Any]) -> Entry:
         complete=bool(content.get("complete", True)),
         cases=sum(bool(found.get("complete", True)) for found in content.get("measurements", ())),
         failures=len(content.get("failures", ())),
-        benchmarks=tuple(
-            sorted({found["case"]["benchmark"] for found in content.get("measurements", ())})
+        topics=tuple(
+            sorted(
+                {
+                    _topic(found["case"]["benchmark"], found["case"]["parameters"])
+                    for found in content.get("measurements", ())
+                }
+            )
         ),
+        gpu=str(environment.get("gpu_uuid", "")),
     )
+
+
+def _topic(benchmark: str, parameters: Mapping[str, Any]) -> str:
+    """What newer measurements take the place of: a benchmark, or one of the collectives."""
+    return f"{benchmark} {parameters['collective']}" if "collective" in parameters else benchmark
+
+
+def _topic_of(failure: str) -> str:
+    """The same of a failure's case, which is told in words."""
+    first, *rest = failure.split()
+    named = re.search(r"\bcollective=(\w+)", failure)
+    return f"{first} {named[1]}" if named else " ".join((first, *rest[: first == "collectives"]))
 
 
 def _piece(content: Mapping[str, Any]) -> str:
@@ -252,7 +278,7 @@ def _load(path: Path) -> _Known:
 
 
 def _entry(kept: dict[str, Any]) -> Entry:
-    return Entry(**{**kept, "benchmarks": tuple(kept["benchmarks"])})
+    return Entry(**{**kept, "topics": tuple(kept["topics"])})
 
 
 def _save(path: Path, changed: _Known, gone: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import platform
+import re
 import secrets
 import stat
 import sys
@@ -36,8 +37,8 @@ ENDINGS = (".json", ".json.gz")
 """Of files that hold a record, as written and as gzip packs it."""
 IMPORTED = "imported"
 """The suite of a record that holds another tool's results."""
-WRONG = "wrong answer: "
-"""How the reason of a failure begins where something was computed or moved, and not rightly."""
+WRONG = re.compile(r"\bwrong (?:answers?|numbers?)\b")
+"""What the reason of a failure says where something was computed or moved, and not rightly."""
 SLICE = "mig-slice"
 """The caution in a record that was made on a slice of a card."""
 

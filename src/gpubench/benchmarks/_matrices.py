@@ -155,8 +155,8 @@ def check_whole(call: Callable[[], None], x: Matrices, case: Case, seed: int) ->
     call()
     if missing := unwritten(x.c):
         raise WrongResult(
-            f"{said(case)} leaves {missing} elements that are no number, so it is not timed: try "
-            f"another version of triton or torch, and report this"
+            f"{said(case)} gives a wrong answer ({missing} elements are no number), so it is not "
+            f"timed: try another version of triton or torch, and report this"
         )
     found, reference = _projected(x, seed)
     worst = _worst_strip(found, reference)

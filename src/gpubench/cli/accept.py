@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from gpubench.cli import options, printing
 if TYPE_CHECKING:
     from gpubench.acceptance import Check
     from gpubench.catalogue import Catalogue
+    from gpubench.index import Entry
     from gpubench.records import RunRecord
 
 FAILED, NOTHING_MEASURED = 1, 3
@@ -106,7 +108,7 @@ def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[R
     whole = [
         entry
         for entry in index.entries(results)
-        if entry.complete and (entry.cases or entry.failures) and not (entry.piece or entry.problem)
+        if (entry.cases or entry.failures) and not (entry.piece or entry.problem)
     ]
     mine = [entry for entry in whole if entry.accelerator in known.accelerators]
     if whole and not mine:
@@ -122,8 +124,26 @@ def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[R
     same = [entry for entry in mine if entry.accelerator == mine[-1].accelerator]
     hosts = [entry.host for entry in same if entry.host]
     # An imported result does not say where it was made, and serves beside any of its part.
-    found = index.newest(entry for entry in same if entry.host in ("", *hosts[-1:]))
-    return found or (records.read(Path(same[-1].path)),)  # it holds failures alone
+    here = [entry for entry in same if entry.host in ("", *hosts[-1:])]
+    found = index.newest((entry for entry in here if entry.complete), each_card=True)
+    found = tuple(record for record in found if not _mixed(record))
+    return (*found, *_failures_since(here, found))
+
+
+def _failures_since(here: Sequence[Entry], found: Sequence[RunRecord]) -> Iterator[RunRecord]:
+    """What failed in records that nothing else is taken from, made after those that are."""
+    from gpubench import records
+
+    taken = {record.id for record in found}
+    for entry in here:
+        since = min((one.created for one in found if one.tool == entry.tool), default="")
+        if entry.failures and entry.id not in taken and entry.created >= since:
+            yield replace(records.read(Path(entry.path)), measurements=())
+
+
+def _mixed(record: RunRecord) -> str:
+    """That the record is of several parts at once; "" where it is of one."""
+    return next((c.fact for c in record.cautions if c.code == "mixed-devices"), "")
 
 
 def _check_one(records: tuple[RunRecord, ...]) -> None:
@@ -137,8 +157,8 @@ def _check_one(records: tuple[RunRecord, ...]) -> None:
             among = " and ".join(sorted(several))
             raise RecordError(f"the records are of {among}: name those of one")
     for record in records:
-        if mixed := [c.fact for c in record.cautions if c.code == "mixed-devices"]:
-            raise RecordError(f"record {record.id} is not of one part: {mixed[0]}")
+        if mixed := _mixed(record):
+            raise RecordError(f"record {record.id} is not of one part: {mixed}")
         if record.piece:
             raise RecordError(
                 f"record {record.id} is not of a whole card, but of a slice or within a limit of "

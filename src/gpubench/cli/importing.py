@@ -44,7 +44,7 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
         except UnknownName:
             return None
 
-    by_processor = accelerator == importing.PROCESSOR
+    by_processor = (accelerator or "").lower() == importing.PROCESSOR
     part = known.accelerator(accelerator) if accelerator and not by_processor else None
     (record,) = fleet.marked((importing.read(tool, path, identify, part, by_processor),))
     records.check_writable(results / record.accelerator)

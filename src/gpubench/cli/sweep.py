@@ -27,7 +27,7 @@ def _numbers(text: str, words: dict[str, int]) -> tuple[int, ...]:
     """ "1,8,64", "64..4096/64" (steps of 64), or a mixture. Raises BadParameter."""
     found: dict[int, None] = {}
     for word in text.split(","):
-        part = word.strip()
+        part = word.strip().lower()
         if part in words:
             found[words[part]] = None
         elif inside := _RANGE.match(part):
@@ -38,7 +38,7 @@ def _numbers(text: str, words: dict[str, int]) -> tuple[int, ...]:
         elif part.isdecimal() and len(part) < 10 and int(part):
             found[int(part)] = None
         else:
-            known = f", {' or '.join(words)}" if words else ""
+            known = f" nor {' or '.join(words)}" if words else ""
             raise click.BadParameter(
                 f"'{part}' is no number above zero{known}: write a list as in 1,8,64..256/64"
             )

@@ -109,10 +109,10 @@ def _contradicted(
     found: Found, named: Accelerator | None, part: Accelerator | None
 ) -> Iterator[Caution]:
     """That the file names another part than it was said to be of, or several."""
-    if named is not None and part is not None and named != part:
+    if named is not None and named != part:
+        kept = part.name if part else "a processor"
         fact = f"the file says that it was measured on {found.device}, and it is kept as one of "
-        remedy = "import it again without --accelerator"
-        yield Caution("other-device", fact + part.name, remedy)
+        yield Caution("other-device", fact + kept, "import it again without --accelerator")
     if found.others:
         fact = f"the file names {' and '.join((found.device, *found.others))}, and it is kept as "
         remedy = "measure each kind of device by itself"

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from gpubench.errors import RecordError
 from gpubench.importing import Found, measurement
 from gpubench.model import Case, Measurement, Work
-from gpubench.records import WRONG
 
 # Arrays that a pattern reads and writes an element (BabelStream, README, "Rules").
 _ARRAYS = {"copy": 2, "mul": 2, "add": 3, "triad": 3, "dot": 2}
@@ -25,7 +24,7 @@ _SCALES = {"m": (1e6, 2.0**20), "g": (1e9, 2.0**30), "t": (1e12, 2.0**40)}
 _DEVICE = re.compile(
     r'^(?:Using (?:CUDA|HIP) device|(?:CUDA|HIP) Device \d+:)\s+"?([^"\n]*?)"?(?:\s+\d+ SMs.*)?$'
 )
-_WRONG = re.compile(r"Validation failed on (\S+?)\.? (Average error.*)")
+_WRONG = re.compile(r"(?:Validation failed on|FAILED validation of) (\S+?)[.:]? (.*)")
 _FOR_MEMORY = 2**27
 """Smaller arrays may stay in a cache, of which the largest holds 256 MB."""
 
@@ -34,6 +33,8 @@ def read(text: str) -> Found:
     """The figures of a file. Raises RecordError when it is none of BabelStream's, or cut off."""
     lines = text.splitlines()
     start = next((n for n, line in enumerate(lines) if line.startswith("function,")), None)
+    if start is None and (wrong := _wrong(lines)):
+        raise RecordError(f"it holds no figures, since its answers were wrong: {next(iter(wrong))}")
     if start is None:
         raise RecordError("it has no line 'function,num_times,…': run BabelStream with --csv")
     table = list(csv.DictReader(lines[start:]))
@@ -44,13 +45,19 @@ def read(text: str) -> Found:
     if missing or not rate:
         raise RecordError(f"it has no column {missing[0] if missing else 'of rates'} and its rows")
     found = tuple(one for row in table for one in _measurement(row, rate))
-    absent = sorted(set(_ARRAYS) - {m.case.parameters["pattern"] for m in found})
-    if absent and not any(m.case.parameters["pattern"] == "triad" for m in found):
+    there = [m.case.parameters["pattern"] for m in found]
+    absent = sorted({*_ARRAYS} - {*there})
+    # One alone can be asked for; what was cut off begins with the first, a copy.
+    if "triad" in absent and (len(there) != 1 or there == ["copy"]):
         raise RecordError(f"it was cut off: {', '.join(absent)} are missing")
     device = next((named[1].strip() for line in lines if (named := _DEVICE.match(line))), "")
-    wrong = filter(None, map(_WRONG.search, lines))
-    failures = {f"babelstream {each[1]}": f"{WRONG}{each[2]}" for each in wrong}
+    failures = _wrong(lines)
     return Found(found, device, failures=failures)
+
+
+def _wrong(lines: Iterable[str]) -> dict[str, str]:
+    found = filter(None, map(_WRONG.search, lines))
+    return {f"babelstream {each[1]}": f"wrong answer: {each[2]}" for each in found}
 
 
 def _measurement(row: Mapping[str, str | None], column: str) -> Iterator[Measurement]:

@@ -17,7 +17,6 @@ from gpubench.benchmarks import collectives
 from gpubench.errors import RecordError
 from gpubench.importing import Found, measurement, names
 from gpubench.model import Case, Caution, Measurement
-from gpubench.records import WRONG
 
 _COLLECTIVES = {
     "all_reduce": "all_reduce",
@@ -77,7 +76,7 @@ def _found(
     if ranks < 2:
         raise RecordError("it does not say over how many ranks it ran, or it ran on one device")
     failures = {
-        f"{name} {row.dtype} {row.size} B, {_PLACES[row.place]}": why
+        f"collectives {name} {row.dtype} {row.size} B, {_PLACES[row.place]}": why
         for row in rows
         if (why := _why_not(row))
     }
@@ -91,7 +90,7 @@ _PLACES = {"in": "in place", "out": "out of place"}
 
 def _why_not(row: _Row) -> str:
     """Why a row is no measurement; "" where it is."""
-    return f"{WRONG}{row.wrong:g} wrong numbers" if row.wrong else row.problem
+    return f"{row.wrong:g} wrong numbers" if row.wrong else row.problem
 
 
 def _measurement(row: _Row, name: str, ranks: int, hosts: int, calls: int) -> Measurement:
@@ -186,6 +185,7 @@ def _halves(cells: Sequence[str], columns: Sequence[str]) -> Iterator[_Row]:
     first = columns.index("algbw") - 1
     width = (len(columns) - columns.count("timestamp") - first) // 2
     size, kind = int(cells[0]), cells[2]
+    by_host = columns[first] == "cputime"
     for number, place in enumerate(("out", "in")):
         half = cells[first + number * width : first + (number + 1) * width]
         if len(half) < width or size == 0 or half[0] == "N/A":
@@ -196,10 +196,20 @@ def _halves(cells: Sequence[str], columns: Sequence[str]) -> Iterator[_Row]:
             size,
             _TYPES.get(kind, kind),
             place,
-            float(half[0]) * 1e-6 if _NUMBER.match(half[0]) else 0.0,
+            _seconds(size, half[0], half[1], by_host),
             float(wrong) if counted else None,
-            _torn(size, half[0], half[1]),
+            "" if by_host else _torn(size, half[0], half[1]),
         )
+
+
+def _seconds(size: int, micros: str, printed: str, by_host: bool) -> float:
+    """The device's time of a row: from its rate where the host's is printed, or two digits of it;
+    0 where the row does not tell.
+    """
+    exact = _NUMBER.match(printed) and float(printed) > 0
+    if exact and (by_host or "e" in micros):
+        return size / float(printed) / 1e9
+    return float(micros) * 1e-6 if _NUMBER.match(micros) and not by_host else 0.0
 
 
 def _torn(size: int, micros: str, printed: str) -> str:
@@ -207,13 +217,10 @@ def _torn(size: int, micros: str, printed: str) -> str:
     if not _NUMBER.match(micros) or not float(micros) > 0:
         return f"its time is {micros} us"
     rate = size / float(micros) / 1e3  # GB/s, as printed with two decimals
-    if _NUMBER.match(printed) and abs(rate - float(printed)) > 0.01 + _ROUNDED * rate:
+    rounded = 0.06 if "e" in micros else 0.02  # "1.0e+07" has two digits
+    if _NUMBER.match(printed) and abs(rate - float(printed)) > 0.01 + rounded * rate:
         return f"its time of {micros} us means {rate:.4g} GB/s, and the row says {printed}"
     return ""
-
-
-_ROUNDED = 0.02
-# Times have four digits or two decimals, the coarser of which is 1 % of the shortest.
 
 
 def _named(lines: Sequence[str], columns: Sequence[str], factor: float) -> str:
@@ -235,6 +242,7 @@ def _bus_factor(columns: Sequence[str], lines: Sequence[str]) -> float:
         (float(cells[at]), float(cells[at + 1]))
         for cells in _rows(lines, columns)
         if len(cells) > at + 1 and _NUMBER.match(cells[at]) and _NUMBER.match(cells[at + 1])
+        if not any(row.problem for row in _halves(cells, columns))
     ]
     algorithm, bus = max(halves, default=(0.0, 0.0))
     return bus / algorithm if algorithm >= 1 else 0.0

@@ -46,6 +46,8 @@ def read(text: str) -> Found:
         for test in tests
         if test.get("status") not in ("Passed", "Waived")
     }
+    if "Invalid value when checking the pattern" in text:
+        failures["nvbandwidth"] = "wrong answer: copied data was not what it should be"
     if whole.get("error"):
         failures["nvbandwidth"] = str(whole["error"])
     if not found:

@@ -101,6 +101,10 @@ def of_two(
         if case.quantity == "energy_per_token" and subject != baseline:
             spread = _wider(spread, (_POWER_DIFFERENCE, _POWER_DIFFERENCE))
             words += "; power shares of the parts may differ by 5 %"
+        if alone and ceilings.same_silicon(subject, baseline):
+            # What one silicon reaches of its peaks, both reach.
+            both = _ranges(lambda p: value_at(subject, p) / value_at(baseline, p), mid, _OWN_GROUPS)
+            spread, alone = _wider(_wider(spread, both[:2]), _memory_shift(subject, value_at)), ()
     else:
         low, high, groups = _ranges(lambda p: value_at(subject, p) / value_at(baseline, p), mid)
         spread, words = (low, high), ""

@@ -152,11 +152,11 @@ def _foreign(parts: Sequence[Accelerator], families: Sequence[str]) -> tuple[Acc
     )
 
 
-_WIDENED = "; widened by the ranges of its memory, compute and power"
+_WIDENED = "; widened by the ranges of the parts' memory, compute and power"
 
 
 def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) -> Known | None:
-    entries, devices = load()["as_estimated"][section], case.of("gpus")
+    entries, devices, of_kind = load()["as_estimated"][section], case.of("gpus"), kind
     errors = entry(entries, kind, devices)
     if errors is None:
         return None
@@ -178,7 +178,9 @@ def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) 
     if phase != "serving" or case.quantity == "time_per_output_token":
         words += f"; {'decode' if phase == 'serving' else phase} only as part of serving"
     model = case.language_model
-    if model.id not in load()["models"]:
+    if _unlike(model):
+        words += f"; {model.name}, and none built like it, not among them"
+    elif model.id not in load()["models"][of_kind]:
         words += f"; {model.name} not among them"
     few = kind.startswith("stated_batch") and case.of("batch") < load()["least_batch"]
     if few:

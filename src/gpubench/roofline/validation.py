@@ -353,7 +353,7 @@ def summarise(
         "rows": len(predictions),
         "compared": len(compared),
         "parts": sorted(parts),
-        "models": sorted(_common(one.row.model for one in compared)),
+        "models": _models(compared),
         "families": sorted({str(catalogue.accelerators[name].family) for name in parts}),
         "least_batch": min(one.row.batch or 1 for one in compared if one.kind == "stated_batch"),
         **_sections(compared, catalogue),
@@ -362,6 +362,14 @@ def summarise(
         "other_parts": plain(_summaries(own)),
         "folds": {name: dict(values) for name, values in sorted(folds.items())},
     }
+
+
+def _models(compared: Iterable[Prediction]) -> dict[str, list[str]]:
+    """The models of which rows of each kind were compared."""
+    found: dict[str, set[str]] = {}
+    for one in compared:
+        found.setdefault(one.kind, set()).add(str(one.row.model))
+    return {kind: sorted(models) for kind, models in sorted(found.items())}
 
 
 def devices(row: InferenceRow) -> int:
@@ -389,13 +397,19 @@ def _sections(
     compared: Sequence[Prediction], catalogue: Catalogue
 ) -> dict[str, dict[str, dict[str, float]]]:
     other = different_pairs(compared, catalogue)
-    split = [
-        replace(one, kind=kind)
-        for one in compared
-        if (kind := validated.of_devices(one.kind, devices(one.row))) != one.kind
+    split: dict[str, list[Prediction]] = {}
+    for one in compared:
+        if (kind := validated.of_devices(one.kind, devices(one.row))) != one.kind:
+            split.setdefault(kind, []).append(replace(one, kind=kind))
+    # Of one model alone the errors would be that model's.
+    several = [
+        one
+        for group in split.values()
+        if len(_common(o.row.model for o in group)) > 1
+        for one in group
     ]
     return {
-        "absolute": plain({**absolute_errors(compared), **absolute_errors(split)}),
+        "absolute": plain({**absolute_errors(compared), **absolute_errors(several)}),
         "ratio_equal_compute": plain(ratio_errors(compared, [_EQUAL_COMPUTE_PAIR])),
         "ratio_other": plain(ratio_errors(compared, other)),
     }

@@ -292,8 +292,7 @@ def beside(tmp_path: Path) -> Callable[..., Result]:
     other = replace(RECORD, suite="imported", environment=told, measurements=(theirs,))
 
     def _beside(seconds: float, *arguments: str) -> Result:
-        fast = replace(copied("triton", seconds, 9), cautions=in_company(1.0).cautions)
-        ours = (copied("torch", 2e-6, 9), fast, measured("launch", 1e-6))
+        ours = (copied("torch", 2e-6, 9), copied("triton", seconds, 9), measured("launch", 1e-6))
         records.write(other, tmp_path)
         records.write(replace(RECORD, id="22222222", measurements=ours), tmp_path)
         words = ("compare", "1111", "2222", "--results", str(tmp_path), *arguments)
@@ -318,7 +317,6 @@ def test_the_best_of_ours_stands_beside_the_figure_of_another_tool(
     ]
     assert "gpubench over babelstream" in result.stdout
     assert "launch" not in result.stdout
-    assert "- copy of gpubench: up to 2 other" in result.stdout
 
 
 def test_a_rate_below_another_tools_fails_beyond_the_interval(
@@ -331,6 +329,30 @@ def test_a_rate_below_another_tools_fails_beyond_the_interval(
     found = json.loads(beside(0.5e-6, "--json").stdout)["figures"][0]
     assert (found["figure"], found["unit"]) == ("copy", "B/s")
     assert found["ratio"]["mid"] == pytest.approx(2.0)
+
+
+def test_what_ours_lost_or_measured_in_company_is_no_pass(tmp_path: Path) -> None:
+    def of(pattern: str, seconds: float, **more: object) -> Measurement:
+        made = measured("bandwidth", seconds, work=Work(bytes=100.0), **more)
+        return replace(made, case=Case("bandwidth", "torch", {"pattern": pattern, "n": 9}))
+
+    told = {"imported_from": "babelstream"}
+    theirs = replace(RECORD, environment=told, measurements=(of("read", 1e-6), of("triad", 1e-6)))
+    records.write(theirs, tmp_path)
+    failed = {"bandwidth torch burst n=9 pattern=triad": "triad gives a wrong answer"}
+    ours = replace(RECORD, id="22222222", measurements=(of("read", 1e-6),), failures=failed)
+    words = ("compare", "1111", "2222", "--results", str(tmp_path), "--fail-below", "1")
+    records.write(ours, tmp_path)
+    lost = CliRunner().invoke(cli.main, words)
+    assert lost.exit_code == 1
+    assert "- triad is not in the second: triad gives a wrong answer" in lost.stdout
+    shared = in_company(1.0).cautions
+    slow = tuple(of(name, 2e-6, cautions=shared) for name in ("read", "triad"))
+    records.write(replace(ours, id="33333333", measurements=slow, failures={}), tmp_path)
+    together = CliRunner().invoke(cli.main, (*words[:2], "3333", *words[3:]))
+    assert together.exit_code == 1
+    assert "nothing would show a fall, since others used the machine" in together.stderr
+    assert "- read of gpubench: up to 2 other" in together.stdout
 
 
 def test_tools_that_measured_nothing_alike_agree_on_nothing(

@@ -166,7 +166,9 @@ def test_parquet_files_with_and_without_readings_are_one_table(tmp_path: Path) -
         replace(one, blocks=tuple(replace(block, telemetry={}) for block in one.blocks))
         for one in RECORD.measurements
     )
-    for name, record in (("a", RECORD), ("b", replace(RECORD, measurements=silent))):
+    empty = replace(RECORD, measurements=())
+    told = (("0", empty), ("a", RECORD), ("b", replace(RECORD, measurements=silent)))
+    for name, record in told:
         (tmp_path / f"{name}.parquet").write_bytes(exporting.render("parquet", record))
     frame = pandas.read_parquet(tmp_path)
     assert len(frame) == 2 * 3 * 6 * 4

@@ -37,6 +37,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {
     "roofline": {"catalogue"},
     "claims": {"catalogue"},
+    "beside": {"comparison"},
     "dates": {"units"},
     "yaml_text": {"invisible"},
     "reasons": {"tolerances"},

@@ -321,7 +321,7 @@ def test_an_interval_lies_inside_surely_possibly_or_not_at_all(run: Run) -> None
     [
         (("--pp", "2", "--tp", "2"), "not validated: the interval spans the ranges"),
         (("--tp", "16"), "not validated: the interval spans the ranges"),
-        (("--gpu", "amd-mi300x", "--tp", "2"), "widened by the ranges of its memory"),
+        (("--gpu", "amd-mi300x", "--tp", "2"), "widened by the ranges of the parts"),
     ],
 )
 def test_uplifts_that_no_published_pair_covers_have_intervals_of_their_own(
@@ -463,7 +463,7 @@ def test_a_heat_map_shows_each_cell_and_frames_the_claimed_ones(run: Run) -> Non
     [
         (("--isl", "0"), "'0' is no number above zero"),
         (("--isl", "64..32"), "no range: write it as in 64..4096/64"),
-        (("--batch", "most"), "'most' is no number above zero, max"),
+        (("--batch", "most"), "'most' is neither a number above zero nor max"),
         (("--precision", "fp9"), "unknown precision 'fp9': did you mean"),
         (("--between", "2:1"), "no interval: write it as in 1.6:1.9"),
         (("--isl", "1..5000", "--osl", "1..5000"), "combinations are more than 10,000,000"),

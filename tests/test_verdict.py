@@ -412,9 +412,9 @@ def test_a_refutation_shows_as_many_digits_as_it_takes() -> None:
     less = judge(claim("1.4 x", "exact", **ratio), [found(1.4329)])
     assert less.reason == "Found 1.433 x, outside the accepted 1.372 to 1.428 x."
     strictly = judge(claim("1.43 x", "more-than", **ratio), [found(1.4328)])
-    assert strictly.reason.startswith(
-        "Found 1.433 x, where the claim needs more than 1.43 x, beyond"
-    )
+    assert strictly.reason == "Found 1.433 x, which is not more than 1.43 x by more than rounding."
+    count = judge(claim("8", "more-than", quantity="devices_needed"), [found(8)])
+    assert count.reason == "Found 8 devices, where the claim needs more than 8."
     both = judge(claim("1 x", "about", **ratio), [found(0.2), found(5.0)])
     assert "Found 0.2 to 5 x, on both sides of the accepted 0.85 to 1.15 x" in both.reason
 

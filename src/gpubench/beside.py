@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gpubench import benchmarks
+from gpubench import benchmarks, comparison
 from gpubench.benchmarks import collectives
 from gpubench.model import Case, Measurement
 from gpubench.records import RunRecord
@@ -35,14 +35,21 @@ class Beside:
         one, other = benchmarks.rate(self.first), benchmarks.rate(self.second)
         return other.low / one.high, other.mid / one.mid, other.high / one.low
 
+    @property
+    def company(self) -> tuple[str, str]:
+        """What others did meanwhile on the machine of each; "" where it was alone."""
+        return comparison.company(self.first), comparison.company(self.second)
+
     def apart(self, within: float) -> bool:
         """Whether the rates differ by more than that share."""
         return abs(self.ratio[1] - 1) > within
 
     def below(self, by: float) -> bool:
-        """Whether the second is slower by more than that share, beyond the intervals."""
+        """Whether the second is slower by more than that share, beyond the intervals, and not for
+        what others took.
+        """
         _, middle, high = self.ratio
-        return high < 1 and middle < 1 - by
+        return high < 1 and middle < 1 - by and not self.company[1]
 
 
 def tool(record: RunRecord) -> str:
@@ -54,6 +61,25 @@ def beside(one: RunRecord, other: RunRecord) -> tuple[Beside, ...]:
     """Every figure that both records hold, in the order of the first."""
     first, second = dict(_fastest(one)), dict(_fastest(other))
     return tuple(Beside(what, first[what], second[what]) for what in first if what in second)
+
+
+def missing(one: RunRecord, other: RunRecord) -> dict[str, str]:
+    """The figures of the first that the second lacks, with why it does: a fault or a failure, or ""
+    for what nobody asked of it.
+    """
+    there = {what for what, _ in _fastest(other)}
+    faults = {_what(found.case): why for found in other.measurements if (why := other.fault(found))}
+    return {
+        what: faults.get(what) or _failure(what, other)
+        for what, _ in _fastest(one)
+        if what not in there
+    }
+
+
+def _failure(what: str, record: RunRecord) -> str:
+    """Why a pattern is not in a record, where a case of it failed."""
+    told = (why for case, why in record.failures.items() if f"pattern={what}" in case.split())
+    return next(told, "")
 
 
 def _fastest(record: RunRecord) -> Iterator[tuple[str, Measurement]]:

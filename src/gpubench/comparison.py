@@ -141,7 +141,7 @@ def pairs(one: RunRecord, other: RunRecord) -> tuple[Pair, ...]:
             timing.of(found[key]).seconds,
             benchmarks.is_evidence(measured.case),
             measured.case.benchmark in PASSES,
-            (_company(measured), _company(found[key])),
+            (company(measured), company(found[key])),
         )
         for key, measured in _by_case(one).items()
         if key in found and not _why_not(measured, found[key])
@@ -159,7 +159,8 @@ def _why_not(one: Measurement, other: Measurement) -> str:
     return ""
 
 
-def _company(found: Measurement) -> str:
+def company(found: Measurement) -> str:
+    """What others did on the machine while a measurement was made; "" where it was alone."""
     return "; ".join(caution.fact for caution in found.cautions if caution.code == "shared")
 
 

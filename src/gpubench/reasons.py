@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpubench.model import Claim, Evidence, Interval, Outcome
@@ -31,7 +31,7 @@ def explain(
     """
     text = f"{_what(claim, accepted, chosen, outcome)}{_achieved(claim, chosen)}."
     if outcome == "refuted":
-        text += "".join(dict.fromkeys(_as_dense(chosen)))
+        text += _as_dense(chosen)
     if unanswered:
         text += f" {_gaps(claim, chosen, unanswered)}"
     if alone and outcome == "supported" and all(item.kind == "arithmetic" for item, _ in chosen):
@@ -97,12 +97,18 @@ def condition(name: str, value: Any) -> str:
 # --------------------------------------------------------------------------- what is added to it
 
 
-def _as_dense(chosen: Sequence[Found]) -> Iterator[str]:
-    """That the figure is the dense one, since nobody said which, and how much the sparse one is."""
-    for item, _ in chosen:
-        for said in item.assumptions:
-            if said.startswith("the dense rate, "):
-                yield f" That is {said}."
+def _as_dense(chosen: Sequence[Found]) -> str:
+    """That a figure is the dense one, since nobody said which, and how much the sparse one is."""
+    told = dict.fromkeys(
+        said
+        for item, _ in chosen
+        for said in item.assumptions
+        if said.startswith("the dense rate, ")
+    )
+    if not told:
+        return ""
+    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+    return f" That is {next(iter(told))}{more}."
 
 
 def _gaps(claim: Claim, chosen: Sequence[Found], unanswered: Sequence[Evidence]) -> str:
@@ -194,10 +200,12 @@ def _beside(claim: Claim, accepted: Interval, items: Sequence[Evidence]) -> str:
     """
     lows = [item.low for item in items if item.low is not None]
     highs = [item.high for item in items if item.high is not None]
+    printed = claim.claimed.low
     strict = claim.claimed.qualifier in ("more-than", "less-than")
+    strict = strict and printed is not None and not is_count(printed)
     edges = [edge for edge in (accepted.low, accepted.high) if math.isfinite(edge)]
-    if strict and claim.claimed.low:
-        edges.append(claim.claimed.low.as_found(claim.claimed.low.value.value))
+    if strict and printed:
+        edges.append(printed.as_found(printed.value.value))
     digits = next(
         (
             digits
@@ -209,9 +217,10 @@ def _beside(claim: Claim, accepted: Interval, items: Sequence[Evidence]) -> str:
     )
     found = describe_found(claim, items, digits)
     allowed = describe_accepted(claim, accepted, digits)
+    if not accepted.finite and strict and digits > 3:
+        return f"Found {found}, which is not {allowed} by more than rounding"
     if not accepted.finite:
-        rounding = strict and digits > 3
-        return f"Found {found}, where the claim needs {allowed}{', beyond rounding' * rounding}"
+        return f"Found {found}, where the claim needs {allowed}"
     if lows and highs and min(lows) < accepted.low and max(highs) > accepted.high:
         return f"Found {found}, on both sides of the accepted {allowed}"
     return f"Found {found}, outside the accepted {allowed}"

@@ -79,6 +79,8 @@ def command(
     else:
         _print(found, compared)
     _exit_if_apart(ctx, compared, within, fail_below)
+    if within is not None and not as_json:
+        click.echo(f"\nAll rates that claims are judged by agree within {within:g} %.")
 
 
 def _one(name: str, results: Path) -> RunRecord:
@@ -233,8 +235,6 @@ def _exit_if_apart(
                 "tells nothing, or were measured the second time while others used the machine"
             )
         _exit_if(ctx, f"--fail-below {fail_below:g}", off, why)
-    if within is not None:
-        click.echo(f"\nAll rates that claims are judged by agree within {within:g} %.")
 
 
 _NOTHING = "no rate that claims are judged by, such as a bandwidth or a product's, is in both"
@@ -263,21 +263,30 @@ def _two_tools(
 
     pairs = beside.beside(*found)
     tools = beside.tool(found[0]), beside.tool(found[1])
+    missing = beside.missing(*found)
     if as_json:
-        printing.document({**_heads(found), "figures": [_figure(pair) for pair in pairs]})
+        figures = [_figure(pair) for pair in pairs]
+        printing.document({**_heads(found), "figures": figures, "missing": missing})
     else:
         _print_title(found)
         nothing = f"{' and '.join(tools)} measured nothing alike."
         printing.table(comparing.beside_table(pairs, tools), nothing)
+        if found[0].accelerator != found[1].accelerator:
+            click.echo(f"- of {found[0].accelerator} and of {found[1].accelerator}")
         for line in comparing.beside_cautions(pairs, tools):
             click.echo(shown(f"- {line}"))
+        for what, why in missing.items():
+            click.echo(shown(f"- {what} is not in the second: {why or 'not measured'}"))
     why = "" if pairs else "the two measured nothing alike"
     if within is not None:
         off = [pair.what for pair in pairs if pair.apart(within / 100)]
         _exit_if(ctx, f"--within {within:g}", off, why)
     if fail_below is not None:
         off = [pair.what for pair in pairs if pair.below(fail_below / 100)]
-        _exit_if(ctx, f"--fail-below {fail_below:g}", off, why)
+        if not off and all(pair.company[1] for pair in pairs):
+            why = why or "nothing would show a fall, since others used the machine of the second"
+        lost = [f"{what}: {fault}" for what, fault in missing.items() if fault]
+        _exit_if(ctx, f"--fail-below {fail_below:g}", [*off, *lost], why)
 
 
 def _figure(pair: Beside) -> dict[str, Any]:

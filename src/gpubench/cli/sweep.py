@@ -38,10 +38,9 @@ def _numbers(text: str, words: dict[str, int]) -> tuple[int, ...]:
         elif part.isdecimal() and len(part) < 10 and int(part):
             found[int(part)] = None
         else:
-            known = f" nor {' or '.join(words)}" if words else ""
-            raise click.BadParameter(
-                f"'{part}' is no number above zero{known}: write a list as in 1,8,64..256/64"
-            )
+            known = f"neither a number above zero nor {' or '.join(words)}"
+            known = known if words else "no number above zero"
+            raise click.BadParameter(f"'{part}' is {known}: write a list as in 1,8,64..256/64")
     return tuple(found)
 
 

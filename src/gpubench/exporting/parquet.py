@@ -16,6 +16,14 @@ from gpubench.exporting import told
 from gpubench.records import RunRecord
 
 READINGS = ("sm_clock_hz", "memory_clock_hz", "power_w", "temperature_c")
+COLUMNS = {
+    **dict.fromkeys(("record", "created", "accelerator", "device"), "string"),
+    **dict.fromkeys(("benchmark", "method", "phase", "parameters"), "string"),
+    **dict.fromkeys(("flops", "bytes", "wire_bytes"), "float64"),
+    **dict.fromkeys(("calls_per_sample", "block", "sample"), "int64"),
+    **dict.fromkeys(("seconds", *READINGS), "float64"),
+}
+"""Of each sample, with its type for pandas."""
 
 
 def render(record: RunRecord) -> bytes:
@@ -28,9 +36,8 @@ def render(record: RunRecord) -> bytes:
             f"parquet needs pandas and pyarrow ({error}): pip install 'gpubench-claims[parquet]'"
         ) from None
     out = io.BytesIO()
-    frame = pandas.DataFrame(list(rows(record)))
-    # Of one type whether or not there are any, so that files of several records are one table.
-    frame = frame.astype({name: "float64" for name in READINGS if name in frame})
+    # Of one type whether or not there is anything, so that files of several records are one table.
+    frame = pandas.DataFrame(list(rows(record)), columns=list(COLUMNS)).astype(COLUMNS)
     frame.to_parquet(out, index=False, engine="pyarrow")
     return out.getvalue()
 

@@ -109,4 +109,6 @@ _LOPSIDED, _WIDE = 3, 5.0
 def with_spread(shown: str, found: MedianInterval) -> str:
     """ "4.05 TB/s ±0.31 %", or "957 GFLOPS (−72 to +1 %)"."""
     told = spread(found)
+    if found.count < 2:
+        return shown
     return f"{shown} ({told})" if " to " in told else f"{shown} ±{told}"

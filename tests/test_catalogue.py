@@ -581,3 +581,23 @@ def test_published_uplifts_run_from_nothing_to_elevenfold(known):
     uplifts = [pair.ratio for pair in pairs if pair.subject.metric == "output_tok_s"]
     assert min(uplifts) == pytest.approx(1.0, abs=0.05)
     assert max(uplifts) == pytest.approx(10.9, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("GeForce RTX 4090", "nvidia-rtx-4090"),
+        ("NVIDIA GeForce RTX 4090", "nvidia-rtx-4090"),
+        ("amd instinct mi300x", "amd-mi300x"),
+        ("intel H100 SXM5", ""),
+        ("huawei gaudi 2", ""),
+    ],
+)
+def test_a_brand_before_a_name_is_that_of_its_maker(
+    shipped: catalogue.Catalogue, name: str, part: str
+) -> None:
+    if part:
+        assert shipped.accelerator(name).id == part
+        return
+    with pytest.raises(UnknownName):
+        shipped.accelerator(name)

@@ -46,7 +46,10 @@ def skinny(module: Any) -> None:
 
 
 def attention(module: Any) -> None:
-    module.check_memory("q", Tensor((1, 16, 64)))
+    q, cache = Tensor((2, 16, 64)), Tensor((2, 4, 128, 64))
+    parts, sums = Tensor((2, 16, 4, 64)), Tensor((2, 16, 4))
+    lengths = Tensor((2,), "torch.int32")
+    module.decode(q, q, cache, cache, lengths, parts, sums, scale=0.125)
 
 
 def transformer(module: Any) -> None:

@@ -192,10 +192,15 @@ class Catalogue:
     def _part_or_group(self, name: str) -> str:
         """The id of the accelerator or group that has this name; empty when none has."""
         meant = _looked_up(self._part_names, name)
-        if not meant and _BRANDS.match(name):
-            return self._part_or_group(_BRANDS.sub("", name))
         groups = meant & self.groups.keys()
-        return next(iter(groups or meant)) if len(groups or meant) == 1 else ""
+        found = next(iter(groups or meant)) if len(groups or meant) == 1 else ""
+        if meant or not (brand := _BRAND.match(name)):
+            return found
+        # As makers print it, and only of their own.
+        found = self._part_or_group(name[brand.end() :])
+        parts = self.groups[found].members if found in self.groups else (found,)
+        makers = {self.accelerators[part].vendor.lower() for part in parts if found}
+        return found if makers == {_MAKERS[brand[1].lower()]} else ""
 
     @cached_property
     def _part_names(self) -> dict[str, str]:
@@ -245,8 +250,13 @@ def _looked_up(index: Mapping[str, str], name: str) -> set[str]:
     return {found for spelling, found in index.items() if _joined(spelling) == joined}
 
 
-_BRANDS = re.compile(r"\s*(nvidia|geforce|tesla|amd|instinct|intel|huawei)[\s_-]+", re.IGNORECASE)
-# What stands before a name as makers print it, and nobody says.
+_MAKERS = {
+    **dict.fromkeys(("nvidia", "geforce", "tesla"), "nvidia"),
+    **dict.fromkeys(("amd", "instinct"), "amd"),
+    **{name: name for name in ("intel", "huawei")},
+}
+"""What stands before a name as makers print it, and whose it is."""
+_BRAND = re.compile(rf"\s*({'|'.join(_MAKERS)})[\s_-]+", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)

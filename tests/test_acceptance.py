@@ -280,6 +280,57 @@ def test_a_newer_run_that_failed_hides_behind_no_older_one(run: Run, complete: b
     assert run("--results", "other").exit_code == 0
 
 
+def of_card(name: str, day: int, gpu: str = "", share: float = 1.0, **more: object) -> RunRecord:
+    """A record of a card, or of a host of two where none is named."""
+    made = slower(reported.record(f"0000000{name}"), share) if gpu else on_gpus(1, share)
+    told = {"gpu_uuid": gpu or "A", **({} if gpu else {"ranks": "2"})}
+    made = replace(made, id=f"0000000{name}", environment=told)
+    return replace(made, created=f"2026-03-0{day}T00:00:00Z", **more)  # type: ignore[arg-type]
+
+
+WRONG = {"gemm torch burst": "fp16 gives a wrong answer (off by 3 %)"}
+
+
+@pytest.mark.parametrize(
+    ("made", "code"),
+    [
+        # A card measured again says nothing of the host's others, and the host all of it.
+        ((of_card("1", 1, share=0.5), of_card("2", 2, "A")), 1),
+        ((of_card("1", 1, "B", 0.5), of_card("2", 2)), 0),
+        # What was wrong once is wrong until it was measured again.
+        ((of_card("1", 1, "A"), of_card("2", 2, "B", failures=WRONG), of_card("3", 3, "B")), 0),
+        (
+            (
+                of_card("1", 1, "A", failures=WRONG, measurements=()),
+                replace(of_card("2", 2, "A"), measurements=reported.record().measurements[:1]),
+            ),
+            1,
+        ),
+        # What was interrupted is no machine to be judged.
+        ((of_card("1", 1, "A"), of_card("2", 2, "A", complete=False)), 0),
+        ((of_card("1", 1, "A", complete=False),), 2),
+    ],
+)
+def test_the_newest_of_each_card_and_topic_counts(
+    run: Run, made: tuple[RunRecord, ...], code: int
+) -> None:
+    for one in made:
+        records.write(one, Path("results"))
+    assert run().exit_code == code
+
+
+def test_mixed_devices_that_nobody_named_are_left_out(run: Run) -> None:
+    records.write(of_card("1", 1, "A"), Path("results"))
+    told = {"imported_from": "nvbandwidth"}
+    mixed = replace(of_card("2", 2, "A"), suite=records.IMPORTED, environment=told, failures=WRONG)
+    mixed = replace(mixed, cautions=(Caution("mixed-devices", "A and B"),))
+    path = records.write(mixed, Path("results"))
+    assert run().exit_code == 0
+    named = run(str(path))
+    assert named.exit_code == 2
+    assert "is not of one part: A and B" in named.output
+
+
 def test_each_card_of_a_host_is_judged_by_its_own_newest_record(run: Run) -> None:
     for name, gpu, share, day in (("1", "A", 0.5, 1), ("2", "B", 1.0, 2)):
         made = slower(reported.record(f"0000000{name}"), share)

@@ -355,6 +355,40 @@ def test_what_ours_lost_or_measured_in_company_is_no_pass(tmp_path: Path) -> Non
     assert "- read of gpubench: up to 2 other" in together.stdout
 
 
+@pytest.mark.parametrize("option", ["--within", "--fail-below"])
+@pytest.mark.parametrize(
+    "failed",
+    [
+        "collectives nccl burst bytes=8589934592 collective=all_reduce dtype=bf16 hosts=1 ranks=8",
+        "collectives all_reduce fp32 8589934592 B, out of place",
+        "host_copy torch burst bytes=1024 direction=to host",
+        "bandwidth babelstream a[]",
+    ],
+)
+def test_what_gave_a_wrong_answer_passes_no_comparison(
+    tmp_path: Path, failed: str, option: str
+) -> None:
+    reduced = {"collective": "all_reduce", "bytes": 8589934592, "ranks": 8, "hosts": 1}
+    cases = (
+        Case("collectives", "nccl-tests", reduced),
+        Case("host_copy", "nvbandwidth", {"direction": "to host", "bytes": 1024}),
+        Case("bandwidth", "babelstream", {"pattern": "read", "n": 9}),
+    )
+    theirs = tuple(
+        replace(measured("launch", 1e-3, work=Work(wire_bytes=100.0)), case=case) for case in cases
+    )
+    told = {"imported_from": "babelstream"}
+    records.write(replace(RECORD, environment=told, measurements=theirs), tmp_path)
+    why = {failed: "it gives a wrong answer (3 wrong numbers)"}
+    lost = failed.split()[0]
+    ours = tuple(one for one in theirs if one.case.benchmark != lost or "[]" in failed)
+    records.write(replace(RECORD, id="22222222", measurements=ours, failures=why), tmp_path)
+    words = ("compare", "1111", "2222", "--results", str(tmp_path), option, "5")
+    result = CliRunner().invoke(cli.main, words)
+    assert result.exit_code == 1, result.output
+    assert "it gives a wrong answer" in result.stderr
+
+
 def test_tools_that_measured_nothing_alike_agree_on_nothing(
     beside: Callable[..., Result], tmp_path: Path
 ) -> None:

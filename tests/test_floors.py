@@ -21,7 +21,7 @@ FLOORS = (
     (
         *("run", "beginning", "linking", "launching", "joining", "ranks", "fleet", "index"),
         *("judgement", "contradictions", "campaign", "normalised", "measured", "comparison"),
-        "beside",
+        *("beside", "present"),
         "acceptance",
         "mishaps",
         "workloads",
@@ -38,6 +38,7 @@ NEIGHBOURS = {
     "roofline": {"catalogue"},
     "claims": {"catalogue"},
     "beside": {"comparison"},
+    "present": {"index"},
     "dates": {"units"},
     "yaml_text": {"invisible"},
     "reasons": {"tolerances"},

@@ -139,6 +139,22 @@ def test_damaged_rows_and_runs_are_told(read: Read) -> None:
         read("nccl-tests", twice)
 
 
+def test_the_hosts_time_is_not_taken_for_the_devices(read: Read) -> None:
+    columns = COLUMNS.replace(" time ", " cputime ")
+    row = LARGE.replace("35187.6", "12.5").replace("35210.4", "12.6")
+    record = read("nccl-tests", table(SMALL, row, columns=columns))
+    assert rates(record) == pytest.approx([366.18, 365.94], rel=1e-4)
+    assert len(record.failures) == 2
+    assert set(record.failures.values()) == {"its rate of 0.00 GB/s does not tell its time"}
+
+
+def test_a_time_of_two_digits_is_told_by_its_rate(read: Read) -> None:
+    slow = "  17179869184 4294967296 float sum -1 1.0e+07 1.64 2.46 0 1.0e+07 1.64 2.46 0"
+    record = read("nccl-tests", table(slow))
+    assert not record.failures
+    assert record.measurements[0].blocks[0].seconds[0] == pytest.approx(10.475, rel=1e-3)
+
+
 def test_devices_of_two_kinds_are_told(read: Read) -> None:
     mixed = DEVICES.replace(
         "device  3 [0000:43:00] NVIDIA H100 80GB HBM3", "device  3 [0000:43:00] NVIDIA H200"
@@ -306,7 +322,7 @@ def test_a_test_that_did_not_pass_is_a_failure(read: Read) -> None:
     name = "device_to_device_memcpy_write_ce"
     good = case("host_to_device_memcpy_ce", ["55.2"])
     record = read("nvbandwidth", bandwidth(good, case(name, status="Running")))
-    assert record.failures == {f"nvbandwidth {name}": "status Running"}
+    assert record.failures == {f"collectives send_recv nvbandwidth {name}": "status Running"}
 
 
 @pytest.mark.parametrize(
@@ -519,12 +535,29 @@ def test_links_faster_than_the_part_has_are_no_evidence(read: Read) -> None:
     assert (fast, slow) == (["imported", "implausible"], ["imported"])
 
 
+def test_one_function_of_babelstream_alone_is_whole(read: Read) -> None:
+    lines = STREAM.format(column="max_TB_per_sec", copy="4.01", triad="4.15").splitlines()
+    dot = "\n".join([*lines[:3], lines[-1], lines[-1]])
+    (found,) = read("babelstream", dot).measurements
+    assert (found.case.parameters["pattern"], len(found.blocks)) == ("dot", 2)
+    with pytest.raises(RecordError, match="it holds none of copy, mul"):
+        read("babelstream", dot.replace("Dot", "Nstream"))
+
+
+def test_data_that_did_not_arrive_is_a_wrong_answer(read: Read) -> None:
+    name = "device_to_device_memcpy_write_ce"
+    good = bandwidth(case(name, ["N/A", "276.07"], ["276.19", "N/A"]), error="ASSERT h_errorFlag")
+    said = " Invalid value when checking the pattern at 0x7f\n"
+    for text in (said + good, good + "\n" + said):
+        assert read("nvbandwidth", text).failures["nvbandwidth"].startswith("wrong answer")
+
+
 def test_wrong_answers_of_babelstream_are_failures(read: Read) -> None:
     text = STREAM.format(column="max_TB_per_sec", copy="4.01", triad="4.15")
     said = "Validation failed on a[]. Average error 0.25\n"
     for damaged in (said + text, text + said):
         failures = read("babelstream", damaged).failures
-        assert failures == {"babelstream a[]": "wrong answer: Average error 0.25"}
+        assert failures == {"bandwidth babelstream a[]": "wrong answer: Average error 0.25"}
 
 
 def test_arrays_that_a_cache_holds_say_nothing_of_memory(read: Read) -> None:

@@ -25,7 +25,7 @@ from gpubench.records import NO_ACCELERATOR, SCHEMA, RunRecord
 DIRECT = 64
 """So many records are read each time: a file beside them would save nothing worth having."""
 
-_VERSION = 4
+_VERSION = 5
 # Of what is kept of a record; another one begins anew.
 
 
@@ -52,6 +52,7 @@ class Entry:
     failures: int = 0
     topics: tuple[str, ...] = ()
     gpu: str = ""
+    mixed: bool = False
     problem: str = ""
 
     @property
@@ -118,9 +119,9 @@ def _without(record: RunRecord, newer: Collection[str]) -> RunRecord:
         measurements=tuple(
             found
             for found in record.measurements
-            if _topic(found.case.benchmark, found.case.parameters) not in newer
+            if topic(found.case.benchmark, found.case.parameters) not in newer
         ),
-        failures={k: why for k, why in record.failures.items() if _topic_of(k) not in newer},
+        failures={k: why for k, why in record.failures.items() if topic_of(k) not in newer},
     )
 
 
@@ -205,6 +206,7 @@ def _summary(path: Path, content: Mapping[str, Any]) -> Entry:
         problem = f"{path} has schema {content['schema']}, this version reads up to {SCHEMA}"
         return Entry(str(path), problem=f"{problem}: upgrade gpubench")
     environment = content["environment"]
+    several = int(environment.get("ranks", 1)) > 1
     return Entry(
         path=str(path),
         id=str(content["id"]),
@@ -221,21 +223,22 @@ def _summary(path: Path, content: Mapping[str, Any]) -> Entry:
         topics=tuple(
             sorted(
                 {
-                    _topic(found["case"]["benchmark"], found["case"]["parameters"])
+                    topic(found["case"]["benchmark"], found["case"]["parameters"])
                     for found in content.get("measurements", ())
                 }
             )
         ),
-        gpu=str(environment.get("gpu_uuid", "")),
+        gpu="" if several else str(environment.get("gpu_uuid", "")),
+        mixed=any(c["code"] == "mixed-devices" for c in content.get("cautions", ())),
     )
 
 
-def _topic(benchmark: str, parameters: Mapping[str, Any]) -> str:
+def topic(benchmark: str, parameters: Mapping[str, Any]) -> str:
     """What newer measurements take the place of: a benchmark, or one of the collectives."""
     return f"{benchmark} {parameters['collective']}" if "collective" in parameters else benchmark
 
 
-def _topic_of(failure: str) -> str:
+def topic_of(failure: str) -> str:
     """The same of a failure's case, which is told in words."""
     first, *rest = failure.split()
     named = re.search(r"\bcollective=(\w+)", failure)

@@ -194,7 +194,8 @@ class Catalogue:
         meant = _looked_up(self._part_names, name)
         groups = meant & self.groups.keys()
         found = next(iter(groups or meant)) if len(groups or meant) == 1 else ""
-        if meant or not (brand := _BRAND.match(name)):
+        brand = _BRAND.match(name[:_LONGEST])
+        if meant or not brand or len(name) > _LONGEST:
             return found
         # As makers print it, and only of their own.
         found = self._part_or_group(name[brand.end() :])
@@ -256,6 +257,7 @@ _MAKERS = {
     **{name: name for name in ("intel", "huawei")},
 }
 """What stands before a name as makers print it, and whose it is."""
+_LONGEST = 200
 _BRAND = re.compile(rf"\s*({'|'.join(_MAKERS)})[\s_-]+", re.IGNORECASE)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from gpubench.cli import options, printing
 if TYPE_CHECKING:
     from gpubench.acceptance import Check
     from gpubench.catalogue import Catalogue
-    from gpubench.index import Entry
     from gpubench.records import RunRecord
 
 FAILED, NOTHING_MEASURED = 1, 3
@@ -96,7 +94,7 @@ def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[R
         CannotMeasure: of none of the parts a data sheet is listed.
         RecordError: there is no such record.
     """
-    from gpubench import index, records
+    from gpubench import index, present, records
     from gpubench.errors import CannotMeasure, RecordError
 
     if names:
@@ -105,11 +103,7 @@ def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[R
             records.read(path if path.exists() else records.find(results, str(path)))
             for path in paths
         )
-    whole = [
-        entry
-        for entry in index.entries(results)
-        if (entry.cases or entry.failures) and not (entry.piece or entry.problem)
-    ]
+    whole = [entry for entry in index.entries(results) if present.tells(entry)]
     mine = [entry for entry in whole if entry.accelerator in known.accelerators]
     if whole and not mine:
         raise CannotMeasure(
@@ -124,26 +118,7 @@ def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[R
     same = [entry for entry in mine if entry.accelerator == mine[-1].accelerator]
     hosts = [entry.host for entry in same if entry.host]
     # An imported result does not say where it was made, and serves beside any of its part.
-    here = [entry for entry in same if entry.host in ("", *hosts[-1:])]
-    found = index.newest((entry for entry in here if entry.complete), each_card=True)
-    found = tuple(record for record in found if not _mixed(record))
-    return (*found, *_failures_since(here, found))
-
-
-def _failures_since(here: Sequence[Entry], found: Sequence[RunRecord]) -> Iterator[RunRecord]:
-    """What failed in records that nothing else is taken from, made after those that are."""
-    from gpubench import records
-
-    taken = {record.id for record in found}
-    for entry in here:
-        since = min((one.created for one in found if one.tool == entry.tool), default="")
-        if entry.failures and entry.id not in taken and entry.created >= since:
-            yield replace(records.read(Path(entry.path)), measurements=())
-
-
-def _mixed(record: RunRecord) -> str:
-    """That the record is of several parts at once; "" where it is of one."""
-    return next((c.fact for c in record.cautions if c.code == "mixed-devices"), "")
+    return present.present([entry for entry in same if entry.host in ("", *hosts[-1:])])
 
 
 def _check_one(records: tuple[RunRecord, ...]) -> None:
@@ -157,8 +132,8 @@ def _check_one(records: tuple[RunRecord, ...]) -> None:
             among = " and ".join(sorted(several))
             raise RecordError(f"the records are of {among}: name those of one")
     for record in records:
-        if mixed := _mixed(record):
-            raise RecordError(f"record {record.id} is not of one part: {mixed}")
+        if mixed := [c.fact for c in record.cautions if c.code == "mixed-devices"]:
+            raise RecordError(f"record {record.id} is not of one part: {mixed[0]}")
         if record.piece:
             raise RecordError(
                 f"record {record.id} is not of a whole card, but of a slice or within a limit of "

@@ -278,14 +278,15 @@ def _two_tools(
         for what, why in missing.items():
             click.echo(shown(f"- {what} is not in the second: {why or 'not measured'}"))
     why = "" if pairs else "the two measured nothing alike"
+    lost = [f"{what}: {fault}" for what, fault in missing.items() if fault]
+    lost += [f"{case}: {told}" for case, told in beside.wrong(found[1]) if told not in str(lost)]
     if within is not None:
         off = [pair.what for pair in pairs if pair.apart(within / 100)]
-        _exit_if(ctx, f"--within {within:g}", off, why)
+        _exit_if(ctx, f"--within {within:g}", [*off, *lost], why)
     if fail_below is not None:
         off = [pair.what for pair in pairs if pair.below(fail_below / 100)]
         if not off and all(pair.company[1] for pair in pairs):
             why = why or "nothing would show a fall, since others used the machine of the second"
-        lost = [f"{what}: {fault}" for what, fault in missing.items() if fault]
         _exit_if(ctx, f"--fail-below {fail_below:g}", [*off, *lost], why)
 
 

@@ -45,10 +45,12 @@ def read(text: str) -> Found:
     if missing or not rate:
         raise RecordError(f"it has no column {missing[0] if missing else 'of rates'} and its rows")
     found = tuple(one for row in table for one in _measurement(row, rate))
-    there = [m.case.parameters["pattern"] for m in found]
-    absent = sorted({*_ARRAYS} - {*there})
+    if table and not found:
+        raise RecordError(f"it holds none of {', '.join(_ARRAYS)}")
+    there = {m.case.parameters["pattern"] for m in found}
+    absent = sorted({*_ARRAYS} - there)
     # One alone can be asked for; what was cut off begins with the first, a copy.
-    if "triad" in absent and (len(there) != 1 or there == ["copy"]):
+    if "triad" in absent and (len(there) != 1 or there == {"copy"}):
         raise RecordError(f"it was cut off: {', '.join(absent)} are missing")
     device = next((named[1].strip() for line in lines if (named := _DEVICE.match(line))), "")
     failures = _wrong(lines)
@@ -57,7 +59,7 @@ def read(text: str) -> Found:
 
 def _wrong(lines: Iterable[str]) -> dict[str, str]:
     found = filter(None, map(_WRONG.search, lines))
-    return {f"babelstream {each[1]}": f"wrong answer: {each[2]}" for each in found}
+    return {f"bandwidth babelstream {each[1]}": f"wrong answer: {each[2]}" for each in found}
 
 
 def _measurement(row: Mapping[str, str | None], column: str) -> Iterator[Measurement]:

@@ -192,24 +192,34 @@ def _halves(cells: Sequence[str], columns: Sequence[str]) -> Iterator[_Row]:
             continue
         wrong = half[3] if len(half) > 3 else "N/A"
         counted = "wrong" in columns and _NUMBER.match(wrong)
-        yield _Row(
-            size,
-            _TYPES.get(kind, kind),
-            place,
-            _seconds(size, half[0], half[1], by_host),
-            float(wrong) if counted else None,
-            "" if by_host else _torn(size, half[0], half[1]),
-        )
+        if by_host:
+            seconds, problem = _by_rate(size, half[1])
+        else:
+            seconds, problem = _by_time(size, half[0], half[1])
+        told = float(wrong) if counted else None
+        yield _Row(size, _TYPES.get(kind, kind), place, seconds, told, problem)
 
 
-def _seconds(size: int, micros: str, printed: str, by_host: bool) -> float:
-    """The device's time of a row: from its rate where the host's is printed, or two digits of it;
-    0 where the row does not tell.
+def _by_rate(size: int, printed: str) -> tuple[float, str]:
+    """The device's time of a row that tells the host's, or why it does not follow from the rate,
+    which has two decimals.
     """
-    exact = _NUMBER.match(printed) and float(printed) > 0
-    if exact and (by_host or "e" in micros):
-        return size / float(printed) / 1e9
-    return float(micros) * 1e-6 if _NUMBER.match(micros) and not by_host else 0.0
+    rate = float(printed) if _NUMBER.match(printed) else 0.0
+    if rate < _LEAST_RATE:
+        return 0.0, f"its rate of {printed} GB/s does not tell its time"
+    return size / rate / 1e9, ""
+
+
+_LEAST_RATE = 0.5
+
+
+def _by_time(size: int, micros: str, printed: str) -> tuple[float, str]:
+    """The time of a row, or why it cannot be as the tool wrote it."""
+    if problem := _torn(size, micros, printed):
+        return 0.0, problem
+    if "e" in micros and float(printed) >= _LEAST_RATE:  # "1.0e+07" has two digits, the rate three
+        return size / float(printed) / 1e9, ""
+    return float(micros) * 1e-6, ""
 
 
 def _torn(size: int, micros: str, printed: str) -> str:
@@ -287,17 +297,16 @@ def _places(entry: Mapping[str, Any]) -> Iterator[_Row]:
         half = entry.get("out_of_place" if place == "out" else "in_place")
         if not isinstance(half, dict):
             continue
-        seconds = half.get("time", half.get("cpu_time"))
-        if not isinstance(seconds, int | float) or not seconds > 0 or not entry.get("size"):
+        size, printed = int(entry.get("size") or 0), f"{half.get('alg_bw', '')}"
+        if not size or not isinstance(half.get("time", half.get("cpu_time")), int | float):
             continue
-        wrong = half.get("nwrong")
-        yield _Row(
-            int(entry["size"]),
-            _TYPES.get(entry.get("type", ""), str(entry.get("type", ""))),
-            place,
-            seconds * 1e-6,
-            float(wrong) if isinstance(wrong, int | float) else None,
-        )
+        if "time" in half:
+            seconds, problem = _by_time(size, f"{half['time']:f}", printed)
+        else:
+            seconds, problem = _by_rate(size, printed)
+        wrong, kind = half.get("nwrong"), str(entry.get("type", ""))
+        told = float(wrong) if isinstance(wrong, int | float) else None
+        yield _Row(size, _TYPES.get(kind, kind), place, seconds, told, problem)
 
 
 def _version(code: int) -> str:

@@ -31,7 +31,8 @@ def read(text: str) -> Found:
     """The figures of a file. Raises RecordError when it is none of nvbandwidth's."""
     start = text.find("{")
     try:
-        content = json.loads(text[start:]) if start >= 0 else None
+        # Messages may stand before the document and behind it.
+        content = json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else None
     except ValueError:
         raise RecordError(
             "it is no whole JSON document: it was cut off, or is the text form"
@@ -42,14 +43,14 @@ def read(text: str) -> Found:
     tests = [test for test in whole.get("testcases") or () if isinstance(test, dict)]
     found = tuple(one for test in tests for one in _measurements(test))
     failures = {
-        f"nvbandwidth {test.get('name')}": f"status {test.get('status')}"
+        f"{_topic(test)} nvbandwidth {test.get('name')}": f"status {test.get('status')}"
         for test in tests
         if test.get("status") not in ("Passed", "Waived")
     }
-    if "Invalid value when checking the pattern" in text:
-        failures["nvbandwidth"] = "wrong answer: copied data was not what it should be"
     if whole.get("error"):
         failures["nvbandwidth"] = str(whole["error"])
+    if any(words in text for words in _WRONG_DATA):
+        failures["nvbandwidth"] = "wrong answer: what was copied is not what arrived"
     if not found:
         why = next(iter(failures.values()), "no test was passed that gpubench knows")
         raise RecordError(f"it holds no figure that can be used: {why}")
@@ -58,6 +59,15 @@ def read(text: str) -> Found:
         facts["driver"] = str(whole["Driver Version"])
     device, others = names(_devices(whole.get("GPU Device list") or ()))
     return Found(found, device, others, facts, failures=failures)
+
+
+_WRONG_DATA = ("Invalid value when checking the pattern", "memcmpPattern", "h_errorFlag")
+# What it says where its check of the data failed.
+
+
+def _topic(test: Mapping[str, Any]) -> str:
+    host = _HOST.match(str(test.get("name", "")))
+    return "host_copy" if host else f"collectives {collectives.PAIR}"
 
 
 def _devices(listed: Sequence[Any]) -> Iterator[str]:

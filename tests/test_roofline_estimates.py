@@ -392,6 +392,17 @@ def test_fewer_sequences_than_were_ever_compared_are_less_certain() -> None:
     assert one.high / one.low > sixteen.high / sixteen.low
 
 
+def test_one_request_at_a_time_is_predicted_within_a_fifth() -> None:
+    """70B by FP8 on two H100, 500 and 2,000 tokens: 18.91 ms a token under NIM 1.8.0
+    (docs.nvidia.com/nim/benchmarking/llm/1.0.0/performance).
+    """
+    asked = {**CHAT, "model": "llama-3.1-70b", "batch": 1}
+    asked |= {"input_tokens": 500, "output_tokens": 2000}
+    found = of("time_per_output_token", H100, **asked)
+    assert found.mid == pytest.approx(18.91e-3, rel=0.2)
+    assert found.low < 18.91e-3 < found.high
+
+
 def test_eight_devices_have_an_error_of_their_own() -> None:
     two, eight = (
         of("inference_throughput", H100, **{**CHAT, "batch": "max", "gpus": gpus})

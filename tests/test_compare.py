@@ -360,9 +360,9 @@ def test_what_ours_lost_or_measured_in_company_is_no_pass(tmp_path: Path) -> Non
     "failed",
     [
         "collectives nccl burst bytes=8589934592 collective=all_reduce dtype=bf16 hosts=1 ranks=8",
-        "collectives all_reduce fp32 8589934592 B, out of place",
+        "collectives nccl-tests burst bytes=8589934592 collective=all_reduce place=out ranks=8",
         "host_copy torch burst bytes=1024 direction=to host",
-        "bandwidth babelstream a[]",
+        "bandwidth babelstream burst array=a[]",
     ],
 )
 def test_what_gave_a_wrong_answer_passes_no_comparison(

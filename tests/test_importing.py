@@ -127,10 +127,8 @@ def test_damaged_rows_and_runs_are_told(read: Read) -> None:
     record = read("nccl-tests", table(SMALL, late))
     assert len(record.measurements) == 2
     assert record.failures == {
-        "collectives all_reduce fp32 8589934592 B, out of place": (
-            "its time of 99999 us means 85.9 GB/s, and the row says 244.12"
-        ),
-        "collectives all_reduce fp32 8589934592 B, in place": "its time is -35210.4 us",
+        failed_at("out"): ("its time of 99999 us means 85.9 GB/s, and the row says 244.12"),
+        failed_at("in"): "its time is -35210.4 us",
     }
     twice = (
         f"{table(SMALL)}\n{PROLOGUE}\n host: Test NCCL failure common.cu:1 'remote process exited'"
@@ -173,13 +171,17 @@ def test_hosts_are_counted_by_their_names(read: Read) -> None:
     )
 
 
+def failed_at(place: str) -> str:
+    """The name under which LARGE is kept where it is no measurement."""
+    told = f"bytes=8589934592 collective=all_reduce dtype=fp32 hosts=1 place={place} ranks=4"
+    return f"collectives nccl-tests burst {told}"
+
+
 def test_wrong_sums_are_failures_and_no_rates(read: Read) -> None:
     wrong = LARGE.replace(" 366.18 0 ", " 366.18 237858 ")
     record = read("nccl-tests", table(wrong))
     assert rates(record) == pytest.approx([365.94], rel=1e-4)
-    assert record.failures == {
-        "collectives all_reduce fp32 8589934592 B, out of place": "237858 wrong numbers"
-    }
+    assert record.failures == {failed_at("out"): "237858 wrong numbers"}
 
 
 @pytest.mark.parametrize(
@@ -322,7 +324,9 @@ def test_a_test_that_did_not_pass_is_a_failure(read: Read) -> None:
     name = "device_to_device_memcpy_write_ce"
     good = case("host_to_device_memcpy_ce", ["55.2"])
     record = read("nvbandwidth", bandwidth(good, case(name, status="Running")))
-    assert record.failures == {f"collectives send_recv nvbandwidth {name}": "status Running"}
+    assert record.failures == {
+        f"collectives nvbandwidth burst collective=send_recv test={name}": "status Running"
+    }
 
 
 @pytest.mark.parametrize(
@@ -557,7 +561,9 @@ def test_wrong_answers_of_babelstream_are_failures(read: Read) -> None:
     said = "Validation failed on a[]. Average error 0.25\n"
     for damaged in (said + text, text + said):
         failures = read("babelstream", damaged).failures
-        assert failures == {"bandwidth babelstream a[]": "wrong answer: Average error 0.25"}
+        assert failures == {
+            "bandwidth babelstream burst array=a[]": "wrong answer: Average error 0.25"
+        }
 
 
 def test_arrays_that_a_cache_holds_say_nothing_of_memory(read: Read) -> None:

@@ -10,7 +10,6 @@ worst of its GPUs and links.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +19,7 @@ from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.model import Accelerator, Measurement
 from gpubench.quantities import ACHIEVABLE, QUANTITIES
-from gpubench.records import WRONG, RunRecord
+from gpubench.records import RunRecord, parameters_of
 from gpubench.roofline import ceilings
 from gpubench.stats import MedianInterval
 from gpubench.units import Quantity, show
@@ -87,8 +86,8 @@ def wrong_answers(records: Iterable[RunRecord]) -> tuple[str, ...]:
     return tuple(
         f"{case}: {why}"
         for record in records
-        for case, why in record.failures.items()
-        if WRONG.search(why) and " triton " not in f" {case} "
+        for case, why in record.wrong.items()
+        if " triton " not in f" {case} "
     )
 
 
@@ -206,9 +205,6 @@ def _place(record: RunRecord, found: Measurement) -> tuple[str, str, str]:
     return record.tool, "GPUs", record.environment.get("gpu_uuid", "")
 
 
-_GPU = re.compile(r"\bgpu=(\d+)")
-
-
 def _silent(rated: Iterable[_Rated], records: Iterable[RunRecord]) -> tuple[str, ...]:
     """The GPUs of a host of which this figure is not known, while others are."""
     there = {gpu for record in records if not record.tool for gpu in _gpus(record)}
@@ -217,12 +213,10 @@ def _silent(rated: Iterable[_Rated], records: Iterable[RunRecord]) -> tuple[str,
 
 def _gpus(record: RunRecord) -> Iterator[str]:
     """Each GPU of a host by which cases are told apart, those that failed among them."""
-    for found in record.measurements:
-        if "gpu" in found.case.parameters:
-            yield f"GPU {found.case.parameters['gpu']}"
-    for case in record.failures:
-        if named := _GPU.search(case):
-            yield f"GPU {named[1]}"
+    cases = (found.case.parameters for found in record.measurements)
+    for told in (*cases, *map(parameters_of, record.failures)):
+        if "gpu" in told:
+            yield f"GPU {told['gpu']}"
 
 
 def _judged(rated: Iterable[_Rated]) -> tuple[_Rated, str]:

@@ -7,14 +7,13 @@ many ranks. Of each the best of either record is taken.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpubench import benchmarks, comparison
 from gpubench.benchmarks import collectives
 from gpubench.model import Case, Measurement
-from gpubench.records import WRONG, RunRecord
+from gpubench.records import RunRecord, parameters_of
 from gpubench.units import Quantity, show
 
 OURS = "gpubench"
@@ -77,11 +76,6 @@ def missing(one: RunRecord, other: RunRecord) -> dict[str, str]:
     }
 
 
-def wrong(record: RunRecord) -> tuple[tuple[str, str], ...]:
-    """What a record failed at with a wrong answer, of which no rate is worth anything."""
-    return tuple((case, why) for case, why in record.failures.items() if WRONG.search(why))
-
-
 def _failure(what: str, record: RunRecord) -> str:
     """Why a figure is not in a record, where a case of it failed."""
     return next((why for case, why in record.failures.items() if _is_of(case, what)), "")
@@ -89,7 +83,7 @@ def _failure(what: str, record: RunRecord) -> str:
 
 def _is_of(case: str, what: str) -> bool:
     """Whether a failed case, which is told in words, is one of a figure."""
-    told: dict[str, str] = dict(_PARAMETER.findall(case))
+    told = parameters_of(case)
     if "pattern" in told:
         return told["pattern"] == what
     if "direction" in told:
@@ -97,13 +91,7 @@ def _is_of(case: str, what: str) -> bool:
     if "collective" in told and "bytes" in told:
         size = show(Quantity(float(told["bytes"]), "B"))
         return what.startswith(f"{told['collective']} of {size} over {told.get('ranks')} ranks")
-    if named := _IMPORTED.match(case):
-        return what.startswith(f"{named[1]} of {show(Quantity(float(named[2]), 'B'))} over ")
     return False
-
-
-_PARAMETER = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
-_IMPORTED = re.compile(r"collectives (\w+) \w+ (\d+) B, ")
 
 
 def _fastest(record: RunRecord) -> Iterator[tuple[str, Measurement]]:

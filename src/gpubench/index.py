@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -239,10 +238,8 @@ def topic(benchmark: str, parameters: Mapping[str, Any]) -> str:
 
 
 def topic_of(failure: str) -> str:
-    """The same of a failure's case, which is told in words."""
-    first, *rest = failure.split()
-    named = re.search(r"\bcollective=(\w+)", failure)
-    return f"{first} {named[1]}" if named else " ".join((first, *rest[: first == "collectives"]))
+    """The same of a failure's case, which is told as text."""
+    return topic(failure.split()[0], records.parameters_of(failure))
 
 
 def _piece(content: Mapping[str, Any]) -> str:

@@ -37,8 +37,7 @@ ENDINGS = (".json", ".json.gz")
 """Of files that hold a record, as written and as gzip packs it."""
 IMPORTED = "imported"
 """The suite of a record that holds another tool's results."""
-WRONG = re.compile(r"\bwrong (?:answers?|numbers?)\b")
-"""What the reason of a failure says where something was computed or moved, and not rightly."""
+_WRONG = re.compile(r"\bwrong (?:answers?|numbers?)\b")
 SLICE = "mig-slice"
 """The caution in a record that was made on a slice of a card."""
 
@@ -131,6 +130,11 @@ class RunRecord:
         """Whether one of its measurements says something of the part."""
         return not self.fault(found)
 
+    @property
+    def wrong(self) -> dict[str, str]:
+        """The failures where something was computed or moved, and not rightly."""
+        return {case: why for case, why in self.failures.items() if _WRONG.search(why)}
+
     def done(self, case: Case, phase: str) -> bool:
         """Measured whole, or tried and failed: a part of a measurement is measured again."""
         key = case_key(case, phase)
@@ -153,6 +157,14 @@ def case_key(case: Case, phase: str) -> str:
     """A case and phase as text, such as "bandwidth triton burst n=1073741824 pattern=read"."""
     parameters = " ".join(f"{name}={case.parameters[name]}" for name in sorted(case.parameters))
     return f"{case.benchmark} {case.method} {phase} {parameters}"
+
+
+def parameters_of(key: str) -> dict[str, str]:
+    """The parameters of a case that `case_key` told as text, as text; none of any other text."""
+    return dict(_PARAMETER.findall(key))
+
+
+_PARAMETER = re.compile(r"(\w+)=(.*?)(?= \w+=|$)")
 
 
 def new_id() -> str:

@@ -86,12 +86,26 @@ def release() -> None:
 
 def amount(found: Measurement) -> tuple[float, str]:
     """Tokens of a pass through the whole model; bytes of the cache where attention was alone."""
-    p, choices = found.case.parameters, found.choices
-    if p.get("phase") not in ("prefill", "decode"):
+    if found.case.parameters.get("phase") not in ("prefill", "decode"):
         return found.work.bytes, "B/s"
-    sequences = choices.get("sequences", p["batch"] if p["batch"] != "max" else 1)
-    tokens = sequences * (p["input_tokens"] if p["phase"] == "prefill" else 1)
-    return tokens / choices.get("scaled", {}).get("factor", 1.0), "token/s"
+    return tokens(found) / factor(found), "token/s"
+
+
+def sequences(found: Measurement) -> int:
+    """The sequences of a pass: as stated, or as many as were found to fit."""
+    batch = found.case.parameters["batch"]
+    return int(found.choices.get("sequences", batch if batch != "max" else 1))
+
+
+def tokens(found: Measurement) -> int:
+    """Tokens of one pass, over all sequences."""
+    p = found.case.parameters
+    return sequences(found) * int(p["input_tokens"] if p["phase"] == "prefill" else 1)
+
+
+def factor(found: Measurement) -> float:
+    """How many times as long as what was timed the whole model is taken to need."""
+    return float(found.choices.get("scaled", {}).get("factor", 1.0))
 
 
 def prepare(case: Case, device: Device, seed: int) -> Prepared:

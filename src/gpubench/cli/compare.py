@@ -279,7 +279,8 @@ def _two_tools(
             click.echo(shown(f"- {what} is not in the second: {why or 'not measured'}"))
     why = "" if pairs else "the two measured nothing alike"
     lost = [f"{what}: {fault}" for what, fault in missing.items() if fault]
-    lost += [f"{case}: {told}" for case, told in beside.wrong(found[1]) if told not in str(lost)]
+    told = set(missing.values())
+    lost += [f"{case}: {why}" for case, why in found[1].wrong.items() if why not in told]
     if within is not None:
         off = [pair.what for pair in pairs if pair.apart(within / 100)]
         _exit_if(ctx, f"--within {within:g}", [*off, *lost], why)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from gpubench import records, stats
 from gpubench.benchmarks import collectives
@@ -217,6 +218,11 @@ def measurement(
         verification=said,
         cautions=(_NO_SAMPLES,) if len(seconds) == 1 else (),
     )
+
+
+def failed(benchmark: str, tool: str, parameters: Mapping[str, Any]) -> str:
+    """The name of a case that another tool failed at, as failures are kept under."""
+    return records.case_key(Case(benchmark, tool, parameters), "burst")
 
 
 _MOST_SECONDS = 1e6

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from gpubench.errors import RecordError
-from gpubench.importing import Found, measurement
+from gpubench.importing import Found, failed, measurement
 from gpubench.model import Case, Measurement, Work
 
 # Arrays that a pattern reads and writes an element (BabelStream, README, "Rules").
@@ -59,7 +59,10 @@ def read(text: str) -> Found:
 
 def _wrong(lines: Iterable[str]) -> dict[str, str]:
     found = filter(None, map(_WRONG.search, lines))
-    return {f"bandwidth babelstream {each[1]}": f"wrong answer: {each[2]}" for each in found}
+    return {
+        failed("bandwidth", "babelstream", {"array": each[1]}): f"wrong answer: {each[2]}"
+        for each in found
+    }
 
 
 def _measurement(row: Mapping[str, str | None], column: str) -> Iterator[Measurement]:

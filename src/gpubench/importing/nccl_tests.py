@@ -15,7 +15,7 @@ from typing import Any
 
 from gpubench.benchmarks import collectives
 from gpubench.errors import RecordError
-from gpubench.importing import Found, measurement, names
+from gpubench.importing import Found, failed, measurement, names
 from gpubench.model import Case, Caution, Measurement
 
 _COLLECTIVES = {
@@ -76,7 +76,7 @@ def _found(
     if ranks < 2:
         raise RecordError("it does not say over how many ranks it ran, or it ran on one device")
     failures = {
-        f"collectives {name} {row.dtype} {row.size} B, {_PLACES[row.place]}": why
+        failed("collectives", "nccl-tests", _parameters(row, name, ranks, hosts)): why
         for row in rows
         if (why := _why_not(row))
     }
@@ -85,16 +85,13 @@ def _found(
     return Found(tuple(kept), device, others, facts, _cautions(rows), failures)
 
 
-_PLACES = {"in": "in place", "out": "out of place"}
-
-
 def _why_not(row: _Row) -> str:
     """Why a row is no measurement; "" where it is."""
     return f"{row.wrong:g} wrong numbers" if row.wrong else row.problem
 
 
-def _measurement(row: _Row, name: str, ranks: int, hosts: int, calls: int) -> Measurement:
-    parameters = {
+def _parameters(row: _Row, name: str, ranks: int, hosts: int) -> dict[str, Any]:
+    return {
         "collective": name,
         "bytes": row.size,
         "dtype": row.dtype,
@@ -102,6 +99,10 @@ def _measurement(row: _Row, name: str, ranks: int, hosts: int, calls: int) -> Me
         "hosts": hosts,
         "place": row.place,
     }
+
+
+def _measurement(row: _Row, name: str, ranks: int, hosts: int, calls: int) -> Measurement:
+    parameters = _parameters(row, name, ranks, hosts)
     said = "not checked by the tool" if row.wrong is None else "no wrong number, by the tool"
     case = Case("collectives", "nccl-tests", parameters)
     return measurement(case, collectives.work(parameters), (row.seconds,), calls, said)

@@ -15,7 +15,7 @@ from typing import Any
 
 from gpubench.benchmarks import collectives
 from gpubench.errors import RecordError
-from gpubench.importing import Found, measurement, names
+from gpubench.importing import Found, failed, measurement, names
 from gpubench.model import Case, Measurement, Work
 
 _HOST = re.compile(r"(host_to_device|device_to_host)_memcpy_(ce|sm)$")
@@ -43,7 +43,7 @@ def read(text: str) -> Found:
     tests = [test for test in whole.get("testcases") or () if isinstance(test, dict)]
     found = tuple(one for test in tests for one in _measurements(test))
     failures = {
-        f"{_topic(test)} nvbandwidth {test.get('name')}": f"status {test.get('status')}"
+        _case(str(test.get("name"))): f"status {test.get('status')}"
         for test in tests
         if test.get("status") not in ("Passed", "Waived")
     }
@@ -65,9 +65,11 @@ _WRONG_DATA = ("Invalid value when checking the pattern", "memcmpPattern", "h_er
 # What it says where its check of the data failed.
 
 
-def _topic(test: Mapping[str, Any]) -> str:
-    host = _HOST.match(str(test.get("name", "")))
-    return "host_copy" if host else f"collectives {collectives.PAIR}"
+def _case(test: str) -> str:
+    """The name of a failed test as that of a case."""
+    if _HOST.match(test):
+        return failed("host_copy", "nvbandwidth", {"test": test})
+    return failed("collectives", "nvbandwidth", {"collective": collectives.PAIR, "test": test})
 
 
 def _devices(listed: Sequence[Any]) -> Iterator[str]:

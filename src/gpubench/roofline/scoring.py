@@ -119,7 +119,7 @@ def _spread(found: Prediction, catalogue: Catalogue) -> tuple[float, float]:
     entries = known["absolute"]
     # A kind that was compared too seldom gets the widest interval of the others.
     widest = max(entry["log_q80"] for entry in entries.values())
-    own = validated.entry(entries, found.kind, validation.devices(found.row))
+    _, own = validated.entry(entries, found.kind, validation.devices(found.row))
     spread: float = own["log_q80"] if own else widest
     if found.row.framework != validation.ENGINE:
         # What an engine nobody fitted makes of a part is far less certain than what it allows.

@@ -67,10 +67,15 @@ def of_devices(kind: str, devices: int) -> str:
     return f"{kind}_on_{devices}_devices" if devices == ceilings.NODE_DEVICES else kind
 
 
-def entry(entries: Mapping[str, Any], kind: str, devices: int) -> Mapping[str, Any] | None:
-    """The errors of a kind, those of so many devices where enough was compared of them."""
-    found: Mapping[str, Any] | None = entries.get(of_devices(kind, devices)) or entries.get(kind)
-    return found
+def entry(
+    entries: Mapping[str, Any], kind: str, devices: int
+) -> tuple[str, Mapping[str, Any] | None]:
+    """The errors of a kind, those of so many devices where enough was compared of them, with the
+    name that they have.
+    """
+    own = of_devices(kind, devices)
+    name = own if own in entries else kind
+    return name, entries.get(name)
 
 
 def is_nearly_full(part: Accelerator, model: LanguageModel, precision: str, gpus: int) -> bool:
@@ -156,13 +161,10 @@ _WIDENED = "; widened by the ranges of the parts' memory, compute and power"
 
 
 def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) -> Known | None:
-    entries, devices, of_kind = load()["as_estimated"][section], case.of("gpus"), kind
-    errors = entry(entries, kind, devices)
+    name, errors = entry(load()["as_estimated"][section], kind, case.of("gpus"))
     if errors is None:
         return None
-    if errors is entries.get(of_devices(kind, devices)):
-        kind = of_devices(kind, devices)
-    words = f"validated on {errors['count']} {what} ({kind.replace('_', ' ')}): {_shares(errors)}"
+    words = f"validated on {errors['count']} {what} ({name.replace('_', ' ')}): {_shares(errors)}"
     log_error = errors["log_q90"]
     for part in parts:
         if part.id not in load()["parts"]:
@@ -180,7 +182,7 @@ def _known(section: str, kind: str, what: str, case: Case, *parts: Accelerator) 
     model = case.language_model
     if _unlike(model):
         words += f"; {model.name}, and none built like it, not among them"
-    elif model.id not in load()["models"][of_kind]:
+    elif model.id not in load()["models"][kind]:
         words += f"; {model.name} not among them"
     few = kind.startswith("stated_batch") and case.of("batch") < load()["least_batch"]
     if few:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gpubench import benchmarks
 from gpubench.measuring import timing
 from gpubench.model import Measurement
 from gpubench.records import RunRecord
@@ -38,8 +39,7 @@ class Pass:
     @property
     def tokens(self) -> int:
         """Tokens of one pass, over all sequences."""
-        each = self.parameters["input_tokens"] if self.phase == "prefill" else 1
-        return int(self.sequences * each)
+        return int(benchmarks.get("inference").tokens(self.measurement))
 
     @property
     def rate(self) -> MedianInterval:
@@ -77,20 +77,18 @@ def passes(record: RunRecord) -> tuple[Pass, ...]:
 
 
 def _pass(found: Measurement) -> Pass:
-    p, choices = found.case.parameters, found.choices
-    factor = float(choices.get("scaled", {}).get("factor", 1.0))
-    sequences = int(choices.get("sequences", p["batch"] if p["batch"] != "max" else 1))
+    inference = benchmarks.get("inference")
+    factor, tokens = inference.factor(found), inference.tokens(found)
     seconds = timing.of(found).seconds.times(factor)
-    tokens = sequences * (p["input_tokens"] if p["phase"] == "prefill" else 1)
     spent = timing.energy_per_call(found)
-    idle = choices.get("idle_power_w")
+    idle = found.choices.get("idle_power_w")
     above = None
     if spent is not None and idle is not None:
         above = max(0.0, spent - idle * timing.of(found).seconds.mid)
     return Pass(
         measurement=found,
-        phase=str(p["phase"]),
-        sequences=sequences,
+        phase=str(found.case.parameters["phase"]),
+        sequences=inference.sequences(found),
         seconds=seconds,
         joules=None if spent is None else factor * spent / tokens,
         joules_above=None if above is None else factor * above / tokens,

@@ -14,7 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from gpubench import catalogue, claims, judgement, records
+from gpubench import catalogue, claims, records
+from gpubench.judging import judgement
 from gpubench.report import html
 from gpubench.report.findings import Findings, Made
 from tests.reported import record

@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 import gpubench
-from gpubench import campaign, cli
+from gpubench import cli
 from gpubench.benchmarks import collectives
 from gpubench.measuring import group, sampling
+from gpubench.running import campaign
 
 TIMEOUT_S = 4.0
 

@@ -6,7 +6,8 @@ import math
 from functools import lru_cache
 from pathlib import Path
 
-from gpubench import catalogue, claims, judgement
+from gpubench import catalogue, claims
+from gpubench.judging import judgement
 from gpubench.model import Block, Case, Measurement, Work
 from gpubench.records import RunRecord
 from gpubench.report import html

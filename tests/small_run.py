@@ -18,10 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gpubench import benchmarks, campaign, cli, mishaps, records
+from gpubench import benchmarks, cli, records
 from gpubench.benchmarks import bandwidth
 from gpubench.cli import judging
 from gpubench.measuring import device, sampling
+from gpubench.running import campaign, mishaps
 
 
 def _no_page() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from gpubench import acceptance, cli, records
-from gpubench.acceptance import Check, accept, least_rate
+from gpubench import cli, records
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
+from gpubench.comparing import acceptance
+from gpubench.comparing.acceptance import Check, accept, least_rate
 from gpubench.model import Block, Case, Caution, Measurement, Work
 from gpubench.records import RunRecord
 from tests import reported

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from gpubench import campaign, mishaps
 from gpubench.benchmarks import Planned
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import PLANS, Ceilings, Device, Prepared, Shunned, Trials, timing
 from gpubench.model import Case, Work
 from gpubench.records import RunRecord, case_key
+from gpubench.running import campaign, mishaps
 from tests.fake_clock import FakeClock
 
 DEVICE = Device("cpu", "a processor", accelerator=None)

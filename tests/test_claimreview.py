@@ -7,9 +7,9 @@ import json
 import jsonschema
 import pytest
 
+from gpubench.judging.verdict import judge
 from gpubench.model import Article
 from gpubench.report import claimreview
-from gpubench.verdict import judge
 from tests import reported
 from tests.test_report import claim, findings, found
 from tests.test_report_html import cards, read

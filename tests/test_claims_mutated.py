@@ -11,7 +11,7 @@ import pytest
 from gpubench import claims
 from gpubench.catalogue import Catalogue
 from gpubench.errors import ClaimsError
-from gpubench.judgement import judge_all
+from gpubench.judging.judgement import judge_all
 from gpubench.report import json, markdown
 from gpubench.report.findings import Findings, Made
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from gpubench import cli, comparison, records
+from gpubench import cli, records
+from gpubench.comparing import comparison
 from gpubench.model import Block, Case, Caution, Measurement, Work
 from gpubench.records import RunRecord, case_key
 

@@ -6,8 +6,8 @@ import pytest
 
 from gpubench.catalogue import Catalogue, PublishedFinding
 from gpubench.errors import ClaimsError
-from gpubench.evidence import gather, situations
-from gpubench.judgement import judge_all
+from gpubench.judging.evidence import gather, situations
+from gpubench.judging.judgement import judge_all
 from gpubench.model import Evidence
 from gpubench.units import parse
 from tests.conftest import Load

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpubench import comparison, records
+from gpubench import records
+from gpubench.comparing import comparison
 from gpubench.records import RunRecord, case_key
 from tests.test_cli import CLAIM
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gpubench import fleet
 from gpubench.benchmarks import collectives
+from gpubench.comparing import fleet
 from gpubench.model import Block, Case, Caution, Measurement, Work
 from gpubench.records import RunRecord
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "gpubench"
@@ -18,15 +21,9 @@ FLOORS = (
     ("measuring", "roofline", "claims", "records", "catalogue"),
     ("benchmarks",),
     ("importing", "exporting", "pytest_plugin"),
-    (
-        *("run", "beginning", "linking", "launching", "joining", "ranks", "fleet", "index"),
-        *("judgement", "contradictions", "campaign", "normalised", "measured", "comparison"),
-        *("beside", "present"),
-        "acceptance",
-        "mishaps",
-        "workloads",
-        *("evidence", "verdict", "reasons", "tolerances"),
-    ),
+    ("workloads",),
+    ("judging", "comparing"),
+    ("running",),
     ("report",),
     ("cli",),
     ("__main__",),
@@ -37,23 +34,8 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 NEIGHBOURS = {
     "roofline": {"catalogue"},
     "claims": {"catalogue"},
-    "beside": {"comparison"},
-    "present": {"index"},
     "dates": {"units"},
     "yaml_text": {"invisible"},
-    "reasons": {"tolerances"},
-    "verdict": {"reasons", "tolerances"},
-    "contradictions": {"reasons", "tolerances"},
-    "evidence": {"measured"},
-    "measured": {"workloads"},
-    "judgement": {"contradictions", "evidence", "verdict"},
-    "beginning": {"mishaps"},
-    "campaign": {"mishaps"},
-    "launching": set(),
-    "ranks": {"campaign", "launching"},
-    "linking": {"beginning", "launching"},
-    "joining": {"beginning", "campaign", "fleet", "linking", "ranks"},
-    "run": {"beginning", "campaign", "joining", "judgement", "linking"},
 }
 
 
@@ -126,12 +108,45 @@ def test_imports_only_go_down() -> None:
 
 def test_an_upward_import_would_be_seen() -> None:
     bad = "def late():\n    from gpubench.report import wording\n"
-    assert upward("verdict", bad) == ["line 2: verdict imports report"]
+    assert upward("judging", bad) == ["line 2: judging imports report"]
     assert upward("catalogue", "import gpubench.roofline.llm") == [
         "line 1: catalogue imports roofline"
     ]
-    assert upward("model", "from gpubench import run") == ["line 1: model imports run"]
+    assert upward("model", "from gpubench import running") == ["line 1: model imports running"]
     assert upward("roofline", "from gpubench.catalogue import Catalogue") == []
+
+
+def uses(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """Of each module its imports among these: {"gpubench.units": {"gpubench.errors"}}."""
+    found: dict[str, set[str]] = {name: set() for name in sources}
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                targets = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                targets = inner & set(sources) or {node.module}
+            else:
+                continue
+            found[name] |= targets & set(sources) - {name}
+    return found
+
+
+def test_no_module_needs_itself_by_a_detour() -> None:
+    sources = {}
+    for _, path in rooms():
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        sources[".".join(parts).removesuffix(".__init__")] = path.read_text("utf-8")
+    tuple(TopologicalSorter(uses(sources)).static_order())
+
+
+def test_a_detour_would_be_seen() -> None:
+    sources = {
+        "gpubench.a": "from gpubench import b",
+        "gpubench.b": "def late():\n    from gpubench.a import A",
+    }
+    with pytest.raises(CycleError):
+        tuple(TopologicalSorter(uses(sources)).static_order())
 
 
 def test_only_the_command_line_prints() -> None:

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubench import benchmarks, campaign
+from gpubench import benchmarks
 from gpubench.benchmarks import _fastest, _matrices, gemm
 from gpubench.benchmarks.gemm import torch_call
 from gpubench.errors import CannotMeasure, DeviceLost, WrongResult
 from gpubench.measuring import Ceilings, Device
 from gpubench.model import Case
 from gpubench.quantities import QUANTITIES
+from gpubench.running import campaign
 from tests.devices import CPU, H200
 
 needs_torch = pytest.mark.skipif(

@@ -9,13 +9,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from gpubench import benchmarks, campaign  # noqa: E402
+from gpubench import benchmarks  # noqa: E402
 from gpubench.benchmarks import _kernels, hpc  # noqa: E402
 from gpubench.errors import CannotMeasure, WrongResult  # noqa: E402
 from gpubench.measuring import sampling  # noqa: E402
 from gpubench.model import Case  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline.hpc import KERNELS  # noqa: E402
+from gpubench.running import campaign  # noqa: E402
 from tests.devices import CPU, H200  # noqa: E402
 from tests.test_rehearsal import DEVICE, PlayedCuda  # noqa: E402
 from tests.test_rehearsal import cuda as cuda  # noqa: E402  the fixture

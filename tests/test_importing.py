@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gpubench import benchmarks, catalogue, cli, importing, index, records
+from gpubench import benchmarks, catalogue, cli, importing, records
+from gpubench.comparing import index
 from gpubench.errors import RecordError, UnknownName
 from gpubench.measuring import timing
 from gpubench.model import Accelerator

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gpubench import index, records
+from gpubench import records
+from gpubench.comparing import index
 from gpubench.errors import RecordError
 from gpubench.model import Block, Case, Caution, Measurement, Work
 from gpubench.records import RunRecord

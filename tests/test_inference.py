@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from gpubench import campaign, catalogue  # noqa: E402
+from gpubench import catalogue  # noqa: E402
 from gpubench.benchmarks import (  # noqa: E402
     _decoder,
     _decoder_exact,
@@ -38,6 +38,7 @@ from gpubench.measuring import (  # noqa: E402
 from gpubench.model import Case, Work  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline import capacity, steps  # noqa: E402
+from gpubench.running import campaign  # noqa: E402
 from tests.devices import CPU, H200  # noqa: E402
 from tests.kernels_support import needs_triton, told_by  # noqa: E402
 from tests.test_rehearsal import INDEX, PlayedCuda  # noqa: E402

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from gpubench import beginning, campaign, joining, linking, measuring, ranks, records
-from gpubench.beginning import Request
+from gpubench import measuring, records
 from gpubench.catalogue import Catalogue
 from gpubench.errors import CannotMeasure
 from gpubench.measuring import Device
 from gpubench.measuring.group import Place
 from gpubench.records import RunRecord
+from gpubench.running import beginning, campaign, joining, linking, ranks
+from gpubench.running.beginning import Request
 from tests.devices import H200
 
 PLACE = Place(0, 2, 0, 2, 0, 1)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from gpubench import launching
-from gpubench.launching import Gathered
 from gpubench.measuring import telemetry, timing
+from gpubench.running import launching
+from gpubench.running.launching import Gathered
 from tests import faulty_rank
 
 pytest.importorskip("torch")

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from gpubench import beginning, claims, linking, measuring, run
-from gpubench.beginning import Request
+from gpubench import claims, measuring
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.errors import CannotMeasure
-from gpubench.launching import Gathered
 from gpubench.measuring import Device, nccl_log
 from gpubench.model import Block, Measurement
 from gpubench.records import Asked, RunRecord, case_key
+from gpubench.running import beginning, linking, run
+from gpubench.running.beginning import Request
+from gpubench.running.launching import Gathered
 from tests.devices import H200
 
 GIB = 2**30

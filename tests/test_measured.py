@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gpubench import index, normalised, records
+from gpubench import records
 from gpubench.catalogue import Catalogue
-from gpubench.judgement import judge_all
+from gpubench.comparing import index, normalised
+from gpubench.judging.judgement import judge_all
 from gpubench.model import Block, Case, Caution, Measurement, Verdict, Work
 from gpubench.records import RunRecord
 from gpubench.report import experiments, rates

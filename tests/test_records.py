@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gpubench import index, records
+from gpubench import records
+from gpubench.comparing import index
 from gpubench.errors import RecordError
 from gpubench.model import Block, Case, Measurement, Work
 from gpubench.records import RunRecord

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from gpubench import beginning, benchmarks, campaign, catalogue, measuring
+from gpubench import benchmarks, catalogue, measuring
 from gpubench.benchmarks import (
     _kernels,
     _streams,
@@ -33,6 +33,7 @@ from gpubench.model import Measurement
 from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
 from gpubench.report import experiments, rates
+from gpubench.running import beginning, campaign
 
 REHEARSED = ("bandwidth", "gemm", "host_copy", "intensity", "launch", "size_sweep", "sparse_gemm")
 INDEX = 1

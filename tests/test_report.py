@@ -14,15 +14,15 @@ from markdown_it import MarkdownIt  # rich depends on it
 from gpubench import units
 from gpubench.catalogue import Catalogue, load
 from gpubench.claims import ClaimsFile
-from gpubench.contradictions import Contradiction
-from gpubench.judgement import Judgement, judge_all
+from gpubench.judging.contradictions import Contradiction
+from gpubench.judging.judgement import Judgement, judge_all
+from gpubench.judging.verdict import judge, set_aside
 from gpubench.model import Article, Citation, Claim, Claimed, Evidence, OutOfScope, Verdict
 from gpubench.report import json as report_json
 from gpubench.report import lines as report_lines
 from gpubench.report import markdown, table, terminal, wording
 from gpubench.report.findings import Findings, Made
 from gpubench.stats import MedianInterval
-from gpubench.verdict import judge, set_aside
 from tests.conftest import Load
 
 ARTICLE = Article("000", "H200 | <script>alert(1)</script>", "A [publisher](http://x)", "2025")

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gpubench import judgement
 from gpubench.catalogue import Catalogue
+from gpubench.judging import judgement
 from gpubench.report import annotations, junit, summary
 from gpubench.report import csv as table
 from gpubench.report.findings import Findings, Made

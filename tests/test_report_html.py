@@ -13,14 +13,14 @@ import pytest
 
 from gpubench.catalogue import Catalogue, load
 from gpubench.claims import ClaimsFile
-from gpubench.contradictions import Contradiction
-from gpubench.judgement import Judgement
+from gpubench.judging.contradictions import Contradiction
+from gpubench.judging.judgement import Judgement
+from gpubench.judging.verdict import judge, set_aside
 from gpubench.model import KINDS, OUTCOMES, Article, OutOfScope
 from gpubench.quantities import CONDITIONS
 from gpubench.report import html, listed
 from gpubench.report.findings import Findings, Made
 from gpubench.report.html import language
-from gpubench.verdict import judge, set_aside
 from tests import reported
 from tests.test_report import claim, findings, found
 

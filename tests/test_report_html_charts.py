@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gpubench import catalogue, units
 from gpubench.catalogue import Catalogue
+from gpubench.judging.verdict import judge
 from gpubench.model import Claimed, Interval
 from gpubench.report.charts import drawing, inline, interval, roofline, shares, telemetry
 from gpubench.report.charts.drawing import Scale
@@ -20,7 +21,6 @@ from gpubench.report.findings import Findings
 from gpubench.report.html.figures import Figures
 from gpubench.report.html.language import language
 from gpubench.roofline import scoring
-from gpubench.verdict import judge
 from tests import reported
 from tests.test_report import claim, found
 

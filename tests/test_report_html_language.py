@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpubench import units
+from gpubench.judging.verdict import judge
 from gpubench.model import KINDS, Claim, Claimed, Evidence
 from gpubench.report.html.language import language
-from gpubench.verdict import judge
 from tests.test_report import claim
 
 QUALIFIERS = (

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from gpubench import beginning, campaign, linking, records
+from gpubench import records
 from gpubench.benchmarks import Planned
 from gpubench.catalogue import Catalogue
-from gpubench.contradictions import contradictions
 from gpubench.errors import CannotMeasure, UnknownName
-from gpubench.judgement import judge_all
+from gpubench.judging.contradictions import contradictions
+from gpubench.judging.judgement import judge_all
 from gpubench.measuring import Ceilings, Device, Prepared
 from gpubench.model import Case, Work
 from gpubench.records import RunRecord
-from gpubench.run import Request, execute, planned
+from gpubench.running import beginning, campaign, linking
+from gpubench.running.run import Request, execute, planned
 from tests.conftest import Load
 from tests.fake_clock import FakeClock
 

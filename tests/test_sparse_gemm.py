@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from gpubench import benchmarks, normalised
+from gpubench import benchmarks
 from gpubench.benchmarks import gemm, sparse_gemm
 from gpubench.catalogue import Catalogue
+from gpubench.comparing import normalised
 from gpubench.errors import CannotMeasure, DeviceLost
-from gpubench.judgement import judge_all
+from gpubench.judging.judgement import judge_all
 from gpubench.measuring import Device
 from gpubench.model import Block, Case, Measurement, Verdict
 from tests.conftest import Load

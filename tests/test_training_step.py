@@ -9,12 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from gpubench import campaign, catalogue  # noqa: E402
+from gpubench import catalogue  # noqa: E402
 from gpubench.benchmarks import _inference_plan, training_step  # noqa: E402
 from gpubench.errors import WrongResult  # noqa: E402
 from gpubench.measuring import sampling  # noqa: E402
 from gpubench.records import RunRecord  # noqa: E402
 from gpubench.roofline import steps  # noqa: E402
+from gpubench.running import campaign  # noqa: E402
 from gpubench.workloads import training as jobs  # noqa: E402
 from tests.devices import CPU, H200  # noqa: E402
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gpubench import tolerances
+from gpubench.judging import tolerances
+from gpubench.judging.tolerances import accepts
+from gpubench.judging.verdict import judge
 from gpubench.model import Claim, Claimed, Evidence, Interval, Kind
-from gpubench.tolerances import accepts
 from gpubench.units import parse_printed
-from gpubench.verdict import judge
 
 
 def claimed(text: str, qualifier: str = "exact", high: str = "") -> Claimed:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gpubench import catalogue, cli, index, records, roofline
+from gpubench import catalogue, cli, records, roofline
 from gpubench.benchmarks import _inference_plan
+from gpubench.comparing import index
 from gpubench.model import Block, Case, Caution, Estimate, Measurement, Verdict, Work
 from gpubench.records import RunRecord
 from gpubench.report import workloads as tables
@@ -133,7 +134,7 @@ sweep:
 
 
 def judged(load_claims: Load, text: str, *found: RunRecord) -> Verdict:
-    from gpubench.judgement import judge_all
+    from gpubench.judging.judgement import judge_all
 
     (verdict,) = judge_all(load_claims(text), KNOWN, (), found).verdicts
     return verdict

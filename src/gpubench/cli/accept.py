@@ -11,8 +11,8 @@ import click
 from gpubench.cli import options, printing
 
 if TYPE_CHECKING:
-    from gpubench.acceptance import Check
     from gpubench.catalogue import Catalogue
+    from gpubench.comparing.acceptance import Check
     from gpubench.records import RunRecord
 
 FAILED, NOTHING_MEASURED = 1, 3
@@ -61,7 +61,8 @@ def command(
     was measured last. A machine is as good as the worst of its GPUs and links. Exits with 1 where a
     figure fails or an answer was wrong, with 3 where nothing could be judged.
     """
-    from gpubench import acceptance, catalogue
+    from gpubench import catalogue
+    from gpubench.comparing import acceptance
     from gpubench.errors import CannotMeasure
     from gpubench.report import accepting
 
@@ -94,7 +95,8 @@ def _records(names: tuple[str, ...], results: Path, known: Catalogue) -> tuple[R
         CannotMeasure: of none of the parts a data sheet is listed.
         RecordError: there is no such record.
     """
-    from gpubench import index, present, records
+    from gpubench import records
+    from gpubench.comparing import index, present
     from gpubench.errors import CannotMeasure, RecordError
 
     if names:

@@ -25,7 +25,9 @@ def command(
     fail_on: tuple[str, ...] | None,
 ) -> None:
     """Judge claims from catalogue, model and newest records; measure and write nothing."""
-    from gpubench import catalogue, claims, index, judgement, records
+    from gpubench import catalogue, claims, records
+    from gpubench.comparing import index
+    from gpubench.judging import judgement
     from gpubench.report.findings import Findings, Made
 
     known = catalogue.load()

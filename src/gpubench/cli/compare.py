@@ -12,9 +12,9 @@ import click
 from gpubench.cli import options, printing
 
 if TYPE_CHECKING:
-    from gpubench.beside import Beside
-    from gpubench.comparison import Comparison
-    from gpubench.index import Entry
+    from gpubench.comparing.beside import Beside
+    from gpubench.comparing.comparison import Comparison
+    from gpubench.comparing.index import Entry
     from gpubench.records import RunRecord
 
 DIFFERENT = 1
@@ -60,7 +60,7 @@ def command(
     are set side by side figure by figure. Three and more, or one folder, are shown as a fleet, with
     those that are slow.
     """
-    from gpubench import beside, comparison, index
+    from gpubench.comparing import beside, comparison, index
 
     if len(names) == 1 and not Path(names[0]).is_dir():
         raise click.UsageError("name two records or more, one folder, or none for the two newest")
@@ -85,7 +85,8 @@ def command(
 
 def _one(name: str, results: Path) -> RunRecord:
     """The record of that id, file, folder or accelerator."""
-    from gpubench import catalogue, index, records
+    from gpubench import catalogue, records
+    from gpubench.comparing import index
     from gpubench.errors import RecordError, UnknownName
 
     path = Path(name)
@@ -134,7 +135,8 @@ def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:
     Raises:
         RecordError: there are several, and all are of one host.
     """
-    from gpubench import index, records
+    from gpubench import records
+    from gpubench.comparing import index
     from gpubench.errors import RecordError
 
     found = []
@@ -161,7 +163,7 @@ def _many(names: tuple[str, ...], results: Path) -> list[RunRecord]:
 
 
 def _heads(found: list[RunRecord]) -> dict[str, Any]:
-    from gpubench import comparison
+    from gpubench.comparing import comparison
 
     return {
         "records": [{"id": record.id, "device": record.device} for record in found],
@@ -199,7 +201,7 @@ def _print_title(found: list[RunRecord]) -> None:
 
 
 def _print(found: list[RunRecord], compared: Comparison) -> None:
-    from gpubench import comparison
+    from gpubench.comparing import comparison
     from gpubench.invisible import shown
     from gpubench.report import comparing
 
@@ -257,7 +259,7 @@ def _two_tools(
     fail_below: float | None,
     as_json: bool,
 ) -> None:
-    from gpubench import beside
+    from gpubench.comparing import beside
     from gpubench.invisible import shown
     from gpubench.report import comparing
 
@@ -307,7 +309,7 @@ def _figure(pair: Beside) -> dict[str, Any]:
 
 
 def _fleet(found: list[RunRecord], as_json: bool) -> None:
-    from gpubench import fleet
+    from gpubench.comparing import fleet
     from gpubench.errors import RecordError
     from gpubench.invisible import shown
     from gpubench.report import comparing

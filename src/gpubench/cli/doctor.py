@@ -124,7 +124,8 @@ def _version(package: str) -> str:
 
 def _devices() -> Finding:
     """The GPU that a run would take, and how long that takes; else why there is none."""
-    from gpubench import campaign, catalogue, measuring
+    from gpubench import catalogue, measuring
+    from gpubench.running import campaign
 
     try:
         device = measuring.find("auto", catalogue.load().accelerator)

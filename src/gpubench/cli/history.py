@@ -20,7 +20,8 @@ def command(host: str | None, accelerator: str | None, results: Path, as_json: b
 
     By default the machine and accelerator of the newest record.
     """
-    from gpubench import catalogue, fleet, index, records
+    from gpubench import catalogue, records
+    from gpubench.comparing import fleet, index
     from gpubench.errors import RecordError
     from gpubench.invisible import shown
     from gpubench.report import comparing, wording

@@ -32,7 +32,8 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
     (--csv) and pytest-benchmark (--benchmark-json). The record names the tool and the file's
     SHA-256; what it holds counts as published by others, never as measured here.
     """
-    from gpubench import catalogue, fleet, importing, records
+    from gpubench import catalogue, importing, records
+    from gpubench.comparing import fleet
     from gpubench.errors import UnknownName
     from gpubench.report import links, rates
 
@@ -68,7 +69,7 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
 
 def _imported_before(record: RunRecord, results: Path) -> str:
     """A sentence on a record in use that was made of the same file."""
-    from gpubench import index
+    from gpubench.comparing import index
     from gpubench.errors import RecordError
 
     try:

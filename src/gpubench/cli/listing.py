@@ -129,7 +129,7 @@ def _claims(claims_path: Path | None, **_: Any) -> Table:
 
 
 def _records(results: Path, **_: Any) -> Table:
-    from gpubench import index
+    from gpubench.comparing import index
 
     rows = []
     for entry in index.entries(results):

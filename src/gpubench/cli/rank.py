@@ -20,9 +20,9 @@ import click
 def command(device: str, suite: str, seed: int, folder: Path, once: bool) -> None:
     """Measure the collectives of a suite as a rank, and leave the result in a folder."""
     _end_with_parent()
-    from gpubench import launching, ranks
     from gpubench.errors import GpubenchError
     from gpubench.measuring import group
+    from gpubench.running import launching, ranks
 
     where = group.place()
     if where is None:

@@ -105,7 +105,9 @@ def _found(
     names: tuple[str, ...], claims_path: Path | None, only: tuple[str, ...], results: Path
 ) -> Findings:
     """The claims judged by the records named, or by the newest ones."""
-    from gpubench import catalogue, claims, index, judgement, records
+    from gpubench import catalogue, claims, records
+    from gpubench.comparing import index
+    from gpubench.judging import judgement
     from gpubench.report.findings import Findings, Made
 
     known = catalogue.load()
@@ -143,7 +145,8 @@ def _read(
 
     One at a time: a thousand records at once would need more memory than many machines have.
     """
-    from gpubench import index, records
+    from gpubench import records
+    from gpubench.comparing import index
     from gpubench.report import listed
 
     entries, lines = [], []

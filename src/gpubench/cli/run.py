@@ -16,9 +16,9 @@ import click
 from gpubench.cli import judging, options, printing
 
 if TYPE_CHECKING:
-    from gpubench.campaign import Step
     from gpubench.catalogue import Catalogue
-    from gpubench.run import RunResult
+    from gpubench.running.campaign import Step
+    from gpubench.running.run import RunResult
 
 
 def _device(text: str) -> str:
@@ -127,7 +127,8 @@ def command(
     The record (JSON) and the report (HTML and Markdown) go to a folder of the accelerator's name
     under --results. Without a GPU nothing is measured, and the claims are judged all the same.
     """
-    from gpubench import catalogue, claims, run
+    from gpubench import catalogue, claims
+    from gpubench.running import run
 
     _end_cleanly_when_told_to(ctx)
     known = catalogue.load()

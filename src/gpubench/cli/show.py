@@ -213,7 +213,8 @@ def _record(name: str, results: Path, known: Catalogue) -> bool:
 
 def _entry(name: str, file: ClaimsFile, known: Catalogue, results: Path) -> bool:
     """A claim, judged by the newest records as `check` does, or a statement out of scope."""
-    from gpubench import index, judgement
+    from gpubench.comparing import index
+    from gpubench.judging import judgement
     from gpubench.report import markdown
 
     claims = {claim.id: claim for claim in file.claims}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from gpubench import acceptance
-from gpubench.acceptance import Check
+from gpubench.comparing import acceptance
+from gpubench.comparing.acceptance import Check
 from gpubench.invisible import shown
 from gpubench.model import Accelerator
 from gpubench.records import RunRecord

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gpubench import benchmarks, fleet
-from gpubench.beside import Beside
-from gpubench.comparison import Difference, Pair, Refused
+from gpubench import benchmarks
+from gpubench.comparing import fleet
+from gpubench.comparing.beside import Beside
+from gpubench.comparing.comparison import Difference, Pair, Refused
 from gpubench.model import Measurement
 from gpubench.report import wording
 from gpubench.report.table import Table

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpubench import normalised
 from gpubench.benchmarks import intensity
 from gpubench.catalogue import Catalogue
+from gpubench.comparing import normalised
+from gpubench.comparing.normalised import Normalised
 from gpubench.errors import GpubenchError
 from gpubench.measuring import timing
 from gpubench.model import Measurement
-from gpubench.normalised import Normalised
 from gpubench.records import RunRecord, case_key
 from gpubench.report.rates import kernel, percent
 from gpubench.report.table import Table

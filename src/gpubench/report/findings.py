@@ -11,7 +11,7 @@ from gpubench.model import Article, Claim, OutOfScope, Verdict
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue
-    from gpubench.judgement import Judgement
+    from gpubench.judging.judgement import Judgement
     from gpubench.records import RunRecord
     from gpubench.report.listed import RecordLine
 

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from gpubench.judging.reasons import condition
 from gpubench.model import KINDS, OUTCOMES, Article, Citation, Claim, Evidence, OutOfScope, Verdict
-from gpubench.reasons import condition
 from gpubench.report import rates, record_tables, wording, workloads
 from gpubench.report.lines import MOST_REASONS, chosen, numbered, pieces, unfound
 from gpubench.report.table import escape, link, markdown_cells

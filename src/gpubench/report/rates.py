@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from gpubench import benchmarks, normalised
+from gpubench import benchmarks
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
+from gpubench.comparing import normalised
+from gpubench.comparing.normalised import Normalised
 from gpubench.measuring import timing
 from gpubench.model import Case, Caution, Measurement
-from gpubench.normalised import Normalised
 from gpubench.quantities import QUANTITIES
 from gpubench.records import IMPORTED, RunRecord
 from gpubench.report import wording

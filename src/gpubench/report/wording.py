@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpubench import units
+from gpubench.judging.reasons import condition, describe_accepted, describe_found
 from gpubench.model import Article, Claim, Claimed, Evidence, OutOfScope, Verdict
-from gpubench.reasons import condition, describe_accepted, describe_found
 from gpubench.stats import MedianInterval
 
 _QUALIFIERS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from gpubench.catalogue import Catalogue
+from gpubench.comparing.normalised import REFERENCE
 from gpubench.measuring import timing
 from gpubench.model import Measurement
-from gpubench.normalised import REFERENCE
 from gpubench.records import RunRecord
 from gpubench.report import wording
 from gpubench.report.table import Table

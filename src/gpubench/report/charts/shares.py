@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gpubench import benchmarks, normalised
+from gpubench import benchmarks
 from gpubench.catalogue import Catalogue
+from gpubench.comparing import normalised
 from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
 from gpubench.report.charts.drawing import element

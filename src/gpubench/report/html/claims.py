@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from gpubench.judging.reasons import condition
 from gpubench.model import Article, Citation, Claim, Evidence, Verdict
-from gpubench.reasons import condition
 from gpubench.report import claimreview, wording
 from gpubench.report.charts import interval
 from gpubench.report.findings import Findings

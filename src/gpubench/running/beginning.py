@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gpubench import measuring, mishaps, records
+from gpubench import measuring, records
 from gpubench.catalogue import Catalogue
 from gpubench.errors import CannotMeasure, DeviceLost, RecordError
 from gpubench.measuring import Device, nvlink, provenance
 from gpubench.model import Caution
 from gpubench.records import Asked, RunRecord
+from gpubench.running import mishaps
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from gpubench import benchmarks, mishaps
+from gpubench import benchmarks
 from gpubench.benchmarks import Planned
 from gpubench.errors import CannotMeasure, DeviceLost
 from gpubench.measuring import (
@@ -31,9 +31,10 @@ from gpubench.measuring import (
     measure_in_turn,
     synchronize,
 )
-from gpubench.mishaps import Patience
 from gpubench.model import Case, Caution, Measurement, Work
 from gpubench.records import RunRecord, case_key
+from gpubench.running import mishaps
+from gpubench.running.mishaps import Patience
 
 Save = Callable[[RunRecord], None]
 Say = Callable[[str], None]

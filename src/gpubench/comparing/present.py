@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpubench import index, records
-from gpubench.index import Entry
+from gpubench import records
+from gpubench.comparing import index
+from gpubench.comparing.index import Entry
 from gpubench.records import RunRecord
 
 

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gpubench import measured, roofline
+from gpubench import roofline
 from gpubench.catalogue import Catalogue, PublishedFinding, facts
 from gpubench.claims import catalogue_input, formula, input_range
 from gpubench.errors import CannotEstimate, MissingFigure, UnitError
+from gpubench.judging import measured
 from gpubench.model import Claim, Claimed, Estimate, Evidence, Kind
 from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gpubench import launching, measuring
-from gpubench.beginning import Request
+from gpubench import measuring
 from gpubench.benchmarks import Planned, collectives
 from gpubench.errors import CannotMeasure
-from gpubench.launching import Gathered
 from gpubench.measuring import Device, group, nccl_log
 from gpubench.model import Caution, Measurement
 from gpubench.records import RunRecord, case_key
+from gpubench.running import launching
+from gpubench.running.beginning import Request
+from gpubench.running.launching import Gathered
 
 Say = Callable[[str], None]
 

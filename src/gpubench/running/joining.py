@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gpubench import beginning, campaign, fleet, linking, ranks, records
-from gpubench.beginning import Request
+from gpubench import records
 from gpubench.catalogue import Catalogue
+from gpubench.comparing import fleet
 from gpubench.errors import CannotMeasure, DeviceLost, RecordError
 from gpubench.measuring import Device
 from gpubench.measuring.group import Group, Place
 from gpubench.records import RunRecord
+from gpubench.running import beginning, campaign, linking, ranks
+from gpubench.running.beginning import Request
 
 Say = Callable[[str], None]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gpubench import dates
+from gpubench.judging.reasons import describe_accepted
+from gpubench.judging.tolerances import accepts, is_ratio, words_agree
 from gpubench.model import Claim, Interval
 from gpubench.quantities import DATE, QUANTITIES
-from gpubench.reasons import describe_accepted
-from gpubench.tolerances import accepts, is_ratio, words_agree
 
 
 @dataclass(frozen=True)

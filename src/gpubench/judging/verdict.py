@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gpubench import dates
+from gpubench.judging.reasons import HOLDS, Found, describe_found, explain, why_untested
+from gpubench.judging.tolerances import ABOUT_A_DATE_DAYS, accepts, is_ratio, words_agree
 from gpubench.model import KINDS, Claim, Evidence, Interval, Kind, Outcome, OutOfScope, Verdict
 from gpubench.quantities import ACHIEVABLE, DATE, PEAK_CEILING, QUANTITIES
-from gpubench.reasons import HOLDS, Found, describe_found, explain, why_untested
-from gpubench.tolerances import ABOUT_A_DATE_DAYS, accepts, is_ratio, words_agree
 from gpubench.units import Quantity, show
 
 _NO_EVIDENCE = ("missing", "implausible", "slower", "sustained")

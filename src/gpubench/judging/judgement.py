@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from gpubench import evidence, verdict
 from gpubench.catalogue import Catalogue
 from gpubench.claims import ClaimsFile
-from gpubench.contradictions import Contradiction, contradictions
 from gpubench.errors import UnknownName
+from gpubench.judging import evidence, verdict
+from gpubench.judging.contradictions import Contradiction, contradictions
 from gpubench.model import Claim, Verdict
 from gpubench.records import RunRecord
 

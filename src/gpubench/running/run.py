@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gpubench import beginning, campaign, claims, joining, judgement, linking, records
-from gpubench.beginning import Request
+from gpubench import claims, records
 from gpubench.benchmarks import collectives
 from gpubench.catalogue import Catalogue
 from gpubench.claims import ClaimsFile
 from gpubench.errors import CannotMeasure, RecordError
-from gpubench.judgement import Judgement
+from gpubench.judging import judgement
+from gpubench.judging.judgement import Judgement
 from gpubench.measuring import Device, HostClock, group
 from gpubench.records import RunRecord
+from gpubench.running import beginning, campaign, joining, linking
+from gpubench.running.beginning import Request
 
 __all__ = ["Request", "RunResult", "execute", "planned"]
 

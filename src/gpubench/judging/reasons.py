@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gpubench.judging.tolerances import ABOUT_A_DATE_DAYS, is_count
 from gpubench.model import Claim, Evidence, Interval, Outcome
 from gpubench.quantities import CONDITIONS, QUANTITIES
-from gpubench.tolerances import ABOUT_A_DATE_DAYS, is_count
 from gpubench.units import Quantity, between, show
 
 Found = tuple[Evidence, str]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gpubench import benchmarks, comparison
+from gpubench import benchmarks
 from gpubench.benchmarks import collectives
+from gpubench.comparing import comparison
 from gpubench.model import Case, Measurement
 from gpubench.records import RunRecord, parameters_of
 from gpubench.units import Quantity, show

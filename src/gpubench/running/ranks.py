@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gpubench import campaign, catalogue, measuring, records
+from gpubench import catalogue, measuring, records
 from gpubench.benchmarks import collectives
 from gpubench.errors import CannotMeasure, DeviceLost
-from gpubench.launching import BEFORE, RECORD
 from gpubench.measuring import Device, group
 from gpubench.measuring.group import Group, Place
 from gpubench.records import RunRecord
+from gpubench.running import campaign
+from gpubench.running.launching import BEFORE, RECORD
 
 Say = Callable[[str], None]
 

@@ -402,7 +402,23 @@ def small_cases(device: Device) -> Iterator[Any]:
     yield _inference_plan._case("triton", "decode", "tiny", "fp8", "max", 32, 16, 4, more)
     yield _inference_plan._case("triton", "prefill", "tiny", "fp8", 2, 32, 0, 2)
     yield _inference_plan._case("triton", "decode", "mixture", "bf16", 40, 32, 16, 4)
+    yield _inference_plan._case("triton", "decode", "mixture", "fp8", 40, 32, 16, 4)
     yield _inference_plan._case("triton", "attention", "tiny", "fp8", 2, 32, 16, 4)
+
+
+def played_grouped(
+    x: Any, w: Any, scale_x: Any, scale_w: Any, *, offs: Any, out_dtype: Any, use_fast_accum: bool
+) -> Any:
+    """torch's grouped product of 8-bit floats, which asks for what the real one asks for."""
+    experts, k, n = w.shape
+    assert (x.stride(1), w.stride(1), k % 16, n % 16) == (1, 1, 0, 0)
+    assert (scale_x.shape, scale_w.shape) == ((len(x),), (experts, n))
+    assert scale_x.is_contiguous()
+    assert scale_w.is_contiguous()
+    assert (offs.dtype, len(offs), use_fast_accum) == (torch.int32, experts, True)
+    linear = _decoder.Linear(w.transpose(1, 2), scale_w[:, :, None])
+    rows = _decoder.Rows(x, scale_x[:, None])
+    return _decoder_ops.one_by_one(_decoder_ops.Plain(), rows, linear, offs).to(out_dtype)
 
 
 @needs_triton
@@ -423,12 +439,13 @@ def test_the_suite_is_rehearsed_on_a_second_gpu(
         return made(model, kv, sequences, *rest)
 
     monkeypatch.setattr(_decoder, "cache", cache)
+    monkeypatch.setattr(torch, "_scaled_grouped_mm", played_grouped)
     device = replace(H200, index=INDEX, units=2, telemetry=Watts())
     record = replace(RECORD, suite="standard")
     done = campaign.measure_all(record, device, lambda _: None, only=("inference",))
     assert done.failures == {}
-    assert len(done.measurements) == 6
-    ours, theirs, full, prompt, mixed, alone = done.measurements
+    assert len(done.measurements) == 7
+    ours, theirs, full, prompt, mixed, narrow, alone = done.measurements
     assert ours.in_turn_with == ("torch",)
     assert ours.work == theirs.work
     # What could not be launched, and what no capture allowed, is told.
@@ -445,7 +462,8 @@ def test_the_suite_is_rehearsed_on_a_second_gpu(
     assert full.choices["capacity"]["out_of_memory_at"] == 51
     assert full.work == _inference_plan.work(full.case.parameters, 50)
     assert prompt.choices["scaled"]["of"] == 4
-    assert "the router sends alike" in mixed.verification
+    for routed in (mixed, narrow):
+        assert "the router sends alike" in routed.verification
     assert alone.choices["search"].keys() == {"attention"}
     assert cuda.entered == 0
 

@@ -1,7 +1,8 @@
 """A whole run on a GPU, rehearsed: every benchmark's code for CUDA, on a card made of host memory.
 
-The card's torch is the real one with its CUDA part played; its kernels are torch calls. What only
-silicon shows stays untested, but no line of a benchmark runs there for the first time.
+The card's torch is the real one with its CUDA part played; its kernels are torch calls, and its
+tensors know that they lie on it. What only silicon shows stays untested, but no line of a benchmark
+runs there for the first time.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from gpubench.quantities import QUANTITIES
 from gpubench.records import RunRecord
 from gpubench.report import experiments, rates
 from gpubench.running import beginning, campaign
+from tests.placed import placing
 
 REHEARSED = ("bandwidth", "gemm", "host_copy", "intensity", "launch", "size_sweep", "sparse_gemm")
 INDEX = 1
@@ -239,7 +241,6 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedCuda]:
     kernels = played_kernels(played)
     monkeypatch.setattr(torch, "cuda", played)
     monkeypatch.setattr(torch, "empty", _empty(played))
-    monkeypatch.setattr(Device, "torch_name", property(lambda _: "cpu"))
     ours = {"stream": kernels, "gemm": played_products(played), "intensity": played_steps(played)}
     monkeypatch.setattr(_kernels, "load", ours.__getitem__)
     play_cusparselt(monkeypatch)
@@ -258,7 +259,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedCuda]:
             plan, limit_s=0.02, block_s=1e-3, warmup_s=2e-3, warmup_limit_s=0.02, sample_s=1e-4
         )
         monkeypatch.setitem(sampling.PLANS, name, replace(blink, heat_s=min(plan.heat_s, 0.01)))
-    yield played
+    with placing(DEVICE.torch_name):
+        yield played
     played.lost = False
     _streams.release()
 
@@ -273,6 +275,18 @@ def _empty(cuda: PlayedCuda) -> Callable[..., Any]:
         return EMPTY(*size, **more)
 
     return empty
+
+
+@pytest.mark.usefixtures("cuda")
+def test_what_is_left_on_the_host_would_be_seen() -> None:
+    there, here = torch.ones(4, device="cuda:1"), torch.ones(4)
+    assert (there.device, (there + there).device) == (torch.device("cuda:1"),) * 2
+    assert (there + there).cpu().tolist() == [2.0] * 4
+    with pytest.raises(RuntimeError, match="on the same device"):
+        there + here
+    for generator, tensor in ((torch.Generator(), there), (torch.Generator("cuda:1"), here)):
+        with pytest.raises(RuntimeError, match="generator"):
+            tensor.normal_(generator=generator)
 
 
 @pytest.mark.parametrize("suite", ["quick", "standard", "full"])

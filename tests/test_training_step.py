@@ -18,6 +18,7 @@ from gpubench.roofline import steps  # noqa: E402
 from gpubench.running import campaign  # noqa: E402
 from gpubench.workloads import training as jobs  # noqa: E402
 from tests.devices import CPU, H200  # noqa: E402
+from tests.placed import placing  # noqa: E402
 
 KNOWN = catalogue.load()
 
@@ -93,6 +94,18 @@ def test_recomputing_activations_changes_no_gradient(precision: str) -> None:
 def test_output_and_gradients_of_a_layer_are_right(precision: str) -> None:
     told = training_step._check(parameters(precision=precision), CPU, seed=2)
     assert "output and 4 gradients" in told
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+def test_a_step_on_a_card_leaves_nothing_on_the_host(precision: str) -> None:
+    with placing(H200.torch_name):
+        p = parameters(precision=precision)
+        training_step._check(p, H200, seed=2)
+        job = training_step.Job(p, H200, seed=2)
+        job.step()
+        job.step()
+        assert {weight.device.type for weight in (*job.weights, *job.masters)} == {"cuda"}
+        assert all(bool(weight.isfinite().all()) for weight in job.weights)
 
 
 def test_a_wrong_gradient_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from dataclasses import replace
@@ -156,7 +157,7 @@ def test_a_damaged_index_is_begun_anew(
         cache.unlink()
         cache.mkdir()
     else:
-        with sqlite3.connect(cache) as kept:
+        with contextlib.closing(sqlite3.connect(cache)) as kept, kept:
             kept.execute("PRAGMA user_version = 99" if damage[0] == "o" else "DROP TABLE records")
     for _ in range(3):
         assert index.entries(results, cache) == before

@@ -284,6 +284,7 @@ def test_wrong_attention_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("blink")
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")
 def test_what_torch_compiles_is_the_same_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a compiler that traces the whole pass and then runs it as it is."""
     compiled = torch.compile

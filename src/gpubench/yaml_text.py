@@ -83,6 +83,10 @@ class Problems:
     def __len__(self) -> int:
         return len(self._found)
 
+    def messages(self) -> list[str]:
+        """What is wrong, without the places, in the order in which it was found."""
+        return list(dict.fromkeys(message for *_, message in self._found))
+
     def lines(self) -> list[str]:
         """One `file:line:column: …` for each problem, in file order."""
         self._entries.sort()

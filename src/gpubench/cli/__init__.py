@@ -22,6 +22,7 @@ from gpubench import __version__
 COMMANDS = {
     "run": "Measure this machine's GPU, judge every claim; write a record and a report.",
     "check": "Judge claims from catalogue, model and newest records; measure and write nothing.",
+    "ask": "Judge one figure, or tell what is known of a quantity, without a file of claims.",
     "report": "Write the verdicts as a page, or in another form.",
     "estimate": "Estimate how fast a language model runs on an accelerator.",
     "sweep": "Estimate one accelerator over another under many conditions.",

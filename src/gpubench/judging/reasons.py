@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gpubench.judging.tolerances import ABOUT_A_DATE_DAYS, is_count
+from gpubench.judging.tolerances import ABOUT_A_DATE_DAYS, is_count, is_ratio
 from gpubench.model import Claim, Evidence, Interval, Outcome
 from gpubench.quantities import CONDITIONS, QUANTITIES
 from gpubench.units import Quantity, between, show
@@ -379,7 +379,10 @@ def _number(claim: Claim, value: float, digits: int = 3) -> str:
     printed = claim.claimed.low
     if printed:
         return printed.show(value, digits)
-    return show(Quantity(value, QUANTITIES[claim.quantities[0]].unit), None, digits)
+    if is_ratio(claim):
+        return show(Quantity(value, "1"), "x", digits)
+    unit = QUANTITIES[claim.quantities[0]].unit
+    return show(Quantity(value, unit), None, digits).removesuffix(" x" if unit == "1" else "")
 
 
 _COUNTED = {
@@ -395,6 +398,8 @@ _COUNTED = {
 def _counted(claim: Claim, number: float) -> str:
     """What a bare number counts, such as " devices"."""
     printed = claim.claimed.low
-    if printed is None or not is_count(printed) or claim.quantities not in _COUNTED:
+    if claim.quantities not in _COUNTED or (
+        is_ratio(claim) if printed is None else not is_count(printed)
+    ):
         return ""
     return f" {_COUNTED[claim.quantities][number != 1]}"

@@ -30,7 +30,7 @@ def document(findings: Findings, environment: Mapping[str, str]) -> dict[str, An
         "environment": {**environment, "device": findings.made.device},
         "claims_file": {"name": file.path.name, "sha256": file.sha256},
         "verdicts": [
-            _verdict(found, findings.claims.get(found.claim))
+            verdict(found, findings.claims.get(found.claim))
             for found in findings.judgement.verdicts
         ],
         "contradictions": [
@@ -50,7 +50,8 @@ def text(content: Any) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _verdict(found: Verdict, claim: Claim | None) -> dict[str, Any]:
+def verdict(found: Verdict, claim: Claim | None) -> dict[str, Any]:
+    """One verdict with all its evidence; `claim` is None where nothing was judged."""
     return {
         "claim": found.claim,
         "outcome": found.outcome,
@@ -58,7 +59,7 @@ def _verdict(found: Verdict, claim: Claim | None) -> dict[str, Any]:
         "claimed": _claimed(found, claim) if claim else None,
         "accepted": _interval(found) if found.accepted else None,
         "evidence": [
-            _evidence(item, relation)
+            evidence(item, relation)
             for item, relation in zip(found.evidence, found.relations, strict=True)
         ],
         "found": found.found,
@@ -86,7 +87,8 @@ def _interval(found: Verdict) -> dict[str, Any]:
     }
 
 
-def _evidence(item: Evidence, relation: str) -> dict[str, Any]:
+def evidence(item: Evidence, relation: str) -> dict[str, Any]:
+    """One piece of evidence, and its relation to what is claimed, if anything is."""
     return {
         "kind": item.kind,
         "low": _finite(item.low),

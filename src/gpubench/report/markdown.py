@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gpubench.judging.reasons import condition
+from gpubench.judging.reasons import condition, describe_found
 from gpubench.model import KINDS, OUTCOMES, Article, Citation, Claim, Evidence, OutOfScope, Verdict
 from gpubench.report import rates, record_tables, wording, workloads
 from gpubench.report.lines import MOST_REASONS, chosen, numbered, pieces, unfound
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gpubench.report.findings import Findings
 
 _MARKS = {
+    "": "",  # nothing is claimed
     "inside": "yes",
     "straddling": "partly",
     "achievable": "yes, as much of the peak as can be had",
@@ -44,17 +45,49 @@ def render(findings: Findings) -> str:
 
 def claim_section(verdict: Verdict, claim: Claim, articles: Mapping[str, Article]) -> str:
     """One claim: what was printed and where, the verdict and its reason, all evidence."""
+    return "\n\n".join(
+        [
+            f"### {claim.id}",
+            f"> {escape(claim.statement)}",
+            verdict_section(verdict, claim, articles),
+        ]
+    )
+
+
+def verdict_section(
+    verdict: Verdict,
+    claim: Claim,
+    articles: Mapping[str, Article],
+    whole: str = "`gpubench check --json -`",
+) -> str:
+    """The verdict and its reason, what was printed and where, all evidence.
+
+    `whole` is the command that tells more of it than there is room for.
+    """
     parts = [
-        f"### {claim.id}",
-        f"> {escape(claim.statement)}",
         f"**{wording.verdict(verdict)}.** {escape(verdict.reason)}",
         "\n".join(_particulars(claim, verdict, articles)),
     ]
     if verdict.evidence:
-        parts.append(_evidence(claim, verdict))
+        parts.append(_evidence(claim, verdict.evidence, verdict.relations, whole))
     for flag in verdict.flags:
         parts.append(f"Note: {escape(flag)}.")
     return "\n\n".join(parts)
+
+
+def evidence_section(claim: Claim, evidence: Sequence[Evidence], whole: str) -> str:
+    """What is known of a quantity of which nobody claims anything: each kind of evidence, then all.
+
+    `claim` has no figure; `whole` is as in `verdict_section`.
+    """
+    found = [item for item in evidence if not item.missing]
+    heads = []
+    for kind in KINDS:
+        if items := [item for item in found if item.kind == kind]:
+            heads.append(f"- {kind}: **{escape(describe_found(claim, items))}**")
+    about = "\n".join([*heads, *_conditions(claim)])
+    parts = (escape(_subject(claim)), about, _evidence(claim, evidence, (), whole))
+    return "\n\n".join(filter(None, parts))
 
 
 def aside_section(entry: OutOfScope, articles: Mapping[str, Article]) -> str:
@@ -209,18 +242,28 @@ def _particulars(claim: Claim, verdict: Verdict, articles: Mapping[str, Article]
         yield f"- Accepted: {escape(wording.accepted(verdict, claim))}"
     if claim.reading:
         yield f"- Read as a number: {escape(claim.reading)}"
-    about = " or ".join(claim.subjects)
+    if claim.subjects:
+        yield f"- About: {escape(_subject(claim))}"
+    yield from _conditions(claim)
+    yield from _printed_in(claim.citations, articles)
+
+
+def _subject(claim: Claim) -> str:
+    """ "memory bandwidth of nvidia-h200-sxm compared with nvidia-h100-sxm"."""
+    said = ", ".join(name.replace("_", " ") for name in claim.quantities)
+    if claim.subjects:
+        said += f" of {' or '.join(claim.subjects)}"
     if claim.baselines:
-        about += f" compared with {' or '.join(claim.baselines)}"
-    if about:
-        what = ", ".join(name.replace("_", " ") for name in claim.quantities)
-        yield f"- About: {escape(what)} of {escape(about)}"
+        said += f" compared with {' or '.join(claim.baselines)}"
+    return said
+
+
+def _conditions(claim: Claim) -> Iterator[str]:
     if claim.conditions:
         yield f"- Stated: {escape(wording.conditions(claim.conditions))}"
     for name, values in claim.sweep.items():
         tried = condition(name, values)
         yield f"- Left open: {escape(name.replace('_', ' '))}, tried {escape(tried)}"
-    yield from _printed_in(claim.citations, articles)
 
 
 def _printed_in(citations: Iterable[Citation], articles: Mapping[str, Article]) -> Iterator[str]:
@@ -242,9 +285,12 @@ def _article_name(articles: Mapping[str, Article], article_id: str) -> str:
     return f"“{escape(article.title)}”" if article else escape(article_id)
 
 
-def _evidence(claim: Claim, verdict: Verdict) -> str:
-    rows = list(zip(verdict.evidence, verdict.relations, strict=True))
-    told = [(item, relation) for item, relation in rows if relation != "missing"]
+def _evidence(
+    claim: Claim, evidence: Sequence[Evidence], relations: Sequence[str], whole: str
+) -> str:
+    """All evidence, each piece with its relation to what is claimed, if anything is."""
+    rows = list(zip(evidence, relations or [""] * len(evidence), strict=True))
+    told = [(item, relation) for item, relation in rows if not item.missing]
     shown = chosen(told)
     items = [item for item, _ in shown]
     common = wording.shared(items)
@@ -258,8 +304,9 @@ def _evidence(claim: Claim, verdict: Verdict) -> str:
     if cells:
         parts.append(markdown_cells(*_columns(cells)))
     if len(told) > len(shown):
-        parts.append(_rest(told, len(shown)))
-    missing = _nothing([item for item, relation in rows if relation == "missing"])
+        left = f"{len(told) - len(shown)} more like these are in {whole}."
+        parts.append(f"{left} {_inside(told)}" if relations else left)
+    missing = _nothing([item for item in evidence if item.missing])
     if missing:
         parts.append("Nothing found:\n\n" + missing)
     notes = _numbered([item.assumptions for item in items])
@@ -305,13 +352,10 @@ def _columns(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]
     return [_COLUMNS[i] for i in used], [[row[i] for i in used] for row in rows]
 
 
-def _rest(rows: Sequence[tuple[Evidence, str]], shown: int) -> str:
+def _inside(rows: Sequence[tuple[Evidence, str]]) -> str:
     inside = sum(relation == "inside" for _, relation in rows)
     lie = "lies" if inside == 1 else "lie"
-    return (
-        f"{len(rows) - shown} more like these are in `gpubench check --json -`. "
-        f"Of all {len(rows)}, {inside} {lie} inside what the claim accepts."
-    )
+    return f"Of all {len(rows)}, {inside} {lie} inside what the claim accepts."
 
 
 def _nothing(items: Sequence[Evidence]) -> str:

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from gpubench import catalogue, cli
 from gpubench.catalogue import PUBLISHED_TABLE
 from gpubench.cli.validate import ADDED
-from gpubench.roofline import scoring
+from gpubench.validating import scoring
 
 HEADER, *LINES = PUBLISHED_TABLE.read_text("utf-8").splitlines()
 COLUMNS = HEADER.split(",")

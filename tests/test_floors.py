@@ -19,7 +19,7 @@ FLOORS = (
     ("quantities",),
     ("model",),
     ("measuring", "roofline", "claims", "records", "catalogue"),
-    ("benchmarks",),
+    ("benchmarks", "validating"),
     ("importing", "exporting", "pytest_plugin"),
     ("workloads",),
     ("judging", "comparing"),

@@ -20,7 +20,7 @@ from gpubench.report.charts.drawing import Scale
 from gpubench.report.findings import Findings
 from gpubench.report.html.figures import Figures
 from gpubench.report.html.language import language
-from gpubench.roofline import scoring
+from gpubench.validating import scoring
 from tests import reported
 from tests.test_report import claim, found
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from gpubench import catalogue
 from gpubench.errors import CannotEstimate, DoesNotFit
 from gpubench.model import Accelerator, Engine, Figure, LanguageModel
-from gpubench.roofline import calibration, capacity, llm, validation
+from gpubench.roofline import calibration, capacity, llm
 from gpubench.units import Quantity
+from gpubench.validating import validation
 
 CATALOGUE = catalogue.load()
 MID = calibration.load().mid

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from gpubench import catalogue, cli
 from gpubench.catalogue import training as table
-from gpubench.roofline import training_check
-from gpubench.roofline.training_check import Checked
+from gpubench.validating import training_check
+from gpubench.validating.training_check import Checked
 
 KNOWN = catalogue.load()
 HEADER = (

@@ -15,7 +15,8 @@ from gpubench.comparing import index
 from gpubench.model import Block, Case, Caution, Estimate, Measurement, Verdict, Work
 from gpubench.records import RunRecord
 from gpubench.report import workloads as tables
-from gpubench.roofline import scoring, steps
+from gpubench.roofline import steps
+from gpubench.validating import scoring
 from gpubench.workloads import differences, figures, rows, shares
 from gpubench.workloads import evidence as workloads
 from tests.conftest import Load

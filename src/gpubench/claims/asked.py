@@ -19,8 +19,16 @@ from gpubench.quantities import DATE, QUANTITIES, TEXT
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue
 
-_HEDGES = {name.replace("-", " "): name for name in schema.QUALIFIERS} | {"almost": "nearly"}
-_HEDGE = re.compile(rf"({'|'.join(_HEDGES)})\b[ -]?\s*", re.IGNORECASE)
+_HEDGES = {
+    **{name.replace("-", " "): name for name in schema.QUALIFIERS},
+    "almost": "nearly",
+    **dict.fromkeys(("around", "roughly", "approximately", "~", "≈"), "about"),
+    **dict.fromkeys(("over", ">"), "more-than"),
+    **dict.fromkeys(("under", "<"), "less-than"),
+    "≥": "at-least",
+    "≤": "at-most",
+}
+_HEDGE = re.compile(rf"({'|'.join(_HEDGES)})(?![a-z])\s*", re.IGNORECASE)
 _NUMBER = r"\d[\d.,]*(?:e[-+]?\d+)?"
 # Two ends: "4.75 TB/s to 4.85 TB/s", "60 to 90 % more", "60-90 %".
 _ENDS = re.compile(rf"({_NUMBER}[^-–]*?)\s*(?:\bto\b|[-–])\s*({_NUMBER}.*)", re.IGNORECASE)

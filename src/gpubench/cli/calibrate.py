@@ -14,7 +14,7 @@ from gpubench.cli import model_errors, printing
 
 if TYPE_CHECKING:
     from gpubench.roofline.calibration import Calibration
-    from gpubench.roofline.fitting import Fitted
+    from gpubench.validating.fitting import Fitted
 
 
 @click.command("calibrate")
@@ -39,7 +39,8 @@ def command(table_path: Path, output: Path | None, date: datetime | None) -> Non
     """
     from gpubench import catalogue, records
     from gpubench.catalogue import training
-    from gpubench.roofline import calibration, fitting, training_check, validated, validation
+    from gpubench.roofline import calibration, validated
+    from gpubench.validating import fitting, training_check, validation
 
     known = catalogue.load()
     table = known.inference_table(table_path)
@@ -68,7 +69,7 @@ def command(table_path: Path, output: Path | None, date: datetime | None) -> Non
 
 def _print(shared: Calibration, fitted: Fitted, errors: Mapping[str, Any], folder: Path) -> None:
     from gpubench.report.table import Table
-    from gpubench.roofline.validation import ErrorSummary
+    from gpubench.validating.validation import ErrorSummary
 
     rows = []
     for name, value in fitted.values.items():

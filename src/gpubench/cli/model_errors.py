@@ -10,7 +10,7 @@ import click
 from gpubench.cli import printing
 
 if TYPE_CHECKING:
-    from gpubench.roofline.validation import ErrorSummary
+    from gpubench.validating.validation import ErrorSummary
 
 _SHOWN_LINES = 4
 

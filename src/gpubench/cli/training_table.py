@@ -10,7 +10,7 @@ import click
 from gpubench.cli import model_errors, printing
 
 if TYPE_CHECKING:
-    from gpubench.roofline.training_check import Checked
+    from gpubench.validating.training_check import Checked
 
 ADDED = ("predicted", "binding_limit", "skipped_reason")
 
@@ -19,7 +19,7 @@ def show(path: Path, predictions: Path | None, as_json: bool) -> None:
     """Print errors and reasons; raises CannotEstimate where no row can be predicted."""
     from gpubench import catalogue, records
     from gpubench.errors import CannotEstimate
-    from gpubench.roofline import training_check
+    from gpubench.validating import training_check
 
     known = catalogue.load()
     found = training_check.check(known.training_table(path), known)

@@ -13,8 +13,8 @@ from gpubench.cli import model_errors, options, printing
 
 if TYPE_CHECKING:
     from gpubench.catalogue import PublishedTable
-    from gpubench.roofline.leaving_out import LeftOut
-    from gpubench.roofline.scoring import Compared, Comparison
+    from gpubench.validating.leaving_out import LeftOut
+    from gpubench.validating.scoring import Compared, Comparison
 
     LeftOutBy = dict[str, tuple[LeftOut, ...]]
 
@@ -63,7 +63,7 @@ def command(
     from gpubench import catalogue, records
     from gpubench.catalogue import training
     from gpubench.errors import CannotEstimate
-    from gpubench.roofline import leaving_out, scoring
+    from gpubench.validating import leaving_out, scoring
 
     if training.is_training_table(table_path):
         from gpubench.cli import training_table
@@ -104,7 +104,8 @@ def command(
 
 
 def _is_fitted(path: Path) -> bool:
-    from gpubench.roofline import validated, validation
+    from gpubench.roofline import validated
+    from gpubench.validating import validation
 
     return bool(validation.table_digest(path.read_bytes()) == validated.load()["table_sha256"])
 
@@ -144,7 +145,7 @@ def predictions_text(table: PublishedTable, found: Comparison) -> str:
 
 
 def _document(path: Path, found: Comparison, left_out: LeftOutBy) -> dict[str, Any]:
-    from gpubench.roofline.scoring import NOMINAL
+    from gpubench.validating.scoring import NOMINAL
 
     return {
         "table": {
@@ -209,8 +210,8 @@ def _row(row: Compared) -> dict[str, Any]:
 
 def _print(found: Comparison, left_out: LeftOutBy) -> None:
     from gpubench.report.table import Table
-    from gpubench.roofline.scoring import NOMINAL
-    from gpubench.roofline.validation import UNPREDICTED
+    from gpubench.validating.scoring import NOMINAL
+    from gpubench.validating.validation import UNPREDICTED
 
     scored = sum(row.scored is not None for row in found.rows)
     click.echo(

@@ -2,8 +2,8 @@
 
 `ceilings` says what a part can do, `operators` what a kernel must do and how long that takes;
 `llm`, `capacity`, `training`, `collectives`, `energy` and `hpc` put them together. `calibration`
-holds the few physical parameters, `validation` compares with published measurements, and
-`validated` keeps the errors found. `estimate` and `estimate_ratio` are the way in.
+holds the few physical parameters, and `validated` the errors that `gpubench.validating` found.
+`estimate` and `estimate_ratio` are the way in.
 """
 
 from gpubench.roofline.estimates import estimate, estimate_ratio

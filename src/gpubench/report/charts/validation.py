@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from gpubench.report.charts import COLOURS, SHAPES, altair, styled
 
 if TYPE_CHECKING:
-    from gpubench.roofline.scoring import Compared, Comparison
-    from gpubench.roofline.validation import Prediction
+    from gpubench.validating.scoring import Compared, Comparison
+    from gpubench.validating.validation import Prediction
 
 _BAND = 1.25
 _MARGIN = 1.3

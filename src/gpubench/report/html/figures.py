@@ -19,11 +19,12 @@ from gpubench.report.charts import roofline as rooflines
 from gpubench.report.charts import shares, telemetry, uplift, validation
 from gpubench.report.findings import Findings
 from gpubench.report.html.language import Language, safe
-from gpubench.roofline import scoring, sweep
+from gpubench.roofline import sweep
 from gpubench.units import Quantity, show
+from gpubench.validating import scoring
 
 if TYPE_CHECKING:
-    from gpubench.roofline.scoring import Comparison
+    from gpubench.validating.scoring import Comparison
 
 USUAL = ("nvidia-h200-sxm", "nvidia-h100-sxm5")
 """The parts that are compared where the claims name no others."""

@@ -14,8 +14,9 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from gpubench.catalogue import inference
-from gpubench.roofline import calibration, validated, validation
-from gpubench.roofline.validation import ErrorSummary, Prediction, lines_by_reason, summary
+from gpubench.roofline import calibration, validated
+from gpubench.validating import validation
+from gpubench.validating.validation import ErrorSummary, Prediction, lines_by_reason, summary
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue, InferenceRow, PublishedTable

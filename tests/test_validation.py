@@ -14,15 +14,8 @@ import pytest
 from gpubench import catalogue
 from gpubench.catalogue import inference, training
 from gpubench.catalogue.reading import DATA
-from gpubench.roofline import (
-    calibration,
-    estimate,
-    estimate_ratio,
-    llm,
-    training_check,
-    validated,
-    validation,
-)
+from gpubench.roofline import calibration, estimate, estimate_ratio, llm, validated
+from gpubench.validating import training_check, validation
 
 CATALOGUE = catalogue.load()
 TABLE = DATA / "inference_published.csv"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpubench.errors import CannotEstimate
-from gpubench.roofline import calibration, fitting, validation
-from gpubench.roofline.validation import ErrorSummary, summary
+from gpubench.roofline import calibration
+from gpubench.validating import fitting, validation
+from gpubench.validating.validation import ErrorSummary, summary
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue, InferenceRow, PublishedTable

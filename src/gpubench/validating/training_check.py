@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gpubench.errors import GpubenchError
 from gpubench.roofline import calibration, ceilings, training
 from gpubench.roofline.training import RECOMPUTATION
-from gpubench.roofline.validation import ErrorSummary, lines_by_reason, plain, summary
+from gpubench.validating.validation import ErrorSummary, lines_by_reason, plain, summary
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue

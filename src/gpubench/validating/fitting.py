@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from gpubench.catalogue import inference
 from gpubench.errors import CannotEstimate
-from gpubench.roofline import ceilings, validation
+from gpubench.roofline import ceilings
 from gpubench.roofline.calibration import Calibration, Parameters
+from gpubench.validating import validation
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue, InferenceRow

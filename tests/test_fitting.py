@@ -11,8 +11,9 @@ import yaml
 from gpubench import catalogue
 from gpubench.catalogue import PUBLISHED_TABLE, InferenceRow
 from gpubench.errors import CannotEstimate, CatalogueError
-from gpubench.roofline import calibration, fitting, validation
+from gpubench.roofline import calibration
 from gpubench.roofline.calibration import Calibration
+from gpubench.validating import fitting, validation
 
 CATALOGUE = catalogue.load()
 SHARED = calibration.load()

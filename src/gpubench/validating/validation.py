@@ -432,7 +432,7 @@ def table_digest(table: bytes) -> str:
 
 
 def written(found: Mapping[str, Any], digest: str, date: str) -> str:
-    """The text of `validated_error.yaml`, to be kept under that name beside this file."""
+    """The text of `validated_error.yaml`, which `roofline/validated.py` reads."""
     import yaml
 
     head = (

@@ -511,3 +511,37 @@ def test_the_step_s_tokens_decide_how_a_large_cluster_trains() -> None:
     assert "batch tokens not stated: 4 million tokens assumed" in usual.assumptions
     short = of("training_time", H100, batch_tokens=16e6, sequence_tokens=1024, **given)
     assert short.mid < large.mid  # less attention
+
+
+# --------------------------------------------------------------------------- what cannot be
+
+
+@pytest.mark.parametrize("part", CATALOGUE.accelerators.values(), ids=lambda part: part.id)
+def test_no_end_of_an_interval_beats_the_data_sheet(part: Any) -> None:
+    """A token reads all weights but the embedding, a prompt multiplies with all but the head."""
+    model = CATALOGUE.model("llama-3.1-8b")
+    table = float(model.vocabulary * model.hidden)
+    asked = {"model": model.id, "batch": 1, "gpus": 1, "input_tokens": 2048, "output_tokens": 128}
+    try:
+        each = of("time_per_output_token", part, **asked)
+        prompt = of("time_to_first_token", part, **asked)
+        rate = of("inference_throughput", part, **asked)
+    except (CannotEstimate, MissingFigure):
+        return  # too small, or too little is known of it
+    stored = "bf16" if "peak_fp16" not in part.figures else "fp16"
+    step = 2 * (model.parameters - table) / part.value("memory_bandwidth")
+    begin = 2 * 2048 * (model.parameters - 2 * table) / part.value(f"peak_{stored}")
+    assert each.low >= step
+    assert prompt.low >= begin
+    assert rate.high <= 128 / (begin + 128 * step)
+    assert each.low < each.mid < each.high
+
+
+def test_an_end_that_is_cut_is_told() -> None:
+    mi300x = CATALOGUE.accelerator("amd-mi300x")
+    asked = {"model": "llama-3.1-8b", "batch": 1, "gpus": 1, "input_tokens": 512}
+    found = of("inference_throughput", mi300x, output_tokens=512, **asked)
+    assert found.error.endswith("; cut at what data sheets allow")
+    assert found.high < 353  # 5.3 TB/s over 15 GB of weights
+    many = of("inference_throughput", model="llama-2-70b", precision="fp8", gpus=1)
+    assert "cut at" not in many.error

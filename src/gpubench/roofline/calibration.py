@@ -101,6 +101,36 @@ def load() -> Calibration:
     return read(yaml.load(text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
+@lru_cache(maxsize=1)
+def ideal() -> Parameters:
+    """Nothing wasted and nothing waited for: what data sheets and physics alone leave over.
+
+    Shares of energy and power, which say what things draw, stay as they are.
+    """
+    ones = (name for name in _NAMES if name.endswith(("efficiency", "fraction", "hbm3e_share")))
+    return replace(
+        load().high,
+        **dict.fromkeys(ones, 1.0),
+        **dict.fromkeys((n for n in _NAMES if n.endswith(("_s", "_operations", "_buffers"))), 0.0),
+        compute_ceiling=1.0,
+        energy_per_flop_scale=_NONE,  # no power ever runs out
+        tile_tokens=_NONE,
+        tile_columns=0.0,
+        shard_passes=0.0,
+        smoothness=1e3,
+        link_transition=0.0,
+        runtime_reserve_bytes=0.0,
+        group_batch_loss=0.0,
+        training_element_bytes=0.0,
+        overlap_share=1.0,
+        tensor_overlap_share=1.0 - _NONE,
+    )
+
+
+_NONE = 1e-9  # of what something is divided by
+_NAMES = tuple(each.name for each in fields(Parameters))
+
+
 def text() -> str:
     """The file as it ships with the package."""
     return files(__package__).joinpath(FILE).read_text(encoding="utf-8")

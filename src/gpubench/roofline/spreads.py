@@ -45,7 +45,33 @@ _REFUSED = "-"
 def of_one(
     case: Case, part: Accelerator | None, value_at: ValueAt, mid: float
 ) -> tuple[Spread, str]:
-    """The spread of one figure whose middle is `mid`, and what it rests on, in words."""
+    """The spread of one figure whose middle is `mid`, and what it rests on, in words.
+
+    An error of published figures knows no limit, but a part does: no end lies beyond what it gives
+    when nothing is wasted.
+    """
+    spread, words = _uncut(case, part, value_at, mid)
+    if case.quantity not in _LIMITED:
+        return spread, words
+    room = _log(value_at(part, calibration.ideal()) / mid)
+    end = int(room > 0)  # a rate is cut above, a time below
+    if spread[end] <= abs(room):
+        return spread, words
+    cut = (spread[0], room) if end else (-room, spread[1])
+    return cut, f"{words}; cut at what data sheets allow"
+
+
+_LIMITED = (
+    *("inference_throughput", "time_to_first_token", "time_per_output_token", "max_sequences"),
+    *("training_throughput", "training_time", "training_cost", "hpc_throughput"),
+    *("parameter_load_time", "gradient_sync_time", "all_reduce_time"),
+)
+# Of which less waste is always more, or always less.
+
+
+def _uncut(
+    case: Case, part: Accelerator | None, value_at: ValueAt, mid: float
+) -> tuple[Spread, str]:
     known = validated.absolute(case, part) if part is not None else None
     nothing = case.quantity in _NOTHING_IF_FULL and _may_not_fit(part, value_at, mid)
     if known is None:

@@ -47,6 +47,7 @@ def asked_claim(said: str | None, quantity: str = "inference_throughput", **more
         ("Up to 30 times", "up-to", 30.0, 30.0, ""),
         ("about 1.5x", "about", 1.5, 1.5, ""),
         ("more than twice", "more-than", 2.0, 2.0, ""),
+        ("up to 4 times less", "up-to", 4.0, 4.0, "less"),
         ("over 2 times", "more-than", 2.0, 2.0, ""),
         ("~1.9x", "about", 1.9, 1.9, ""),
         ("≥ 2 x", "at-least", 2.0, 2.0, ""),

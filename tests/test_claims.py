@@ -105,6 +105,8 @@ def test_a_good_file_becomes_claims(write: Write) -> None:
         ("claims:\n", "claims: {}\nclaims2:\n", "1:1", "must be a list"),
         ("statement: H", "statement: !!python/name:os.system H", "4:16", "YAML tag"),
         ("4.8 TB/s, ", "'4.8 TB/s, ", "", "not valid YAML"),
+        ("    category", "\tcategory", "", "a tab stands here: indent with spaces"),
+        ("4.8 TB/s, ", "4,800 GB/s, ", "", "put quotes around a number with a comma"),
     ],
 )
 def test_each_mistake_is_named_with_its_place_and_a_way_out(

@@ -322,7 +322,7 @@ def test_a_device_that_does_not_exist_is_a_usage_error(run: Run, device: str) ->
 
 BAD_EDITS = {
     "unknown key": ("claimed: {value: 4.8 TB/s", "claimd: {value: 4.8 TB/s"),
-    "unknown unit": ("4.8 TB/s, qual", "4.8 TBps, qual"),
+    "unknown unit": ("4.8 TB/s, qual", "4.8 TBs, qual"),
     "unknown accelerator": ("subject: nvidia-h200-sxm", "subject: nvidia-h2000"),
     "unknown quantity": ("quantity: memory_bandwidth", "quantity: memory_bandwith"),
     "unknown qualifier": ("qualifier: exact", "qualifier: exactly"),
@@ -369,7 +369,7 @@ def test_a_bad_claims_file_is_refused_with_the_place(run: Run, edit: tuple[str, 
 
 
 def test_every_error_of_a_file_is_said_in_one_pass(run: Run) -> None:
-    text = CLAIM.replace("TB/s, qual", "TBps, qual").replace("quantity: memory_c", "quantity: c")
+    text = CLAIM.replace("TB/s, qual", "TBs, qual").replace("quantity: memory_c", "quantity: c")
     Path("claims.yaml").write_text(text, "utf-8")
     lines = run("claims", "lint").stderr.splitlines()
     assert len(lines) == 2

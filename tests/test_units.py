@@ -34,6 +34,21 @@ from gpubench.units import Quantity, parse, parse_printed, show
         ("7 billion parameters", 7e9, "parameter"),
         ("1830 MHz", 1.83e9, "1/s"),
         ("12 months", 365.25 * 86400, "s"),
+        ("30×", 30, "1"),
+        ("30倍", 30, "1"),
+        ("6 times", 6, "1"),
+        ("1/6.7 x", 1 / 6.7, "1"),
+        ("50 percent", 0.5, "1"),
+        ("14.8T tokens", 14.8e12, "token"),
+        ("70B parameters", 7e10, "parameter"),
+        ("2 petaFLOPS", 2e15, "FLOP/s"),
+        ("4.8 terabytes per second", 4.8e12, "B/s"),
+        ("400 Gbps", 5e10, "B/s"),
+        ("100 tokens per second", 100, "token/s"),
+        ("0.5 kWh/million tokens", 1.8, "J/token"),
+        ("700 watts", 700, "J/s"),
+        ("$2/h", 2 / 3600, "USD/s"),
+        ("$5.5 billion", 5.5e9, "USD"),
     ],
 )
 def test_a_figure_as_printed_becomes_an_si_value(text: str, value: float, unit: str) -> None:
@@ -56,12 +71,27 @@ def test_a_figure_as_printed_becomes_an_si_value(text: str, value: float, unit: 
         ("٤.٨ TB/s", "write a number and a unit"),
         ("1/0 x", "divides by zero"),
         ("5 TB more", "goes with a percentage"),
+        ("3 x more", "may mean 3 or 4 times as much: write '3 x' or '300 % more'"),
+        ("1/4 x less", "write how many times less, as in '4 x less'"),
         ("", "write a number and a unit"),
     ],
 )
 def test_a_figure_that_cannot_be_read_is_refused_with_an_example(text: str, says: str) -> None:
     with pytest.raises(UnitError, match=says):
         parse_printed(text)
+
+
+def test_times_less_is_a_share() -> None:
+    for text in ("25 x less", "25 times lower", "25x cheaper"):
+        printed = parse_printed(text)
+        assert printed.as_found(printed.value.value) == pytest.approx(1 / 25)
+        assert (printed.as_found(math.inf), printed.as_found(-math.inf)) == (0, math.inf)
+        assert [printed.show(found) for found in (0.05, 1.0, 1.5)] == ["20 x less", "1 x", "1.5 x"]
+
+
+def test_an_unknown_unit_is_told_with_what_the_quantity_asks_for() -> None:
+    with pytest.raises(UnitError, match="write a figure such as '3000 token/s'"):
+        parse_printed("100 words/s", "token/s")
 
 
 def test_bytes_and_flops_cannot_be_compared() -> None:

@@ -275,6 +275,17 @@ def test_up_to_a_reduction_is_exceeded_by_a_larger_one() -> None:
     assert outcome(it, found(0.6), found(0.5, 0.62)) == "conditional"
 
 
+def test_up_to_so_many_times_less_is_exceeded_by_more_of_them() -> None:
+    it = claim("4 x less", "up-to", quantity="energy_per_token", baselines=("b",))
+    assert outcome(it, found(0.25), found(0.5)) == "supported"
+    said = judge(it, [found(0.25), found(0.1)])
+    assert said.outcome == "conditional"
+    assert "10 x less" in said.reason
+    strict = claim("6 x less", "more-than", quantity="energy_per_token", baselines=("b",))
+    assert outcome(strict, found(0.15)) == "supported"
+    assert outcome(strict, found(0.2)) == "refuted"
+
+
 def test_a_sustained_rate_without_a_known_floor_says_nothing_about_a_peak() -> None:
     it = claim("67 TFLOPS", quantity="peak_fp32")
     slow = found(40e12, kind="published", rate="sustained")

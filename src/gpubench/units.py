@@ -65,11 +65,32 @@ _SMALL_PREFIXED = {"s", "W", "J", "m"}
 _WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 
 _NUMBER = r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_WORD = "|".join(_WORDS)
+# Other words for a change. "Faster" is none: it is more of a rate and less of a time.
+_CHANGES = {
+    **dict.fromkeys(("more", "higher", "larger", "greater", "bigger", "longer"), "more"),
+    **dict.fromkeys(("less", "lower", "smaller", "fewer", "shorter", "cheaper"), "less"),
+}
 _TEXT = re.compile(
-    rf"\s*(?P<number>{_NUMBER})(?:\s*/\s*(?P<divisor>[0-9]+)(?=\s|$))?"
-    r"(?:\s*(?P<word>thousand|million|billion|trillion)\b)?"
-    r"\s*(?P<unit>.*?)(?P<change>\s+(?:more|less))?\s*$"
+    rf"\s*(?P<dollar>\$)?(?P<number>{_NUMBER})"
+    r"(?:\s*/\s*(?P<divisor>[0-9]+(?:\.[0-9]+)?)(?=\s|$))?"
+    rf"(?:\s*(?P<word>{_WORD})\b)?"
+    rf"\s*(?P<unit>.*?)(?:\s+(?P<change>{'|'.join(_CHANGES)}))?\s*$"
 )
+# What is typed for a unit in place of its symbol.
+_SPELLINGS = {
+    **dict.fromkeys(("times", "×", "倍"), "x"),
+    **dict.fromkeys(("percent", "per cent", "％"), "%"),
+    **dict.fromkeys(("second", "seconds", "sec"), "s"),
+    **dict.fromkeys(("minute", "minutes"), "min"),
+    **dict.fromkeys(("byte", "bytes"), "B"),
+    **dict.fromkeys(("joule", "joules"), "J"),
+    **dict.fromkeys(("watt", "watts"), "W"),
+    "hertz": "Hz",
+    "flops": "FLOPS",
+}
+_SPELLED_PREFIXES = {"kilo": "k", "mega": "M", "giga": "G", "tera": "T", "peta": "P", "exa": "E"}
+_COUNTED_IN = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion", "T": "trillion"}
 # No figure of this trade lies outside, and products of a few such figures stay finite.
 _LEAST, _MOST = 1e-60, 1e60
 
@@ -125,8 +146,17 @@ class Printed:
     change: str = ""
     unit: str = ""
 
+    @property
+    def divides(self) -> bool:
+        """Whether it is written as "25 x less", which is a 25th."""
+        return self.change == "less" and self.unit == "x"
+
     def as_found(self, value: float) -> float:
-        """A value in the printed frame, in the frame of what is found: 41 % less is 0.59 times."""
+        """A value in the printed frame, in the frame of what is found: 41 % less is 0.59 times, and
+        25 x less a 25th.
+        """
+        if self.divides:
+            return 1 / value if value > 0 else math.inf
         return {"": value, "more": 1 + value, "less": 1 - value}[self.change]
 
     @property
@@ -136,6 +166,10 @@ class Printed:
 
     def show(self, found: float, digits: int = 3) -> str:
         """A found value (SI) in the way this was written: 0.59 as "41 % less"."""
+        if self.divides:
+            if 0 < found < 1:
+                return f"{show(Quantity(1 / found, '1'), 'x', digits)} less"
+            return show(Quantity(found, "1"), "x", digits)
         if self.change:
             word = "more" if found > 1 or (found == 1 and self.change == "more") else "less"
             return f"{_rounded(round(100 * abs(found - 1), 1), digits)} % {word}"
@@ -159,13 +193,18 @@ def parse(text: str) -> Quantity:
     return printed.value
 
 
-def parse_printed(text: str) -> Printed:
-    """Like `parse`, keeping the last printed digit, and reading "60 % more" and "41 % less"."""
+def parse_printed(text: str, wanted: str = "") -> Printed:
+    """Like `parse`, keeping the last printed digit, and reading "60 % more" and "41 % less".
+
+    `wanted` is the base unit that the figure should have, of which an error offers an example.
+    """
     match = _TEXT.match(text)
     if not match:
-        raise UnitError(f"cannot read '{text}': write a number and a unit, such as '4.8 TB/s'")
+        such = example(wanted) if wanted else "'4.8 TB/s'"
+        raise UnitError(f"cannot read '{text}': write a number and a unit, such as {such}")
     number = match["number"].replace(",", "")
-    scale, unit = _resolve(match["unit"] or "1", text)
+    symbol = f"USD{match['unit']}" if match["dollar"] else _symbol(match["unit"])
+    scale, unit = _resolve(symbol or "1", text, wanted)
     if match["word"]:
         scale *= _WORDS[match["word"]]
     if match["divisor"]:
@@ -177,18 +216,45 @@ def parse_printed(text: str) -> Printed:
         raise UnitError(f"cannot read '{text}': the number is too large to be a figure")
     if abs(value) < _LEAST and re.search("[1-9]", _mantissa(number)):
         raise UnitError(f"cannot read '{text}': the number is too small to be a figure")
-    change = (match["change"] or "").strip()
-    if change and unit != "1":
+    change = _CHANGES.get(match["change"], "")
+    if change:
+        _check_change(text, change, unit, symbol, value)
+    return Printed(text.strip(), Quantity(value, unit), _last_digit(number) * scale, change, symbol)
+
+
+def _check_change(text: str, change: str, unit: str, symbol: str, value: float) -> None:
+    """Raises UnitError where a change cannot be told, or may mean two things."""
+    if unit != "1" or not symbol:
         raise UnitError(
             f"cannot read '{text}': '{change}' goes with a percentage, as in '60 % more'"
         )
-    return Printed(
-        text.strip(),
-        Quantity(value, unit),
-        _last_digit(number) * scale,
-        change,
-        match["unit"].strip(),
-    )
+    if symbol == "x" and change == "more":
+        raise UnitError(
+            f"'{text}' may mean {value:g} or {1 + value:g} times as much: write '{value:g} x' or "
+            f"'{100 * value:g} % more'"
+        )
+    if symbol == "x" and value < 1:
+        raise UnitError(f"'{text}' is no less: write how many times less, as in '4 x less'")
+
+
+def _symbol(typed: str) -> str:
+    """A unit in symbols: "TB/s" of "terabytes per second", "x" of "times"."""
+    typed = typed.strip()
+    counted = re.fullmatch(r"([kKMBT])\s+(tokens?|parameters?)(.*)", typed)
+    if counted:
+        return f"{_COUNTED_IN[counted[1]]} {counted[2]}{_symbol(counted[3])}"
+    return "/".join(_spelled(part.strip()) for part in re.split(r"/| per ", typed))
+
+
+def _spelled(word: str) -> str:
+    if word.lower() in _SPELLINGS:
+        return _SPELLINGS[word.lower()]
+    for prefix, letter in _SPELLED_PREFIXES.items():
+        rest = word[len(prefix) :].lower()
+        if word.lower().startswith(prefix) and rest in _SPELLINGS:
+            return letter + _SPELLINGS[rest]
+    each_second = re.fullmatch(r"([kMGT]?[bB])ps", word)
+    return f"{each_second[1]}/s" if each_second else word
 
 
 def show(quantity: Quantity, unit: str | None = None, digits: int = 3) -> str:
@@ -255,6 +321,8 @@ _EXAMPLES = {
     "CNY/s": "'70000 CNY/month'",
     "parameter": "'7 billion parameters'",
     "token": "'14.8 trillion tokens'",
+    "token/s": "'3000 token/s'",
+    "J/token": "'0.5 J/token'",
     "card": "'900000 cards'",
     "TPP": "'4800 TPP'",
     "TPP/m2": "'5.92 TPP/mm2'",
@@ -322,22 +390,26 @@ def _same(left: Quantity, right: Quantity) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _resolve(name: str, text: str) -> tuple[float, str]:
-    """(factor, base unit) of a unit such as "TB/s", "USD/h" or "1"."""
+def _resolve(name: str, text: str, wanted: str = "") -> tuple[float, str]:
+    """(factor, base unit) of a unit such as "TB/s", "USD/h", "J/million tokens" or "1"."""
     factor, powers = 1.0, dict[str, int]()
     for position, part in enumerate(name.split("/")):
+        sign = 1 if position == 0 else -1
+        word, blank, rest = part.strip().partition(" ")
+        if blank and word in _WORDS:
+            factor *= _WORDS[word] ** sign
+            part = rest
         for symbol in part.strip().split("*"):
             if symbol.strip() == "1":
                 continue
-            scale, exponents = _atom(symbol.strip(), text)
-            sign = 1 if position == 0 else -1
+            scale, exponents = _atom(symbol.strip(), text, wanted)
             factor *= scale**sign
             for base, exponent in exponents.items():
                 powers[base] = powers.get(base, 0) + sign * exponent
     return factor, _written(powers)
 
 
-def _atom(symbol: str, text: str) -> tuple[float, dict[str, int]]:
+def _atom(symbol: str, text: str, wanted: str) -> tuple[float, dict[str, int]]:
     symbol = _PLURALS.get(symbol, symbol)
     if symbol in _ATOMS:
         return _ATOMS[symbol]
@@ -352,7 +424,8 @@ def _atom(symbol: str, text: str) -> tuple[float, dict[str, int]]:
                 base, exponents = _ATOMS[rest]
                 return scale * base, exponents
     common = [*_ATOMS, "GB", "GiB", "GB/s", "TB/s", "Gb/s", "TFLOPS", "TOPS", "MHz", "ms"]
-    tip = offer(symbol, common, "write a unit such as TB/s or TFLOPS")
+    such = f"write a figure such as {example(wanted)}" if wanted else "as in TB/s or TFLOPS"
+    tip = offer(symbol, common, such)
     raise UnitError(f"unknown unit '{symbol}' in '{text}': {tip}")
 
 

@@ -127,6 +127,9 @@ def parse(data: bytes, problems: Problems) -> Any:
         mark = getattr(error, "problem_mark", None)
         place = _at(mark.line + 1, mark.column + 1) if mark else _at(1, 1)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        line = "".join(text.split("\n")[place.line - 1 : place.line])
+        if line[place.column - 1 :].startswith("\t"):
+            what = "a tab stands here: indent with spaces"
         problems.add(place, f"not valid YAML: {what}")
     except _Refused:
         pass  # already noted; nothing behind it is worth reading

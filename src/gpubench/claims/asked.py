@@ -34,14 +34,7 @@ _NUMBER = r"\d[\d.,]*(?:e[-+]?\d+)?"
 _ENDS = re.compile(rf"({_NUMBER}[^-–]*?)\s*(?:\bto\b|[-–])\s*({_NUMBER}.*)", re.IGNORECASE)
 
 
-# Other words for what figures are written with. "Faster" is more of a rate and less of a time.
-_PLAINLY = {
-    "times": "x",
-    "twice": "2 x",
-    "half": "0.5 x",
-    **dict.fromkeys(("higher", "larger", "greater", "longer"), "more"),
-    **dict.fromkeys(("lower", "smaller", "shorter", "cheaper"), "less"),
-}
+# "Faster" is more of a rate and less of a time; figures of files say which of them is meant.
 _SPEED = {"faster": ("more", "less"), "slower": ("less", "more")}
 
 
@@ -129,7 +122,7 @@ def _plainly(word: str, unit: str) -> str:
     rate = unit.endswith("/s") and unit != "J/s"
     if word in _SPEED and (rate or unit == "s"):
         return _SPEED[word][not rate]
-    return _PLAINLY.get(word, word)
+    return {"twice": "2 x", "half": "0.5 x"}.get(word, word)
 
 
 def conditions(texts: Iterable[str]) -> dict[str, list[str]]:

@@ -272,7 +272,7 @@ class Checker:
 
     def _printed(self, text: str, path: tuple[str, str], unit: str | None) -> units.Printed | None:
         try:
-            printed = units.parse_printed(text)
+            printed = units.parse_printed(text, unit or "")
         except UnitError as error:
             self._note(str(error), *path)
             return None
@@ -289,7 +289,7 @@ class Checker:
                     f"such as {expected}"
                 )
             self._note(says, *path)
-        if printed.change == "less" and printed.value.value >= 1:
+        if printed.change == "less" and not printed.divides and printed.value.value >= 1:
             self._note(f"'{text}' leaves nothing: a reduction is below 100 %", *path)
         return printed
 

@@ -192,6 +192,8 @@ def _short(text: str) -> str:
 
 def _unknown_key(key: str, model: type[BaseModel]) -> str:
     known = model.model_fields
+    if re.match(r"\d{3}\b", key):
+        return f"'{_short(key)}' is no key: put quotes around a number with a comma"
     tip = offer(key, known, f"known are {', '.join(known)}")
     return f"unknown key '{_short(key)}': {tip}"
 

@@ -296,7 +296,8 @@ def _with_unit(text: str) -> str:
     """A number, or a range of them, with its unit in Chinese, where the unit is a word."""
     if " to " in text:
         return " 至 ".join(_with_unit(part) for part in text.split(" to "))
-    match = re.fullmatch(r"([+-]?\d[\d,.]*(?:[./-]\d+)*) (.+)", text)
+    match = re.fullmatch(r"([+-]?\d[\d,.]*(?:[./-]\d+)*)( ?)(\D.*)", text)
     if not match:
         return text
-    return f"{match[1]} {_word('units', match[2])}"
+    unit = _word("units", match[3])
+    return text if unit == match[3] else f"{match[1]} {unit}"

@@ -75,3 +75,11 @@ def test_a_reason_is_said_in_chinese_with_its_figures(it: Claim, found: list[Evi
     assert 'lang="en"' not in chinese, reason
     figures = re.compile(r"\d+(?:[.,]\d+)*")
     assert sorted(figures.findall(chinese)) == sorted(figures.findall(reason))
+
+
+def test_a_longer_sentence_is_not_taken_for_a_figure() -> None:
+    item = Evidence("catalogue", {}, "a sheet", low=7.7e12, mid=7.7e12, high=7.7e12)
+    said = judge(claim(value="10 TB/s"), [replace(item, disputed={"S. Bekman": 1e13})])
+    assert "and sources of the same weight disagree" in said.reason
+    told = str(language("zh").reason(said.reason))
+    assert told == "查得 7.7 TB/s，在可接受范围 8.5 至 11.5 TB/s 之外，而同等分量的来源说法不一。"

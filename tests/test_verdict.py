@@ -264,7 +264,10 @@ def test_of_several_model_errors_each_is_told_with_how_many_it_is_of() -> None:
         for b, error in errors.items()
     ]
     said = judge(it, estimates).reason
-    assert said.endswith("Model errors: of 2, median error 3 %; of 1, median error 9 %.")
+    assert said.endswith(
+        "Model errors: in 2 of 3 conditions median error 3 %; "
+        "in 1 of 3 conditions median error 9 %."
+    )
     assert judge(it, estimates[1:]).reason.endswith("Model error: median error 3 %; as serving.")
 
 
@@ -299,6 +302,7 @@ def test_a_sustained_rate_without_a_known_floor_says_nothing_about_a_peak() -> N
 
 def test_refuting_takes_all_sources_of_the_same_weight() -> None:
     said = judge(claim("8 TB/s"), [replace(found(7.7e12), disputed={"S. Bekman": 8e12})])
+    assert said.relations == ("disputed",)
     assert said.outcome == "inconclusive"
     assert said.flags == ("S. Bekman says 8 TB/s, which would support it",)
     other = judge(claim("8 TB/s"), [replace(found(7.7e12), disputed={"somebody": 4.1e12})])

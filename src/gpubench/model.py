@@ -439,11 +439,11 @@ class Verdict:
     """What was found about a claim, how, and within what interval.
 
     `accepted` is what the claim allows; `relations` says for each piece of evidence how it lies to
-    that ("inside", "below", "above", "straddling"), or why it is not held against it ("missing",
-    "slower", "achievable", "sustained", "implausible"); `flags` are remarks such as kinds that
-    disagree; `found` is what the evidence that decided spans, in the claim's own unit. `span` is
-    that as SI values, where it is made of numbers, without the sustained rates that only confirm a
-    peak.
+    that ("inside", "below", "above", "straddling", "disputed"), or why it is not held against it
+    ("missing", "slower", "achievable", "sustained", "implausible"); `flags` are remarks such as
+    kinds that disagree; `found` is what the evidence that decided spans, in the claim's own unit.
+    `span` is that as SI values, where it is made of numbers, without the sustained rates that only
+    confirm a peak.
     """
 
     claim: str

@@ -16,6 +16,7 @@ Found = tuple[Evidence, str]
 """A piece of evidence and its relation to what the claim accepts."""
 
 HOLDS = ("inside", "achievable")
+UNDECIDED = ("straddling", "disputed")
 
 
 def explain(
@@ -145,7 +146,10 @@ def _errors(chosen: Sequence[Found]) -> str:
         errors = alike
     if len(errors) < 2:
         return "".join(f"Model error: {error}." for error in errors)
-    said = "; ".join(f"of {count}, {error}" for error, count in errors.most_common())
+    whole = sum(errors.values())
+    said = "; ".join(
+        f"in {count} of {whole} conditions {error}" for error, count in errors.most_common()
+    )
     return f"Model errors: {said}."
 
 
@@ -169,7 +173,7 @@ def _what(
     if outcome == "inconclusive" and accepted is None:
         return f"{_tally(chosen)}Found {found}, which neither confirms nor rules out {allowed}"
     if outcome == "inconclusive" and all(
-        _apart(item, accepted) for item, relation in chosen if relation == "straddling"
+        _apart(item, accepted) for item, relation in chosen if relation in UNDECIDED
     ):
         return (
             f"{_tally(chosen)}Found {found}, outside the accepted {allowed}, and sources of the "
@@ -253,14 +257,17 @@ def _achieved(claim: Claim, chosen: Sequence[Found]) -> str:
 _OPEN = ("at-least", "at-most", "more-than", "less-than")  # these name no peak, but a bound of one
 
 
+_SIDES = {"below": ("below",), "above": ("above",), "undecided": UNDECIDED}
+
+
 def _tally(chosen: Sequence[Found]) -> str:
     """How the conditions fell, where there were several: "Below in 2, above in 22 of 24. "."""
     if len(chosen) < 2:
         return ""
     said = [
         f"{word} in {count}"
-        for word, relation in (("below", "below"), ("above", "above"), ("undecided", "straddling"))
-        if (count := sum(r == relation for _, r in chosen))
+        for word, relations in _SIDES.items()
+        if (count := sum(r in relations for _, r in chosen))
     ]
     if not said or (len(said) == 1 and not said[0].startswith("undecided")):
         return ""
@@ -271,7 +278,7 @@ def _where_it_holds(claim: Claim, chosen: Sequence[Found]) -> str:
     """Where a conditional claim holds: "Holds in 4 of 16 conditions (25 %), only where …"."""
     inside = [item for item, relation in chosen if relation in HOLDS]
     others = [item for item, relation in chosen if relation not in HOLDS]
-    undecided = sum(relation == "straddling" for _, relation in chosen)
+    undecided = sum(relation in UNDECIDED for _, relation in chosen)
     share = f"{len(inside) / len(chosen):.0%}".replace("%", " %")
     if all(item.conditions == inside[0].conditions for item, _ in chosen):
         text = f"Holds by {len(inside)} of {len(chosen)} findings ({share}){_ways(inside)}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gpubench import dates
-from gpubench.judging.reasons import HOLDS, Found, describe_found, explain, why_untested
+from gpubench.judging.reasons import HOLDS, UNDECIDED, Found, describe_found, explain, why_untested
 from gpubench.judging.tolerances import ABOUT_A_DATE_DAYS, accepts, is_ratio, words_agree
 from gpubench.model import KINDS, Claim, Evidence, Interval, Kind, Outcome, OutOfScope, Verdict
 from gpubench.quantities import ACHIEVABLE, DATE, PEAK_CEILING, QUANTITIES
@@ -99,9 +99,10 @@ def set_aside(entry: OutOfScope) -> Verdict:
 def _relations(
     claim: Claim, accepted: Interval | None, evidence: Sequence[Evidence]
 ) -> tuple[str, ...]:
-    """For each piece inside, below, above, straddling or missing; for a sustained rate held against
-    a peak also achievable, slower (another kernel does better), sustained (how near to the peak
-    a good kernel comes is not known) or implausible.
+    """For each piece inside, below, above, straddling or missing, or disputed where a source of the
+    same weight is inside and it is not; for a sustained rate held against a peak also achievable,
+    slower (another kernel does better), sustained (how near to the peak a good kernel comes is not
+    known) or implausible.
     """
     best = _best_of_peaks(claim, evidence)
 
@@ -117,7 +118,7 @@ def _relations(
         if not _held_against_peak(claim, item):
             place = _place(item.low, item.high, accepted)
             # Refuting takes all sources of the same weight.
-            return "straddling" if place != "inside" and _backers(item, accepted) else place
+            return "disputed" if place != "inside" and _backers(item, accepted) else place
         if best[_peak_key(claim, item)] is not item:
             return "slower"
         return _against_peak(claim, accepted, item, evidence)
@@ -305,7 +306,7 @@ def _tally(claim: Claim, found: Sequence[Found]) -> tuple[int, int, int]:
     only what goes or may go beyond it counts.
     """
     inside = sum(relation in HOLDS for _, relation in found)
-    across = [item for item, relation in found if relation == "straddling"]
+    across = [item for item, relation in found if relation in UNDECIDED]
     outside = len(found) - inside - len(across)
     if claim.claimed.qualifier == "up-to" and inside:
         less = claim.claimed.high is not None and claim.claimed.high.change == "less"

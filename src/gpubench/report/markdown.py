@@ -24,6 +24,7 @@ _MARKS = {
     "": "",  # nothing is claimed
     "inside": "yes",
     "straddling": "partly",
+    "disputed": "no, but a source of the same weight says so",
     "achievable": "yes, as much of the peak as can be had",
     "slower": "not the fastest kernel",
     "implausible": "implausible: above the peak",

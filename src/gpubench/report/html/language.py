@@ -41,6 +41,7 @@ _LOOKS = {
 """What stands in blanks that need no translation, or only a certain form of it."""
 
 _OR, _AND = " or ", " and "
+_GOES_ON = re.compile(r", (and|which|where) ")
 _ADDED = re.compile(
     r" (?=That is the dense rate|Nothing is at hand |So say the printed figures|Model errors?: )"
 )
@@ -236,8 +237,8 @@ class Language:
 
     def _blank(self, kind: str, text: str) -> str | None:
         """What stands in a blank of that kind; None if it should be translated and cannot be."""
-        if kind == "span":
-            return self._span(text)
+        if kind == "span":  # a longer sentence is another pattern's
+            return None if _GOES_ON.search(text) else self._span(text)
         if kind == "number":
             return _with_unit(text)
         if kind == "name":
@@ -252,7 +253,7 @@ class Language:
             return self._error(text)
         if kind == "errors":
             told = [
-                self._fitted("of", f"of {part}") for part in text.removeprefix("of ").split("; of ")
+                self._fitted("of", f"in {part}") for part in text.removeprefix("in ").split("; in ")
             ]
             return None if None in told else "；".join(part for part in told if part)
         if kind == "place":

@@ -145,9 +145,14 @@ def test_a_kernel_that_does_not_compile_is_told() -> None:
     missing = triton.CompilationError("def k():\n    tl.nothing()\n", _Node(), "no such function")
     assert "does not compile" in str(sentence(missing))
     assert "no such function" in str(sentence(missing))
-    large = triton.OutOfResources(300_000, 232_448, "shared memory")
-    assert "shared memory" in str(sentence(large))
     assert "does not compile" in str(sentence(RuntimeError("PassManager::run failed")))
+
+
+def test_a_kernel_that_is_too_large_for_a_device_compiles_all_the_same() -> None:
+    large = triton.OutOfResources(300_000, 232_448, "shared memory")
+    assert "asks for more than this device has" in str(sentence(large))
+    assert "shared memory, Required: 300000" in str(sentence(large))
+    assert "another version of triton" not in str(sentence(large))
 
 
 class _Node:

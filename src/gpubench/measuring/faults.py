@@ -48,6 +48,11 @@ def as_sentence(error: BaseException, doing: str) -> CannotMeasure | None:
             f"out of memory while {doing}: choose a smaller size or suite, "
             f"or end what else uses the device"
         )
+    if "OutOfResources" in kinds:
+        return CannotMeasure(
+            f"the kernel asks for more than this device has while {doing} ({_last_line(error)}): "
+            f"the torch method does not need it"
+        )
     if _of_the_compiler(error):
         return CannotMeasure(
             f"the kernel does not compile for this device while {doing} ({_last_line(error)}): "

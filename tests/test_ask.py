@@ -22,8 +22,14 @@ KNOWN = catalogue.load()
 H200, H100 = "nvidia-h200-sxm", "nvidia-h100-sxm5"
 
 
-def ask(*arguments: str, results: Path = Path("no-such-folder")) -> Result:
-    return CliRunner().invoke(main, ["ask", *arguments, "--results", str(results)])
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was measured."""
+    monkeypatch.chdir(tmp_path)
+
+
+def ask(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["ask", *arguments])
 
 
 def asked_claim(said: str | None, quantity: str = "inference_throughput", **more: Any) -> Claim:
@@ -119,9 +125,7 @@ def test_several_values_of_a_condition_are_tried_each() -> None:
 
 def test_a_claim_is_judged_as_in_a_file() -> None:
     (verdict,) = judged("memory_bandwidth", "--of", "h200", "--claimed", "4.8 TB/s")
-    shipped = CliRunner().invoke(
-        main, ["check", "--only", "h200-memory-bandwidth", "--results", "none", "--json", "-"]
-    )
+    shipped = CliRunner().invoke(main, ["check", "--only", "h200-memory-bandwidth", "--json", "-"])
     (wanted,) = json.loads(shipped.stdout)["verdicts"]
     alike = ("outcome", "basis", "accepted", "evidence", "found", "reason")
     assert {name: verdict[name] for name in alike} == {name: wanted[name] for name in alike}
@@ -172,7 +176,7 @@ def test_the_model_answers_what_no_other_command_asks() -> None:
 
 def test_what_is_measured_here_is_evidence(tmp_path: Path) -> None:
     records.write(record(), tmp_path)
-    found = ask("memory_bandwidth", "--of", "h200-sxm", results=tmp_path)
+    found = ask("memory_bandwidth", "--of", "h200-sxm", "--results", str(tmp_path))
     assert "- measured: **" in found.stdout
 
 
@@ -205,3 +209,10 @@ def test_what_is_wrong_is_told_in_one_line(arguments: list[str], told: str) -> N
     assert told in found.stderr
     assert found.stderr.count("\n") == 1
     assert found.stdout == ""
+
+
+def test_a_folder_of_records_that_is_not_there_is_told() -> None:
+    found = ask("memory_bandwidth", "--of", "h200-sxm", "--results", "typo")
+    assert found.exit_code == 0
+    assert found.stderr == "There is no folder typo: nothing measured is taken into account\n"
+    assert ask("memory_bandwidth", "--of", "h200-sxm").stderr == ""

@@ -141,6 +141,15 @@ def test_a_claims_file_of_nearly_the_right_name_is_not_passed_over_in_silence(
     assert run(*words[0]).stderr.count("claims.yaml") == 0
 
 
+def test_outcomes_are_not_awaited_of_other_claims_in_silence(run: Run, tmp_path: Path) -> None:
+    assert "claims that came along" not in run("check", "--fail-on", "untested").stderr
+    (tmp_path / "claims.yaml").unlink()
+    told = "the claims that came along are taken: --claims names others"
+    assert told in run("check", "--fail-on", "untested").stderr
+    only = run("check", "--fail-on", "untested", "--only", "h100-fp16-peak")
+    assert told not in only.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

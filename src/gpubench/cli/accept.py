@@ -43,7 +43,7 @@ def _share(ctx: click.Context, parameter: click.Parameter, value: float) -> floa
     is_flag=True,
     help="Exit with 3 if one of the figures was not measured.",
 )
-@options.results
+@options.recorded
 @options.json_flag
 @click.pass_context
 def command(

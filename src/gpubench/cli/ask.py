@@ -41,7 +41,7 @@ _WHOLE = "what --json prints"
     metavar="NAME=VALUE",
     help="A condition, such as precision=fp8; of several values of one name, each is tried.",
 )
-@options.results
+@options.recorded
 @options.fail_on
 @options.json_flag
 @click.pass_context

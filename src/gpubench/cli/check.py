@@ -12,7 +12,7 @@ from gpubench.cli import judging, options
 @click.command("check")
 @options.claims_file
 @options.only
-@options.results
+@options.recorded
 @options.json_target
 @options.fail_on
 @click.pass_context

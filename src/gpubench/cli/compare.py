@@ -30,7 +30,7 @@ def _percent(text: str) -> float:
 
 @click.command("compare")
 @click.argument("names", nargs=-1, metavar="[A B]...")
-@options.results
+@options.recorded
 @click.option(
     "--within",
     type=_percent,

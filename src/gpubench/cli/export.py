@@ -23,7 +23,7 @@ from gpubench.exporting import FORMATS
     metavar="PATH",
     help="The file to write; by default stdout.",
 )
-@options.results
+@options.recorded
 def command(name: str, form: str, output: Path | None, results: Path) -> None:
     """Write a record in the format of another tool.
 

@@ -13,7 +13,7 @@ from gpubench.cli import options, printing
 @click.command("history")
 @click.option("--host", metavar="NAME", help="The machine, as its records name it.")
 @click.option("--accelerator", metavar="G", help="What was measured: id, alias or driver name.")
-@options.results
+@options.recorded
 @options.json_flag
 def command(host: str | None, accelerator: str | None, results: Path, as_json: bool) -> None:
     """Show how one machine's rates changed over time.

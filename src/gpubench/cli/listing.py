@@ -161,7 +161,7 @@ KINDS: dict[str, Callable[..., Table]] = {
 @click.command("list")
 @click.argument("kind", type=click.Choice(list(KINDS)), metavar="KIND")
 @options.claims_file
-@options.results
+@options.recorded
 def command(kind: str, claims_path: Path | None, results: Path) -> None:
     """List what gpubench knows.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gpubench.cli import printing
 from gpubench.errors import offer
 from gpubench.model import OUTCOMES
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     from gpubench.catalogue import Catalogue
@@ -48,14 +51,21 @@ def language_model(name: str, known: Catalogue) -> tuple[LanguageModel, Catalogu
 def misnamed_claims(
     ctx: click.Context, parameter: click.Parameter, value: Path | None
 ) -> Path | None:
-    """Say so where the shipped claims stand in for a file that only looks like claims.yaml."""
-    del ctx, parameter
+    """Say so where the shipped claims stand in for a file that only looks like claims.yaml, or for
+    one whose outcomes a script waits for.
+    """
+    del parameter
     if value is None and not Path("claims.yaml").exists():
         found = sorted(path for path in Path().glob("[Cc]laims.*") if path.suffix in _LIKE_YAML)
-        if found:
+        awaited = ctx.params.get("fail_on") and not ctx.params.get("only")
+        if found or awaited:
+            how = (
+                f"for {found[0]}, name it or call it claims.yaml"
+                if found
+                else "--claims names others"
+            )
             printing.aside(
-                f"There is no claims.yaml here, so the claims that came along are taken: for "
-                f"{found[0]}, name it or call it claims.yaml"
+                f"There is no claims.yaml here, so the claims that came along are taken: {how}"
             )
     return value
 
@@ -84,18 +94,37 @@ claims_file = click.option(
 )
 only = click.option(
     "--only",
+    is_eager=True,
     multiple=True,
     metavar="ID",
     help="Judge this claim; may be given several times.",
 )
-results = click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    metavar="DIR",
-    show_default=True,
-    help="Folder for records and reports.",
-)
+
+
+def _where(read: bool) -> Callable[[Command], Command]:
+    return click.option(
+        "--results",
+        type=click.Path(path_type=Path),
+        default=Path("results"),
+        metavar="DIR",
+        show_default=True,
+        callback=_missing if read else None,
+        help="Folder for records and reports.",
+    )
+
+
+def _missing(ctx: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    """Say so where a folder of records is named, and none is there."""
+    assert parameter.name
+    named = ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+    if named and not value.exists():
+        printing.aside(f"There is no folder {value}: nothing measured is taken into account")
+    return value
+
+
+results, recorded = _where(read=False), _where(read=True)
+"""Where records are written, and where they are read."""
+
 json_target = click.option(
     "--json",
     "json_target",
@@ -106,6 +135,7 @@ json_target = click.option(
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 fail_on = click.option(
     "--fail-on",
+    is_eager=True,  # what is said of --claims depends on it, and on --only
     type=_outcomes,
     default=None,
     metavar="OUTCOME[,OUTCOME]",

@@ -38,7 +38,7 @@ class _FormatChoice(click.ParamType[str]):
 @click.argument("names", nargs=-1, metavar="[RECORD]...")
 @options.claims_file
 @options.only
-@options.results
+@options.recorded
 @click.option(
     "--format",
     "form",

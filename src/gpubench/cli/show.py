@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.command("show")
 @click.argument("name", metavar="ID")
 @options.claims_file
-@options.results
+@options.recorded
 def command(name: str, claims_path: Path | None, results: Path) -> None:
     """Show one thing, with its sources.
 

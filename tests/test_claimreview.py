@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jsonschema
 import pytest
@@ -28,7 +29,7 @@ REVIEW = {
     "type": "object",
     "additionalProperties": False,
     "required": [
-        *("@context", "@type", "url", "claimReviewed", "reviewRating"),
+        *("@context", "@type", "url", "claimReviewed", "reviewRating", "inLanguage"),
         *("author", "itemReviewed", "datePublished"),
     ],
     "properties": {
@@ -36,6 +37,7 @@ REVIEW = {
         "@type": {"const": "ClaimReview"},
         "url": {"type": "string", "pattern": "#."},
         "claimReviewed": {"type": "string", "minLength": 1},
+        "inLanguage": {"enum": ["en", "zh-Hans"]},
         "reviewBody": {"type": "string", "minLength": 1},
         "datePublished": _DATE,
         "author": _NAMED,
@@ -82,19 +84,26 @@ REVIEW = {
     },
 }
 
+WORDS = claimreview.Words("It reaches 4.8 TB/s.", "supported", "It does.")
+
 
 @pytest.mark.parametrize("name", ["en", "zh"])
 def test_every_claim_embeds_a_valid_claim_review(name: str) -> None:
     reviews = read(reported.page(name)).reviews
+    chinese = re.compile("[\u4e00-\u9fff]")
     for review in reviews:
         jsonschema.validate(review, REVIEW)
+        rating = review["reviewRating"]["alternateName"]
+        for text in (review["claimReviewed"], review["reviewBody"], rating):
+            assert bool(chinese.search(text)) == (name == "zh"), text
+            assert "<" not in text.replace("<0", "")
     assert [review["url"][1:] for review in reviews] == list(cards(reported.page(name)))
 
 
 def test_a_review_without_a_rating_in_words_would_be_refused() -> None:
     one = claim()
     judged = judge(one, [found(4.7e12)])
-    review = claimreview.review(findings((one, judged)), judged, one, "supported")
+    review = claimreview.review(findings((one, judged)), judged, one, WORDS)
     jsonschema.validate(review, REVIEW)
     del review["reviewRating"]["alternateName"]
     with pytest.raises(jsonschema.ValidationError):
@@ -105,7 +114,7 @@ def test_a_review_without_a_rating_in_words_would_be_refused() -> None:
 def test_only_what_was_decided_is_rated(value: float | None, rating: int | None) -> None:
     one = claim()
     judged = judge(one, [] if value is None else [found(value)])
-    review = claimreview.review(findings((one, judged)), judged, one, judged.outcome)
+    review = claimreview.review(findings((one, judged)), judged, one, WORDS)
     assert review["reviewRating"].get("ratingValue") == rating
 
 

@@ -366,12 +366,14 @@ def _adapter() -> TypeAdapter[RunRecord]:
 
 
 def find(results: Path, name: str) -> Path:
-    """The record whose file name holds an id, or the beginning of one.
+    """The record whose file name is `name`, or holds an id that begins so.
 
     Raises:
         RecordError: no record, or several, are called so.
     """
-    found = [path for path in list_records(results) if id_of(path).startswith(name)]
+    there = list_records(results)
+    found = [path for path in there if path.name.partition(".")[0] == name]
+    found = found or [path for path in there if id_of(path).startswith(name)]
     if len(found) != 1:
         raise RecordError(
             f"{len(found) or 'no'} record{'s' if found else ''} under {results} with an id that "

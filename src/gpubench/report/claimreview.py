@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gpubench.invisible import shown
@@ -34,20 +35,29 @@ _ISO = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _MONTH = re.compile(rf"\b({'|'.join(_MONTHS)}) (\d{{4}})\b", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A verdict, what it is about and its reason, in one language, by its tag in HTML."""
+
+    claimed: str
+    rating: str
+    reason: str
+    language: str = "en"
+
+
 def review(
-    findings: Findings, verdict: Verdict, claim: Claim, rating: str, page: str = ""
+    findings: Findings, verdict: Verdict, claim: Claim, words: Words, page: str = ""
 ) -> dict[str, Any]:
     """The ClaimReview of one claim.
 
     Args:
-        rating: the verdict in words.
         page: address of the page with the review, whose own is the claim's place on it.
     """
     cited = dict.fromkeys(cite.article for cite in claim.citations)
     articles = [findings.articles[name] for name in cited if name in findings.articles]
     rated: dict[str, Any] = {
         "@type": "Rating",
-        "alternateName": rating,
+        "alternateName": words.rating,
         "bestRating": BEST,
         "worstRating": WORST,
     }
@@ -60,10 +70,11 @@ def review(
             "url": f"{page}#{claim.id}",
             "datePublished": findings.made.time[:10],
             "author": AUTHOR,
-            "claimReviewed": claim.statement,
+            "inLanguage": words.language,
+            "claimReviewed": words.claimed,
             "itemReviewed": _claim(articles),
             "reviewRating": rated,
-            "reviewBody": wording.why(verdict),
+            "reviewBody": words.reason,
         }
     )
     return found
@@ -72,7 +83,13 @@ def review(
 def render(findings: Findings, page: str = "") -> str:
     """The reviews of all claims as one JSON-LD document, for a page of that address."""
     reviews = [
-        review(findings, verdict, claim, wording.verdict(verdict), page)
+        review(
+            findings,
+            verdict,
+            claim,
+            Words(claim.statement, wording.verdict(verdict), wording.why(verdict)),
+            page,
+        )
         for verdict, claim in findings.judged
     ]
     for one in reviews:

@@ -87,7 +87,7 @@ def _case(
         "testcase",
         classname=_legal(f"claims.{category}"),
         name=_legal(name),
-        file=_legal(findings.judgement.claims_file.path.name),
+        file=_legal(str(findings.judgement.claims_file.path)),
         line=str(line),
         time="0",
     )

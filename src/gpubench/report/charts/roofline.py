@@ -143,7 +143,8 @@ def _measured(measurements: Iterable[Measurement]) -> list[Point]:
 def draw(
     found: Mapping[str, Roof], first: str, second: str, axes: tuple[str, str], said: str
 ) -> str:
-    """All roofs as one SVG element, of which two groups have the class `first` or `second`.
+    """All roofs as one SVG element, of which the groups of two parts have the class `first` or
+    `second`. Labels come after all lines, so that no line crosses one.
 
     `axes` are the titles of both axes, `said` the text alternative.
     """
@@ -151,7 +152,8 @@ def draw(
     return element(
         "svg",
         *_grid(axes),
-        *(_group(roof, place.get(name, "")) for name, roof in found.items()),
+        *(_lines(roof, place.get(name, "")) for name, roof in found.items()),
+        *(_labels(roof, place.get(name, "")) for name, roof in found.items()),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         class_="roofline",
         role="img",
@@ -178,38 +180,58 @@ def _grid(axes: tuple[str, str]) -> list[str]:
     return parts
 
 
-def _group(roof: Roof, place: str) -> str:
-    """One accelerator: both shapes of label stand in it, and the page shows that of its place."""
-    lines = [_memory(roof)]
+def _lines(roof: Roof, place: str) -> str:
+    """The roof of one accelerator and its points."""
+    (x1, y1), (x2, y2) = _slope(roof)
+    lines = [path([(x1, y1), (x2, y2)], class_="roof")]
     for precision, peak in roof.levels.items():
         y, start = _Y(peak), max(roof.ridge(precision), _INTENSITY[0])
         lines.append(path([(_X(start), y), (_X.last, y)], class_="roof"))
-        label = f"{precision.upper()} {show(Quantity(peak, 'FLOP/s'))}"
-        lines.append(text(label, _X.last - 2, y - 4, text_anchor="end", class_="at-first"))
-        lines.append(text(label, _X.last - 124, y - 4, text_anchor="end", class_="at-second"))
     points = [_dot(point, "estimated") for point in roof.estimated]
     points += [_dot(point, "measured") for point in roof.measured]
     return element("g", *lines, *points, data_part=roof.part.id, class_=place or None)
 
 
-def _memory(roof: Roof) -> str:
-    """The slope of memory, up to the highest ridge, and its bandwidth along it."""
+def _labels(roof: Roof, place: str) -> str:
+    """Peaks along their lines, bandwidth along the slope: both shapes of label stand in it, and the
+    page shows that of the accelerator's place.
+    """
+    labels = []
+    for peak, names in _same_height(roof).items():
+        label = f"{' and '.join(names)} {show(Quantity(peak, 'FLOP/s'))}"
+        for kind, x in (("at-first", _X.last - 2), ("at-second", _X.last - 124)):
+            labels.append(text(label, x, _Y(peak) - 4, text_anchor="end", class_=kind))
+    (x1, y1), (x2, y2) = _slope(roof)
+    turn = math.degrees(math.atan2(y2 - y1, x2 - x1))
+    for kind, along, off in (("at-first", 24, -7), ("at-second", 92, 15)):
+        labels.append(
+            text(
+                show(Quantity(roof.memory, "B/s")),
+                along,
+                off,
+                class_=kind,
+                transform=f"translate({x1:.1f},{y1:.1f}) rotate({turn:.1f})",
+            )
+        )
+    return element("g", *labels, data_part=roof.part.id, class_=place or None)
+
+
+def _same_height(roof: Roof) -> dict[float, list[str]]:
+    """The precisions of each peak, in capitals."""
+    found: dict[float, list[str]] = {}
+    for precision, peak in roof.levels.items():
+        found.setdefault(peak, []).append(precision.upper())
+    return found
+
+
+def _slope(roof: Roof) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where memory bounds, up to the highest ridge: both ends, on the drawing."""
     top = max(roof.peaks.values())
     start = max(_INTENSITY[0], _RATE[0] / roof.memory)
-    ends = [(start, start * roof.memory), (top / roof.memory, top)]
-    (x1, y1), (x2, y2) = ((_X(x), _Y(y)) for x, y in ends)
-    turn = math.degrees(math.atan2(y2 - y1, x2 - x1))
-    label = show(Quantity(roof.memory, "B/s"))
-    found = path([(x1, y1), (x2, y2)], class_="roof")
-    for kind, along, off in (("at-first", 24, -7), ("at-second", 24, 15)):
-        found += text(
-            label,
-            along,
-            off,
-            class_=kind,
-            transform=f"translate({x1:.1f},{y1:.1f}) rotate({turn:.1f})",
-        )
-    return found
+    (x1, y1), (x2, y2) = (
+        (_X(x), _Y(y)) for x, y in ((start, start * roof.memory), (top / roof.memory, top))
+    )
+    return (x1, y1), (x2, y2)
 
 
 def _dot(point: Point, kind: str) -> str:

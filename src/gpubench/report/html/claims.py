@@ -85,9 +85,16 @@ class Cards:
     def card(self, verdict: Verdict, claim: Claim, most: int) -> Card:
         """The card of one claim with at most about so many lines of evidence."""
         lang = self.language
+        flags = [lang.flag(flag) for flag in verdict.flags]
         outcome, basis = lang.word("outcomes", verdict.outcome), lang.word("kinds", verdict.basis)
         rating = f"{outcome} ({basis})" if verdict.basis else str(outcome)
-        review = claimreview.review(self.findings, verdict, claim, _plain(rating), self.page)
+        words = claimreview.Words(
+            claim.translations.get(lang.name, claim.statement),
+            _plain(rating),
+            " ".join(_plain(one) for one in (lang.reason(verdict.reason), *flags)),
+            lang.tag,
+        )
+        review = claimreview.review(self.findings, verdict, claim, words, self.page)
         return Card(
             claim=claim,
             verdict=verdict,
@@ -97,7 +104,7 @@ class Cards:
             found=lang.span(verdict.found) if verdict.found else lang.page("nothing-found"),
             plot=self._plot(verdict, claim),
             facts=tuple(self._facts(verdict, claim)),
-            flags=[lang.flag(flag) for flag in verdict.flags],
+            flags=flags,
             evidence=self._evidence(verdict, claim, most),
             json_ld=Markup(claimreview.script(review)),
         )
@@ -248,4 +255,4 @@ def _shown(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return str(Markup(text).unescape())
+    return Markup(text).striptags()

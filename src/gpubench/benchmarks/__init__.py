@@ -30,11 +30,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gpubench.errors import UnknownName
+from gpubench.errors import CannotMeasure, UnknownName
 from gpubench.measuring import timing
 from gpubench.model import Case, Measurement
 from gpubench.quantities import QUANTITIES
 from gpubench.stats import MedianInterval
+
+CONTRACT = ("QUANTITY", "VERSION", "plan", "work", "prepare", "ceilings", "release")
+"""What every benchmark has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,24 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(name for name in modules if not name.startswith("_")))
 
 
+@lru_cache(maxsize=64)
 def get(name: str) -> Any:
-    """The benchmark (see Benchmark) of that name. Raises UnknownName."""
+    """The benchmark of that name.
+
+    Raises:
+        UnknownName: there is none.
+        CannotMeasure: it lacks something that every benchmark has.
+    """
     if name not in names():
         raise UnknownName("benchmark", name, names(), "see `gpubench list benchmarks`")
-    return importlib.import_module(f"{__name__}.{name}")
+    found = importlib.import_module(f"{__name__}.{name}")
+    lacking = [each for each in CONTRACT if not hasattr(found, each)]
+    if lacking:
+        raise CannotMeasure(
+            f"the benchmark '{name}' has no {', '.join(lacking)}: docs/extending.md tells what a "
+            f"benchmark has"
+        )
+    return found
 
 
 def quantity(case: Case) -> str:

@@ -216,3 +216,33 @@ def test_a_folder_of_records_that_is_not_there_is_told() -> None:
     assert found.exit_code == 0
     assert found.stderr == "There is no folder typo: nothing measured is taken into account\n"
     assert ask("memory_bandwidth", "--of", "h200-sxm").stderr == ""
+
+
+def test_a_token_costs_what_its_devices_do_in_its_time() -> None:
+    served = ["--of", "h200-sxm", "--with", "model=llama-2-70b", "--with", "precision=fp8"]
+    served += ["--with", "gpus=2", "--json"]
+    rent = ["--with", "hourly_rent=$3/h"]
+    (rate,) = estimates("inference_throughput", *served)
+    (cost,) = estimates("cost_per_token", *served, *rent)
+    for end, other in (("low", "high"), ("mid", "mid"), ("high", "low")):
+        assert cost[end] == pytest.approx(2 * 3 / 3600 / rate[other])
+    published = [
+        item
+        for item in json.loads(ask("cost_per_token", *served, *rent).stdout)["evidence"]
+        if item["kind"] == "published"
+    ]
+    assert published
+    assert all(item["unit"] == "USD/token" for item in published)
+    told = ask("cost_per_token", *served[:-1], *rent, "--claimed", "less than $2/million tokens")
+    assert "USD/million tokens" in told.stdout
+    assert "needs hourly_rent" in ask("cost_per_token", *served[:-1]).stdout
+
+
+def estimates(*arguments: str) -> list[dict[str, Any]]:
+    found = json.loads(ask(*arguments).stdout)["evidence"]
+    return [item for item in found if item["kind"] == "estimated"]
+
+
+@pytest.mark.parametrize("name", ["GB200 NVL72", "DGX B200", "nvidia hgx h100"])
+def test_a_system_is_told_from_its_devices(name: str) -> None:
+    assert "a system of several devices" in ask("memory_bandwidth", "--of", name).stderr

@@ -529,3 +529,28 @@ def test_any_text_is_read_or_refused_with_a_place(
         source.read(path)
     except ClaimsError as error:
         assert all(p.startswith(f"{path}:") for p in error.problems)  # noqa: PT017
+
+
+PRICE = """\
+articles:
+  a-blog: {title: A price, publisher: A blog, date: 2025-11}
+claims:
+  - id: dgx-price
+    category: cost
+    statement: A server costs 515,410 dollars.
+    articles:
+      - {article: a-blog, place: paragraph 1}
+    quantity: server_price
+    claimed: {value: "515,410 USD", qualifier: exact}
+    arithmetic: {formula: yuan / rate, inputs: {yuan: 3.7 million CNY, rate: 7.18 CNY/USD}}
+"""
+
+
+def test_a_price_may_be_in_the_currency_that_was_printed(write: Write) -> None:
+    (claim,) = claims.load(write(PRICE), catalogue.load()).claims
+    assert claim.claimed.low is not None
+    assert claim.claimed.low.value == parse("515410 USD")
+    wrong = PRICE.replace("yuan / rate", "yuan * rate")
+    assert any("and server_price is in USD" in p for p in problems(write(wrong)))
+    weight = PRICE.replace("515,410 USD", "515 GB")
+    assert any("'515 GB' is in B" in p for p in problems(write(weight)))

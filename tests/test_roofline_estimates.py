@@ -49,7 +49,7 @@ def test_every_estimated_quantity_has_an_evaluator_and_no_other() -> None:
 
 @pytest.mark.parametrize("kind", ESTIMATED, ids=lambda kind: kind.name)
 def test_every_quantity_answers_with_an_ordered_interval_a_limit_and_an_error(kind: Any) -> None:
-    needed = {"hourly_rent": 2 / 3600} if kind.name == "training_cost" else {}
+    needed = {"hourly_rent": 2 / 3600} if kind.name.endswith(("_cost", "cost_per_token")) else {}
     if kind.subject == "none":
         found = of(kind.name, None, **needed)
     elif kind.name == "communication_phase_time":

@@ -332,6 +332,13 @@ _QUANTITIES = (
         "board energy for one token",
         (*_SERVING, "phase"),
     ),
+    QuantityKind(
+        "cost_per_token",
+        "USD/token",
+        "estimate",
+        "rent of the devices for one token",
+        (*_SERVING, "phase", "hourly_rent"),
+    ),
     QuantityKind("max_sequences", "1", "estimate", "sequences whose KV cache fits", _SERVING),
     QuantityKind(
         "memory_needed",

@@ -323,6 +323,7 @@ _EXAMPLES = {
     "token": "'14.8 trillion tokens'",
     "token/s": "'3000 token/s'",
     "J/token": "'0.5 J/token'",
+    "USD/token": "'0.6 USD/million tokens'",
     "card": "'900000 cards'",
     "TPP": "'4800 TPP'",
     "TPP/m2": "'5.92 TPP/mm2'",
@@ -362,6 +363,7 @@ _SHOWN: dict[str, list[tuple[float, str]]] = {
     "J/s": _ladder("W", {"G": 1e9, "M": 1e6, "k": 1e3, "": 1.0}),
     "J": _ladder("J", {**_RATES, "m": 1e-3, "µ": 1e-6}),
     "J/token": [(1.0, "J/token"), (1e-3, "mJ/token")],
+    "USD/token": [(1e-6, "USD/million tokens")],
     "s": [
         (_YEAR_S, "years"),
         (_DAY_S, "days"),

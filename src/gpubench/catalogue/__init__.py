@@ -38,6 +38,8 @@ PUBLISHED_TABLE = DATA / "inference_published.csv"
 Noun = TypeVar("Noun")
 
 _PUBLISHED = re.compile(r"[\w-]+/[^/]+")
+# Names of servers and racks, which hold several devices.
+_SYSTEM = re.compile(r"\b(dgx|hgx|mgx|cloudmatrix|superpod)\b|\bnvl ?(36|72|144|576)\b")
 _TUNED = re.compile(r"([-_ ](instruct|chat|it|hf|base))+$", re.IGNORECASE)
 # What weights were tuned for, and the form of their files.
 
@@ -68,6 +70,9 @@ class Catalogue:
             raise AmbiguousName("accelerator", name, self.groups[found].members)
         if " mig " in f" {_folded(name)} ":
             hint = "a MIG slice has only a share of its card, so the card's figures are not its own"
+            raise UnknownName("accelerator", name, (), hint)
+        if _SYSTEM.search(_folded(name)):
+            hint = "a system of several devices: name the device, and how many of them as gpus"
             raise UnknownName("accelerator", name, (), hint)
         raise UnknownName("accelerator", name, self._spellings, "gpubench list accelerators")
 

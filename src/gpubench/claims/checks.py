@@ -34,6 +34,17 @@ def _named(unit: str) -> str:
     return "a plain number" if unit == "1" else f"in {unit}"
 
 
+def _in_currency(unit: str, claimed: schema.ClaimedEntry | None) -> str:
+    """The unit with the currency that was printed: an article's own figures are in any."""
+    printed = claimed and (claimed.value or claimed.low)
+    try:
+        found = units.parse_printed(printed or "").value.unit
+    except UnitError:
+        return unit
+    same = re.sub("CNY|USD", "$", found) == re.sub("CNY|USD", "$", unit)
+    return found if same else unit
+
+
 def _translations(entry: schema.TranslationsEntry | None) -> dict[str, str]:
     return {"zh": entry.zh} if entry and entry.zh else {}
 
@@ -75,6 +86,8 @@ class Checker:
         baselines = self._parts("baseline", entry.baseline, kinds)
         self._completeness(kinds, entry)
         unit = self._unit(kinds, not self._lacks("baseline", entry.baseline))
+        if kinds and kinds[0].via == "article":
+            unit = _in_currency(unit, entry.claimed)
         claimed = self._figure(entry.claimed, "claimed", unit)
         conditions, sweep = self._conditions(entry, kinds)
         self._size(sweep, {"subject": subjects, "baseline": baselines, "quantity": kinds})

@@ -175,6 +175,8 @@ def _findings(
             yield finding
         elif saved := _energy_of(finding, quantity, catalogue):
             yield saved
+        elif paid := _cost_of(finding, quantity, claim):
+            yield paid
 
 
 def _energy_of(
@@ -195,6 +197,26 @@ def _energy_of(
         high=1 / pair.low,
         how=f"inverse of the throughput at equal rated power: {pair.how}",
         remark="rated, not measured power",
+    )
+
+
+def _cost_of(found: PublishedFinding, quantity: str, claim: Claim) -> PublishedFinding | None:
+    """Rent a token by a throughput that was published, at the rent that is stated."""
+    rent, gpus = claim.conditions.get("hourly_rent"), found.conditions.get("gpus")
+    if (quantity, found.quantity) != ("cost_per_token", "inference_throughput") or not rent:
+        return None
+    if found.baseline or not gpus:
+        return None
+    paid = rent * gpus
+    return replace(
+        found,
+        quantity=quantity,
+        low=paid / found.high,
+        mid=paid / found.mid,
+        high=paid / found.low,
+        unit="USD/token",
+        conditions={**found.conditions, "hourly_rent": rent},
+        how=f"the stated rent over the throughput: {found.how}",
     )
 
 

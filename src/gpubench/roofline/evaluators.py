@@ -126,6 +126,19 @@ def _energy(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     return Found(joules, found.binding, found.details)
 
 
+def _token_cost(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
+    found = _serving(case, part, with_)
+    cost = _rent(case) * case.of("gpus") / found.value
+    return Found(cost, found.binding, found.details)
+
+
+def _rent(case: Case) -> float:
+    """USD a second of one device. Raises CannotEstimate where nobody states it."""
+    if "hourly_rent" not in case.values:
+        raise CannotEstimate(f"{case.quantity} needs hourly_rent, such as '2 USD/h'")
+    return float(case.of("hourly_rent"))
+
+
 def _max_sequences(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
     rooms = llm.by_engine(
         lambda one: _machine(case, part, with_, one).most_sequences(), _engines(case)
@@ -214,10 +227,9 @@ def _time_of_published_flops(case: Case, part: Accelerator | None, with_: Parame
 
 
 def _training_cost(case: Case, part: Accelerator | None, with_: Parameters) -> Found:
-    if "hourly_rent" not in case.values:
-        raise CannotEstimate("training_cost needs hourly_rent, such as '2 USD/h'")
+    rent = _rent(case)
     found = _training_time(case, part, with_)
-    cost = found.value * case.of("gpus") * case.of("hourly_rent")
+    cost = found.value * case.of("gpus") * rent
     return Found(cost, found.binding, found.details)
 
 
@@ -295,6 +307,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "time_to_first_token": _first_token,
     "time_per_output_token": _next_token,
     "energy_per_token": _energy,
+    "cost_per_token": _token_cost,
     "max_sequences": _max_sequences,
     "memory_needed": _memory_needed,
     "memory_share": _memory_share,

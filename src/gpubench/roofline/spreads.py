@@ -63,7 +63,7 @@ def of_one(
 
 _LIMITED = (
     *("inference_throughput", "time_to_first_token", "time_per_output_token", "max_sequences"),
-    *("training_throughput", "training_time", "training_cost", "hpc_throughput"),
+    *("training_throughput", "training_time", "training_cost", "hpc_throughput", "cost_per_token"),
     *("parameter_load_time", "gradient_sync_time", "all_reduce_time"),
 )
 # Of which less waste is always more, or always less.

@@ -26,7 +26,10 @@ FILE = "validated_error.yaml"
 NEARLY_FULL = 0.8
 """Weights over memory above which a gigabyte more or less decides the batch."""
 
-_QUANTITIES = ("inference_throughput", "time_per_output_token", "energy_per_token")
+_QUANTITIES = (
+    *("inference_throughput", "time_per_output_token", "energy_per_token"),
+    "cost_per_token",
+)
 _TRAINING = ("training_throughput", "training_time", "training_cost")
 
 

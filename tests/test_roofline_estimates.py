@@ -545,3 +545,14 @@ def test_an_end_that_is_cut_is_told() -> None:
     assert found.high < 353  # 5.3 TB/s over 15 GB of weights
     many = of("inference_throughput", model="llama-2-70b", precision="fp8", gpus=1)
     assert "cut at" not in many.error
+
+
+def test_a_model_is_served_as_it_is_published_and_trained_in_sixteen_bits() -> None:
+    served = of("inference_throughput", model="gpt-oss-120b")
+    assert "precision as gpt-oss-120b is published: fp4" in served.assumptions
+    assert of("devices_needed", model="gpt-oss-120b").mid == 1
+    assert of("devices_needed", model="gpt-oss-120b", precision="bf16").mid > 1
+    trained = of("training_throughput", model="deepseek-v3", gpus=2048)
+    assert "precision not stated: fp16 assumed" in trained.assumptions
+    kept = of("memory_needed", None, model="deepseek-v3", use="training")
+    assert "precision not stated: fp16 assumed" in kept.assumptions

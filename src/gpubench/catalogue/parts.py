@@ -21,7 +21,7 @@ from gpubench.model import (
     LanguageModel,
     Source,
 )
-from gpubench.quantities import CONDITIONS, DATE, QUANTITIES, TEXT
+from gpubench.quantities import CONDITIONS, DATE, QUANTITIES, STORAGE_BITS, TEXT
 
 Noun = TypeVar("Noun")
 GRADES = ("A", "B", "C")
@@ -263,9 +263,12 @@ def _model(key: str, entry: Mapping[str, Any]) -> LanguageModel:
     for name in ("layers", "hidden", "heads", "ffn_hidden", "vocabulary"):
         counts.setdefault(name, 0)
     known = {"name", "source", "aliases", "parameters", "active", "architecture", "remark"}
-    extra = set(entry) - known - {"training_tokens", "training_flops"}
+    extra = set(entry) - known - {"training_tokens", "training_flops", "stored"}
     if extra:
         raise CatalogueError(f"unknown key {', '.join(sorted(extra))}")
+    stored = entry.get("stored", "")
+    if stored and stored not in STORAGE_BITS:
+        raise CatalogueError(f"stored is one of {', '.join(STORAGE_BITS)}, not '{stored}'")
     return LanguageModel(
         id=key,
         name=entry["name"],
@@ -276,6 +279,7 @@ def _model(key: str, entry: Mapping[str, Any]) -> LanguageModel:
         training_tokens=_number(entry, "training_tokens", "token"),
         training_flops=_number(entry, "training_flops", "FLOP"),
         remark=entry.get("remark", ""),
+        stored=stored,
         **switches,
         **counts,
     )

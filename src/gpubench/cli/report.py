@@ -20,18 +20,13 @@ PAGE = "gpubench-report"
 """A page is written to a file of this name unless another is chosen; other forms to stdout."""
 
 
-class _FormatChoice(click.ParamType[str]):
+def _format(name: str) -> str:
     """The name of a format; the registry is read only when one is given."""
+    from gpubench.report.formats import FORMATS
 
-    name = "format"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name. Fails, with the known ones, for any other."""
-        from gpubench.report.formats import FORMATS
-
-        if value not in FORMATS:
-            self.fail(f"there is no format '{value}': use {', '.join(FORMATS)}", param, ctx)
-        return value
+    if name not in FORMATS:
+        raise click.BadParameter(f"there is no format '{name}': use {', '.join(FORMATS)}")
+    return name
 
 
 @click.command("report")
@@ -42,7 +37,7 @@ class _FormatChoice(click.ParamType[str]):
 @click.option(
     "--format",
     "form",
-    type=_FormatChoice(),
+    type=_format,
     default="html",
     show_default=True,
     metavar="FORMAT",

@@ -168,7 +168,10 @@ def _defaults(
     if "context_tokens" in found and {**found, **stated}["use"] == "rag":
         found["context_tokens"] = _RAG_CONTEXT
     if "precision" in found:
-        found["precision"] = usual_precision(found["precision"], parts, model)
+        # What weights are kept in says nothing of what they were trained in.
+        trained = "micro_batch" in names or {**found, **stated}.get("use") == "training"
+        served = None if trained else model
+        found["precision"] = usual_precision(found["precision"], parts, served)
     if "kv_precision" in names and "kv_precision" not in stated:
         found["kv_precision"] = capacity.cache_precision({**found, **stated}["precision"])
     if "sequence_tokens" in names and "sequence_tokens" not in stated and model:

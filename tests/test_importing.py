@@ -321,6 +321,15 @@ def test_copies_to_the_host_are_told_by_device(read: Read) -> None:
     assert [m.case.parameters["gpu"] for m in record.measurements] == [0, 1]
 
 
+def test_what_is_left_out_is_told_and_a_pipe_is_read(tmp_path: Path) -> None:
+    known, other = case("host_to_device_memcpy_ce", ["55.2"]), case("device_local_copy", ["1900"])
+    words = ["import", "nvbandwidth", "-", "--results", str(tmp_path)]
+    found = CliRunner().invoke(cli.main, words, input=bandwidth(known, other))
+    assert found.exit_code == 0, found.output
+    assert "measures nothing like it: device_local_copy" in found.stderr
+    assert CliRunner().invoke(cli.main, words, input="").exit_code == 2
+
+
 def test_a_test_that_did_not_pass_is_a_failure(read: Read) -> None:
     name = "device_to_device_memcpy_write_ce"
     good = case("host_to_device_memcpy_ce", ["55.2"])

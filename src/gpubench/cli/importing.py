@@ -29,8 +29,9 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
     """Keep another tool's results as a record.
 
     Reads nccl-tests and rccl-tests (their table, or the JSON of -J), nvbandwidth (-j), BabelStream
-    (--csv) and pytest-benchmark (--benchmark-json). The record names the tool and the file's
-    SHA-256; what it holds counts as published by others, never as measured here.
+    (--csv) and pytest-benchmark (--benchmark-json); FILE is - for what comes on stdin. The record
+    names the tool and the file's SHA-256; what it holds counts as published by others, never as
+    measured here.
     """
     from gpubench import catalogue, importing, records
     from gpubench.comparing import fleet
@@ -57,6 +58,8 @@ def command(tool: str, path: Path, accelerator: str | None, results: Path, as_js
     printing.table(links.imported_table(record))
     for warning in rates.warnings(record):
         click.echo(f"- {warning}")
+    if left := record.environment.get("left_out"):
+        printing.aside(f"Left out, since gpubench measures nothing like it: {left}")
     if record.accelerator == importing.UNKNOWN and record.device:
         printing.aside(
             f"'{record.device}' is no accelerator of the catalogue, so no claim can use this: "

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import importlib
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,9 @@ Identify = Callable[[str], Accelerator | None]
 """Finds a device's name in the catalogue, or gives None."""
 
 
+STDIN = "-"
+
+
 @dataclass(frozen=True)
 class Found:
     """What a file holds. `device` is the name it gives, of several the first, and `others` those
@@ -69,6 +73,7 @@ def read(
     part's data sheet does not allow is marked implausible, and never evidence.
 
     Args:
+        path: the file; "-" is what comes on standard input.
         accelerator: what it was measured on, where the file names no device or another's name.
         by_processor: it was measured without an accelerator, which the catalogue cannot know.
 
@@ -128,7 +133,10 @@ def names(devices: Iterable[str]) -> tuple[str, tuple[str, ...]]:
 
 def _contents(tool: str, path: Path) -> bytes:
     try:
-        data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
+        if str(path) == STDIN:
+            data = sys.stdin.buffer.read(_MOST_BYTES)
+        else:
+            data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
     if not data.strip():

@@ -55,6 +55,9 @@ def read(text: str) -> Found:
         why = next(iter(failures.values()), "no test was passed that gpubench knows")
         raise RecordError(f"it holds no figure that can be used: {why}")
     facts = {"nvbandwidth": str(whole.get("version", ""))}
+    passed = [str(test.get("name")) for test in tests if test.get("status") == "Passed"]
+    if unknown := [name for name in passed if not (_HOST.match(name) or _PAIR.match(name))]:
+        facts["left_out"] = ", ".join(unknown)
     if whole.get("Driver Version"):
         facts["driver"] = str(whole["Driver Version"])
     device, others = names(_devices(whole.get("GPU Device list") or ()))

@@ -152,7 +152,7 @@ def test_announcement_and_shipment_are_two_dates(known):
     h200, b200 = known.accelerator("nvidia-h200-sxm"), known.accelerator("nvidia-b200")
     assert h200.figure("announcement_date").value == "2023-11-13"
     assert h200.figure("release_date").value == "2024-Q2"
-    assert b200.figure("announcement_date").value == "2024-03"
+    assert b200.figure("announcement_date").value == "2024-03-18"
     with pytest.raises(MissingFigure):
         b200.figure("release_date")
 

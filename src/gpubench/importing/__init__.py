@@ -140,7 +140,8 @@ def _contents(tool: str, path: Path) -> bytes:
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
     if not data.strip():
-        raise RecordError(f"{path} is empty or far too large to be a file of {tool}")
+        named = "stdin" if str(path) == STDIN else path
+        raise RecordError(f"{named} is empty or far too large to be a file of {tool}")
     return data
 
 

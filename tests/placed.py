@@ -72,11 +72,16 @@ class Placed(torch.Tensor):
 
 
 def _index(index: Any, card: torch.device) -> Any:
-    """An index with its tensors on the card: torch would take them to meta, without values."""
+    """An index with its tensors on the card: torch would take them to meta, without values.
+
+    On a GPU torch takes one from the host as well, and waits for it each time.
+    """
     if isinstance(index, tuple):
         return tuple(_index(one, card) for one in index)
     if isinstance(index, list):
         index = torch.tensor(index)
+    elif isinstance(index, torch.Tensor) and not isinstance(index, Placed) and index.dim():
+        raise RuntimeError(f"an index {tuple(index.shape)} was left on the host")
     plain = isinstance(index, torch.Tensor) and not isinstance(index, Placed)
     return Placed(index, card) if plain else index
 

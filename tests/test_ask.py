@@ -53,6 +53,13 @@ def asked_claim(said: str | None, quantity: str = "inference_throughput", **more
         ("Up to 30 times", "up-to", 30.0, 30.0, ""),
         ("about 1.5x", "about", 1.5, 1.5, ""),
         ("more than twice", "more-than", 2.0, 2.0, ""),
+        ("40% to 45% more", "range", 0.4, 0.45, "more"),
+        ("40-45% more", "range", 0.4, 0.45, "more"),
+        ("4x to 6x less", "range", 4.0, 6.0, "less"),
+        (">= 1.4 x", "at-least", 1.4, 1.4, ""),
+        ("Nearly Twice", "nearly", 2.0, 2.0, ""),
+        ("Up to 30X", "up-to", 30.0, 30.0, ""),
+        ("1.5e-2 x", "exact", 0.015, 0.015, ""),
         ("up to 4 times less", "up-to", 4.0, 4.0, "less"),
         ("over 2 times", "more-than", 2.0, 2.0, ""),
         ("~1.9x", "about", 1.9, 1.9, ""),
@@ -246,3 +253,29 @@ def estimates(*arguments: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ["GB200 NVL72", "DGX B200", "nvidia hgx h100"])
 def test_a_system_is_told_from_its_devices(name: str) -> None:
     assert "a system of several devices" in ask("memory_bandwidth", "--of", name).stderr
+
+
+def test_a_range_of_times_less_that_crosses_one_says_which_side_is_which() -> None:
+    more = ["--of", "h100-sxm", "--vs", "h200-sxm", "--with", "model=llama-2-70b"]
+    told = ask("energy_per_token", *more, "--claimed", "2 x less").stdout
+    assert " x as much to " in told
+    bound = ["peak_fp16", "--of", "h20", "--vs", "h200-sxm", "--claimed", "at least 6 x less"]
+    assert "needs at least 5.88 x less" in ask(*bound).stdout
+    (verdict,) = judged(*bound)
+    assert verdict["accepted"]["low"] is None
+
+
+def test_rents_that_are_tried_each_have_their_published_costs() -> None:
+    served = ["--of", "h200-sxm", "--with", "model=llama-2-70b", "--with", "precision=fp8"]
+    rents = ["--with", "hourly_rent=3 USD/h", "--with", "hourly_rent=2 USD/h"]
+    found = json.loads(ask("cost_per_token", *served, *rents, "--json").stdout)["evidence"]
+    told = {item["conditions"]["hourly_rent"] for item in found if item["kind"] == "published"}
+    assert sorted(told) == pytest.approx([2 / 3600, 3 / 3600])
+
+
+def test_a_verdict_that_nobody_asked_for_cannot_be_awaited() -> None:
+    found = ask("memory_bandwidth", "--of", "h200", "--fail-on", "refuted")
+    assert found.exit_code == 2
+    assert "--claimed" in found.stderr
+    untested = ask("boost_clock", "--of", "h200-sxm", "--vs", "h20", "--claimed", "5 % more")
+    assert (untested.exit_code, "untested" in untested.stdout) == (3, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,9 @@ def test_every_benchmark_is_played_on_a_pretended_gpu() -> None:
     pytest.importorskip("torch")
     from tests.test_rehearsal import REHEARSED
 
+    here = Path(__file__).parent
+    for name, test in ELSEWHERE.items():
+        assert name in (here / f"{test}.py").read_text("utf-8")
     assert {*REHEARSED, *ELSEWHERE} == set(benchmarks.names()), (
         "name a new benchmark in REHEARSED of tests/test_rehearsal.py, or play it in a test of its "
         "own and name that here"

@@ -23,7 +23,10 @@ def test_a_date_is_the_days_it_names(
     assert span(text) == (datetime.date(*first).toordinal(), datetime.date(*last).toordinal())
 
 
-@pytest.mark.parametrize("text", ["2023-13", "2023-02-30", "late 2023", "2023-Q5", "", "23-01-01"])
+@pytest.mark.parametrize(
+    "text",
+    ["2023-13", "2023-02-30", "late 2023", "2023-Q5", "2023-00", "2023-00-00", "", "23-01-01"],
+)
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(UnitError, match="write 2023-11-13"):
         span(text)

@@ -556,3 +556,25 @@ def test_a_model_is_served_as_it_is_published_and_trained_in_sixteen_bits() -> N
     assert "precision not stated: fp16 assumed" in trained.assumptions
     kept = of("memory_needed", None, model="deepseek-v3", use="training")
     assert "precision not stated: fp16 assumed" in kept.assumptions
+
+
+def test_what_wastes_less_holds_more_sequences_and_steps_slower() -> None:
+    slow = CATALOGUE.accelerator("nvidia-rtx-4090")
+    found = of("time_per_output_token", slow, model="falcon-180b", output_tokens=2048)
+    assert "cut at" not in found.error
+    assert found.low < found.mid < found.high
+
+
+def test_what_may_not_fit_begins_at_nothing_though_nothing_is_wasted() -> None:
+    slow = CATALOGUE.accelerator("nvidia-rtx-4090")
+    found = of("training_throughput", slow, model="llama-3.1-70b", utilization=0.4)
+    assert found.low == 0
+    assert found.mid == found.high
+
+
+def test_gradients_have_sixteen_bits_however_weights_are_published() -> None:
+    for model in ("deepseek-v3", "gpt-oss-120b"):
+        assert (
+            "precision not stated: fp16 assumed"
+            in of("gradient_sync_time", model=model).assumptions
+        )

@@ -49,6 +49,15 @@ from gpubench.units import Quantity, parse, parse_printed, show
         ("700 watts", 700, "J/s"),
         ("$2/h", 2 / 3600, "USD/s"),
         ("$5.5 billion", 5.5e9, "USD"),
+        ("$5.5B", 5.5e9, "USD"),
+        ("$2 per hour", 2 / 3600, "USD/s"),
+        ("$0.6 per million tokens", 6e-7, "USD/token"),
+        ("$0.6/1M tokens", 6e-7, "USD/token"),
+        ("1.5K tokens per second", 1500, "token/s"),
+        ("8e23 FLOPs", 8e23, "FLOP"),
+        ("400 gigabits per second", 5e10, "B/s"),
+        ("20 milliseconds", 0.02, "s"),
+        ("1 hour", 3600, "s"),
     ],
 )
 def test_a_figure_as_printed_becomes_an_si_value(text: str, value: float, unit: str) -> None:
@@ -72,6 +81,7 @@ def test_a_figure_as_printed_becomes_an_si_value(text: str, value: float, unit: 
         ("1/0 x", "divides by zero"),
         ("5 TB more", "goes with a percentage"),
         ("3 x more", "may mean 3 or 4 times as much: write '3 x' or '300 % more'"),
+        ("1 x less", "is no less"),
         ("1/4 x less", "write how many times less, as in '4 x less'"),
         ("", "write a number and a unit"),
     ],
@@ -86,7 +96,11 @@ def test_times_less_is_a_share() -> None:
         printed = parse_printed(text)
         assert printed.as_found(printed.value.value) == pytest.approx(1 / 25)
         assert (printed.as_found(math.inf), printed.as_found(-math.inf)) == (0, math.inf)
-        assert [printed.show(found) for found in (0.05, 1.0, 1.5)] == ["20 x less", "1 x", "1.5 x"]
+        assert [printed.show(found) for found in (0.05, 1.0, 1.5)] == [
+            "20 x less",
+            "1 x as much",
+            "1.5 x as much",
+        ]
 
 
 def test_an_unknown_unit_is_told_with_what_the_quantity_asks_for() -> None:

@@ -265,8 +265,7 @@ def test_of_several_model_errors_each_is_told_with_how_many_it_is_of() -> None:
     ]
     said = judge(it, estimates).reason
     assert said.endswith(
-        "Model errors: in 2 of 3 conditions median error 3 %; "
-        "in 1 of 3 conditions median error 9 %."
+        "Model errors: of 2 of 3 estimates median error 3 %; of 1 of 3 estimates median error 9 %."
     )
     assert judge(it, estimates[1:]).reason.endswith("Model error: median error 3 %; as serving.")
 

@@ -21,10 +21,11 @@ def span(text: str) -> tuple[int, int]:
     try:
         if not match:
             raise ValueError
-        year, quarter, month, day = (int(part) if part else 0 for part in match.groups())
-        if day:
+        year, quarter, month, day = (int(part) if part else None for part in match.groups())
+        assert year is not None
+        if day is not None and month is not None:
             first = last = datetime.date(year, month, day)
-        elif month:
+        elif month is not None:
             first = datetime.date(year, month, 1)
             last = first.replace(day=calendar.monthrange(year, month)[1])
         elif quarter:

@@ -79,10 +79,12 @@ _TEXT = re.compile(
 )
 # What is typed for a unit in place of its symbol.
 _SPELLINGS = {
-    **dict.fromkeys(("times", "×", "倍"), "x"),
+    **dict.fromkeys(("x", "times", "×", "倍"), "x"),
     **dict.fromkeys(("percent", "per cent", "％"), "%"),
     **dict.fromkeys(("second", "seconds", "sec"), "s"),
     **dict.fromkeys(("minute", "minutes"), "min"),
+    "hour": "h",
+    **dict.fromkeys(("bit", "bits"), "bit"),
     **dict.fromkeys(("byte", "bytes"), "B"),
     **dict.fromkeys(("joule", "joules"), "J"),
     **dict.fromkeys(("watt", "watts"), "W"),
@@ -90,6 +92,7 @@ _SPELLINGS = {
     "flops": "FLOPS",
 }
 _SPELLED_PREFIXES = {"kilo": "k", "mega": "M", "giga": "G", "tera": "T", "peta": "P", "exa": "E"}
+_SPELLED_PREFIXES |= {"milli": "m", "micro": "µ", "nano": "n"}
 _COUNTED_IN = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion", "T": "trillion"}
 # No figure of this trade lies outside, and products of a few such figures stay finite.
 _LEAST, _MOST = 1e-60, 1e60
@@ -169,7 +172,7 @@ class Printed:
         if self.divides:
             if 0 < found < 1:
                 return f"{show(Quantity(1 / found, '1'), 'x', digits)} less"
-            return show(Quantity(found, "1"), "x", digits)
+            return f"{show(Quantity(found, '1'), 'x', digits)} as much"
         if self.change:
             word = "more" if found > 1 or (found == 1 and self.change == "more") else "less"
             return f"{_rounded(round(100 * abs(found - 1), 1), digits)} % {word}"
@@ -203,7 +206,7 @@ def parse_printed(text: str, wanted: str = "") -> Printed:
         such = example(wanted) if wanted else "'4.8 TB/s'"
         raise UnitError(f"cannot read '{text}': write a number and a unit, such as {such}")
     number = match["number"].replace(",", "")
-    symbol = f"USD{match['unit']}" if match["dollar"] else _symbol(match["unit"])
+    symbol = _symbol(match["unit"], bool(match["dollar"]))
     scale, unit = _resolve(symbol or "1", text, wanted)
     if match["word"]:
         scale *= _WORDS[match["word"]]
@@ -233,28 +236,40 @@ def _check_change(text: str, change: str, unit: str, symbol: str, value: float) 
             f"'{text}' may mean {value:g} or {1 + value:g} times as much: write '{value:g} x' or "
             f"'{100 * value:g} % more'"
         )
-    if symbol == "x" and value < 1:
+    if symbol == "x" and change == "less" and value <= 1:
         raise UnitError(f"'{text}' is no less: write how many times less, as in '4 x less'")
 
 
-def _symbol(typed: str) -> str:
-    """A unit in symbols: "TB/s" of "terabytes per second", "x" of "times"."""
-    typed = typed.strip()
-    counted = re.fullmatch(r"([kKMBT])\s+(tokens?|parameters?)(.*)", typed)
-    if counted:
-        return f"{_COUNTED_IN[counted[1]]} {counted[2]}{_symbol(counted[3])}"
-    return "/".join(_spelled(part.strip()) for part in re.split(r"/| per ", typed))
+def _symbol(typed: str, dollar: bool = False) -> str:
+    """A unit in symbols: "TB/s" of "terabytes per second", "x" of "times"; of a figure behind a
+    dollar sign, "billion USD" of "B".
+    """
+    first, *others = re.split(r"\s*/\s*|(?:^|\s+)per\s+", typed.strip())
+    if dollar:
+        letter = _COUNTED_IN.get(first, "")
+        first = f"{letter} USD".strip() if letter or not first else f"USD {first}"
+    return "/".join(_spelled(part) for part in (first, *others))
 
 
-def _spelled(word: str) -> str:
-    if word.lower() in _SPELLINGS:
-        return _SPELLINGS[word.lower()]
+def _spelled(part: str) -> str:
+    if counted := re.fullmatch(r"(?:1\s*)?([kKMBT])\s*(tokens?|parameters?)", part):
+        return f"{_COUNTED_IN[counted[1]]} {counted[2]}"
+    if part == "FLOPs":  # so many of them
+        return "FLOP"
+    if part.lower() in _SPELLINGS:
+        return _SPELLINGS[part.lower()]
     for prefix, letter in _SPELLED_PREFIXES.items():
-        rest = word[len(prefix) :].lower()
-        if word.lower().startswith(prefix) and rest in _SPELLINGS:
+        rest = part[len(prefix) :].lower()
+        if part.lower().startswith(prefix) and rest in _SPELLINGS:
             return letter + _SPELLINGS[rest]
-    each_second = re.fullmatch(r"([kMGT]?[bB])ps", word)
-    return f"{each_second[1]}/s" if each_second else word
+    each_second = re.fullmatch(r"([kMGT]?[bB])ps", part)
+    return f"{each_second[1]}/s" if each_second else part
+
+
+def ends_in_change(text: str) -> str:
+    """The word at the end of a figure that makes it a change, such as "more", or nothing."""
+    found = re.search(rf"\s+({'|'.join(_CHANGES)})\s*$", text)
+    return found[1] if found else ""
 
 
 def show(quantity: Quantity, unit: str | None = None, digits: int = 3) -> str:

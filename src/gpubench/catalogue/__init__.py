@@ -39,7 +39,7 @@ Noun = TypeVar("Noun")
 
 _PUBLISHED = re.compile(r"[\w-]+/[^/]+")
 # Names of servers and racks, which hold several devices.
-_SYSTEM = re.compile(r"\b(dgx|hgx|mgx|cloudmatrix|superpod)\b|\bnvl ?(36|72|144|576)\b")
+_SYSTEM = re.compile(r"\b(dgx(?! spark)|hgx|mgx|cloudmatrix|superpod)\b|\bnvl ?(36|72|144|576)\b")
 _TUNED = re.compile(r"([-_ ](instruct|chat|it|hf|base))+$", re.IGNORECASE)
 # What weights were tuned for, and the form of their files.
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gpubench import yaml_text
+from gpubench import units, yaml_text
 from gpubench.claims import checks, schema, shape
 from gpubench.errors import UnitError
 from gpubench.model import Claim
@@ -23,10 +23,10 @@ _HEDGES = {
     **{name.replace("-", " "): name for name in schema.QUALIFIERS},
     "almost": "nearly",
     **dict.fromkeys(("around", "roughly", "approximately", "~", "≈"), "about"),
+    **dict.fromkeys(("≥", ">="), "at-least"),
+    **dict.fromkeys(("≤", "<="), "at-most"),
     **dict.fromkeys(("over", ">"), "more-than"),
     **dict.fromkeys(("under", "<"), "less-than"),
-    "≥": "at-least",
-    "≤": "at-most",
 }
 _HEDGE = re.compile(rf"({'|'.join(_HEDGES)})(?![a-z])\s*", re.IGNORECASE)
 _NUMBER = r"\d[\d.,]*(?:e[-+]?\d+)?"
@@ -103,26 +103,42 @@ def _entry(said: str, quantity: str) -> schema.ClaimedEntry:
     unit = kind.unit if kind else ""
     ends = None
     if unit not in (TEXT, DATE):
-        said = re.sub(r"[a-z]+", lambda found: _plainly(found[0], unit), said)
-        ends = _ENDS.fullmatch(said)
+        said = re.sub(r"[A-Za-z]+", lambda found: _plainly(found[0], unit), said)
+        ends = _two_ends(said)
     if ends is None:
         return schema.ClaimedEntry.model_construct(
             value=said, low=None, high=None, qualifier=qualifier or "exact"
         )
-    low, high = ends.groups()
+    return schema.ClaimedEntry.model_construct(
+        value=None, low=ends[0], high=ends[1], qualifier=qualifier or "range"
+    )
+
+
+def _two_ends(said: str) -> tuple[str, str] | None:
+    """Both ends of a range, each a whole figure; None where one figure is said, or none is."""
+    try:
+        units.parse_printed(said)
+    except UnitError:
+        pass
+    else:
+        return None  # "1e-3 s" is no range
+    match = _ENDS.fullmatch(said)
+    if match is None:
+        return None
+    low, high = match.groups()
     if re.fullmatch(_NUMBER, low):  # "60 to 90 % more" says the unit once
         low += re.sub(f"^{_NUMBER}", "", high)
-    return schema.ClaimedEntry.model_construct(
-        value=None, low=low, high=high, qualifier=qualifier or "range"
-    )
+    elif not units.ends_in_change(low):  # "60 % to 90 % more" says the change once
+        low = f"{low} {units.ends_in_change(high)}".rstrip()
+    return low, high
 
 
 def _plainly(word: str, unit: str) -> str:
     """A word as figures of quantities in that unit have it."""
-    rate = unit.endswith("/s") and unit != "J/s"
-    if word in _SPEED and (rate or unit == "s"):
-        return _SPEED[word][not rate]
-    return {"twice": "2 x", "half": "0.5 x"}.get(word, word)
+    rate, plain = unit.endswith("/s") and unit != "J/s", word.lower()
+    if plain in _SPEED and (rate or unit == "s"):
+        return _SPEED[plain][not rate]
+    return {"twice": "2 x", "half": "0.5 x"}.get(plain, word)
 
 
 def conditions(texts: Iterable[str]) -> dict[str, list[str]]:

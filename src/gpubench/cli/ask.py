@@ -71,18 +71,22 @@ def command(
     from gpubench.comparing import index
     from gpubench.judging import evidence
 
+    if fail_on and claimed is None:
+        raise click.UsageError("--fail-on waits for a verdict: say what is --claimed")
     known = catalogue.load()
     given = asked.conditions(stated)
     claim = asked.claim(quantity, subjects, baselines, claimed, given, known)
     found = evidence.gather(claim, {}, known, index.latest(results))
     if claimed is None:
         _tell(claim, found, as_json)
-        if all(item.missing for item in found):
-            ctx.exit(_NOTHING_KNOWN)
+        known_of = not all(item.missing for item in found)
     else:
         outcome = _judge(claim, found, as_json)
+        known_of = outcome != "untested"
         if outcome in (fail_on or ()):
             ctx.exit(judging.FAILED)
+    if not known_of:
+        ctx.exit(_NOTHING_KNOWN)
 
 
 def _tell(claim: Claim, found: Sequence[Evidence], as_json: bool) -> None:

@@ -61,7 +61,9 @@ class Comparison:
 @options.model
 @click.option("--isl", required=True, type=click.IntRange(1, 10**9), help="Tokens of a prompt.")
 @click.option("--osl", required=True, type=click.IntRange(1, 10**9), help="Tokens of an answer.")
-@click.option("--precision", type=_PRECISIONS, help="Storage of weights; otherwise fp16, or bf16.")
+@click.option(
+    "--precision", type=_PRECISIONS, help="Storage of weights; otherwise as published, or fp16."
+)
 @click.option(
     "--kv", type=_PRECISIONS, help="Storage of the KV cache; otherwise as weights, or fp16."
 )

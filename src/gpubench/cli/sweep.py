@@ -95,7 +95,7 @@ def _between(text: str) -> tuple[float, float]:
     "--precision",
     type=_precisions,
     metavar="LIST",
-    help="Storage of weights, otherwise fp16 (or bf16) and fp8, or as a file of one's own says.",
+    help="Storage of weights, otherwise fp16 (or bf16) and fp8, or as the model is published.",
 )
 @click.option(
     "--tp",

@@ -134,7 +134,8 @@ def names(devices: Iterable[str]) -> tuple[str, tuple[str, ...]]:
 def _contents(tool: str, path: Path) -> bytes:
     try:
         if str(path) == STDIN:
-            data = sys.stdin.buffer.read(_MOST_BYTES)
+            data = sys.stdin.buffer.read(_MOST_BYTES + 1)
+            data = data if len(data) <= _MOST_BYTES else b""
         else:
             data = path.read_bytes() if path.stat().st_size <= _MOST_BYTES else b""
     except OSError as error:

@@ -175,8 +175,8 @@ def _findings(
             yield finding
         elif saved := _energy_of(finding, quantity, catalogue):
             yield saved
-        elif paid := _cost_of(finding, quantity, claim):
-            yield paid
+        else:
+            yield from _costs_of(finding, quantity, claim)
 
 
 def _energy_of(
@@ -200,24 +200,25 @@ def _energy_of(
     )
 
 
-def _cost_of(found: PublishedFinding, quantity: str, claim: Claim) -> PublishedFinding | None:
-    """Rent a token by a throughput that was published, at the rent that is stated."""
-    rent, gpus = claim.conditions.get("hourly_rent"), found.conditions.get("gpus")
-    if (quantity, found.quantity) != ("cost_per_token", "inference_throughput") or not rent:
-        return None
-    if found.baseline or not gpus:
-        return None
-    paid = rent * gpus
-    return replace(
-        found,
-        quantity=quantity,
-        low=paid / found.high,
-        mid=paid / found.mid,
-        high=paid / found.low,
-        unit="USD/token",
-        conditions={**found.conditions, "hourly_rent": rent},
-        how=f"the stated rent over the throughput: {found.how}",
-    )
+def _costs_of(found: PublishedFinding, quantity: str, claim: Claim) -> Iterator[PublishedFinding]:
+    """Rent a token by a throughput that was published, at each rent that is stated."""
+    if (quantity, found.quantity) != ("cost_per_token", "inference_throughput") or found.baseline:
+        return
+    gpus = found.conditions.get("gpus")
+    stated = claim.conditions.get("hourly_rent")
+    rents = claim.sweep.get("hourly_rent", (stated,) if stated else ())
+    for rent in rents if gpus else ():
+        paid = rent * gpus
+        yield replace(
+            found,
+            quantity=quantity,
+            low=paid / found.high,
+            mid=paid / found.mid,
+            high=paid / found.low,
+            unit="USD/token",
+            conditions={**found.conditions, "hourly_rent": rent},
+            how=f"the stated rent over the throughput: {found.how}",
+        )
 
 
 # What a figure means where nothing is said, as in `catalogue.facts`.

@@ -78,9 +78,14 @@ def describe_accepted(claim: Claim, accepted: Interval | None, digits: int = 3) 
         low, high = high, low
     if not math.isfinite(low):
         return f"at most {_number(claim, high, digits)}"
-    if not math.isfinite(high):
+    if not math.isfinite(high) or unbounded_below(claim, accepted):
         return f"at least {_number(claim, low, digits)}"
     return _span(claim, accepted.low, accepted.high, digits)
+
+
+def unbounded_below(claim: Claim, accepted: Interval) -> bool:
+    """Whether what is accepted goes down to nothing, as "at least 4 x less" does."""
+    return bool(claim.claimed.low and claim.claimed.low.divides and accepted.low == 0)
 
 
 def condition(name: str, value: Any) -> str:
@@ -148,7 +153,7 @@ def _errors(chosen: Sequence[Found]) -> str:
         return "".join(f"Model error: {error}." for error in errors)
     whole = sum(errors.values())
     said = "; ".join(
-        f"in {count} of {whole} conditions {error}" for error, count in errors.most_common()
+        f"of {count} of {whole} estimates {error}" for error, count in errors.most_common()
     )
     return f"Model errors: {said}."
 
@@ -185,7 +190,7 @@ def _what(
         )
     if outcome == "refuted" and accepted is not None:
         return f"{_tally(chosen)}{_beside(claim, accepted, decided)}"
-    bounded = accepted is not None and not accepted.finite
+    bounded = accepted is not None and (not accepted.finite or unbounded_below(claim, accepted))
     if claim.claimed.text and outcome == "supported":
         return f"Found {found}, as claimed" + ("" if found == allowed else f": {allowed}")
     if claim.claimed.text and outcome == "refuted":

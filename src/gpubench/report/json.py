@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpubench import records
+from gpubench.judging.reasons import unbounded_below
 from gpubench.model import Claim, Evidence, Verdict
 from gpubench.report import wording
 
@@ -57,7 +58,7 @@ def verdict(found: Verdict, claim: Claim | None) -> dict[str, Any]:
         "outcome": found.outcome,
         "basis": found.basis,
         "claimed": _claimed(found, claim) if claim else None,
-        "accepted": _interval(found) if found.accepted else None,
+        "accepted": _interval(found, claim) if found.accepted and claim else None,
         "evidence": [
             evidence(item, relation)
             for item, relation in zip(found.evidence, found.relations, strict=True)
@@ -78,10 +79,11 @@ def _claimed(found: Verdict, claim: Claim) -> dict[str, Any]:
     return {"low": ends[0], "high": ends[1], "unit": found.unit, **shown}
 
 
-def _interval(found: Verdict) -> dict[str, Any]:
+def _interval(found: Verdict, claim: Claim) -> dict[str, Any]:
     assert found.accepted is not None
+    unbounded = unbounded_below(claim, found.accepted)
     return {
-        "low": _finite(found.accepted.low),
+        "low": None if unbounded else _finite(found.accepted.low),
         "high": _finite(found.accepted.high),
         "unit": found.unit,
     }

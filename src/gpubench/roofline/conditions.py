@@ -169,7 +169,8 @@ def _defaults(
         found["context_tokens"] = _RAG_CONTEXT
     if "precision" in found:
         # What weights are kept in says nothing of what they were trained in.
-        trained = "micro_batch" in names or {**found, **stated}.get("use") == "training"
+        trained = bool({"micro_batch", "reduction"} & set(names))
+        trained = trained or {**found, **stated}.get("use") == "training"
         served = None if trained else model
         found["precision"] = usual_precision(found["precision"], parts, served)
     if "kv_precision" in names and "kv_precision" not in stated:

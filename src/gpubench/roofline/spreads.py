@@ -50,23 +50,26 @@ def of_one(
     An error of published figures knows no limit, but a part does: no end lies beyond what it gives
     when nothing is wasted.
     """
-    spread, words = _uncut(case, part, value_at, mid)
-    if case.quantity not in _LIMITED:
-        return spread, words
-    room = _log(value_at(part, calibration.ideal()) / mid)
-    end = int(room > 0)  # a rate is cut above, a time below
-    if spread[end] <= abs(room):
-        return spread, words
-    cut = (spread[0], room) if end else (-room, spread[1])
-    return cut, f"{words}; cut at what data sheets allow"
+    (low, high), words = _uncut(case, part, value_at, mid)
+    rate, time = case.quantity in _MOST, case.quantity in _LEAST
+    if case.quantity == "time_per_output_token" and case.of("batch") == "max":
+        time = False  # what wastes less holds more sequences, whose steps are longer
+    if not (rate or time):
+        return (low, high), words
+    shift = _log(value_at(part, calibration.ideal()) / mid)
+    room = max(0.0, shift if rate else -shift)
+    if (high if rate else low) <= room:
+        return (low, high), words
+    return (low, room) if rate else (room, high), f"{words}; cut at what data sheets allow"
 
 
-_LIMITED = (
-    *("inference_throughput", "time_to_first_token", "time_per_output_token", "max_sequences"),
-    *("training_throughput", "training_time", "training_cost", "hpc_throughput", "cost_per_token"),
+_MOST = ("inference_throughput", "max_sequences", "training_throughput", "hpc_throughput")
+_LEAST = (
+    *("time_to_first_token", "time_per_output_token", "cost_per_token"),
+    *("training_time", "training_cost"),
     *("parameter_load_time", "gradient_sync_time", "all_reduce_time"),
 )
-# Of which less waste is always more, or always less.
+# Of which less waste is always more, and always less.
 
 
 def _uncut(

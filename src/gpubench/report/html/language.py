@@ -253,7 +253,7 @@ class Language:
             return self._error(text)
         if kind == "errors":
             told = [
-                self._fitted("of", f"in {part}") for part in text.removeprefix("in ").split("; in ")
+                self._fitted("of", f"of {part}") for part in text.removeprefix("of ").split("; of ")
             ]
             return None if None in told else "；".join(part for part in told if part)
         if kind == "place":

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gpubench import benchmarks
+from gpubench.benchmarks import collectives
 from gpubench.errors import CannotMeasure, UnknownName
 from gpubench.measuring import Device
 from gpubench.model import Work
@@ -39,7 +40,10 @@ def test_every_benchmark_is_played_on_a_pretended_gpu() -> None:
     )
 
 
-@pytest.mark.parametrize("device", [H200, CPU], ids=["H200", "CPU"])
+NODE = collectives.prospect(H200, 8)
+
+
+@pytest.mark.parametrize("device", [H200, NODE, CPU], ids=["H200", "eight of them", "CPU"])
 @pytest.mark.parametrize("name", benchmarks.names())
 def test_what_is_planned_can_be_counted(name: str, device: Device) -> None:
     benchmark = benchmarks.get(name)
@@ -58,6 +62,8 @@ def test_what_is_planned_can_be_counted(name: str, device: Device) -> None:
             key = suite, case.method, str(sorted(case.parameters.items(), key=str))
             assert key not in seen, f"planned twice: {case}"
             seen.add(key)
+        # On a whole node every benchmark has something to measure.
+        assert seen or suite != "full" or device is not NODE
         for what, why in getattr(benchmark, "left_out", lambda *_: ())(device, suite):
             assert what
             assert why

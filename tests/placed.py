@@ -87,18 +87,22 @@ def _index(index: Any, card: torch.device) -> Any:
 
 
 # Operators that take a tensor from the host beside the card's: copies, and indices.
-_MOVES = {"aten::copy_", "aten::index.Tensor", "aten::index_put_", "aten::_index_put_impl_"}
+_MOVES = {
+    torch.ops.aten.copy_.default,
+    torch.ops.aten.index.Tensor,
+    torch.ops.aten.index_put_.default,
+    torch.ops.aten._index_put_impl_.default,
+}
 
 
 def _run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """An operator on values, and its results on the card."""
     tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
     placed = [x for x in tensors if isinstance(x, Placed)]
-    name = func._schema.name + (f".{func._overloadname}" if func._overloadname == "Tensor" else "")
     strangers = [x for x in tensors if not isinstance(x, Placed) and x.dim() > 0]
-    if strangers and name not in _MOVES:
+    if strangers and func not in _MOVES:
         told = [(tuple(x.shape), "card" if isinstance(x, Placed) else "host") for x in tensors]
-        raise RuntimeError(f"Expected all tensors to be on the same device: {name} has {told}")
+        raise RuntimeError(f"Expected all tensors to be on the same device: {func} has {told}")
     to_host = str(kwargs.get("device")) == "cpu"
     if kwargs.get("device") is not None:
         kwargs["device"] = torch.device("cpu")
@@ -106,7 +110,7 @@ def _run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         lambda x: x.held if isinstance(x, Placed) else x, (tuple(args), kwargs)
     )
     found = func(*plain_args, **plain_kwargs)
-    if to_host or (placed and name == "aten::copy_" and not isinstance(args[0], Placed)):
+    if to_host or (func is torch.ops.aten.copy_.default and not isinstance(args[0], Placed)):
         return found
     known = {id(x.held): x for x in placed}
 
@@ -143,8 +147,10 @@ class _Calls(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = dict(kwargs or {})
-        placed = any(isinstance(x, Placed) for x in tree_flatten((args, given))[0])
         moved = func is torch.Tensor.to and len(args) > 1 and _names(args[1], self.card)
+        if not (moved or given.keys() & {"device", "generator"}):
+            return func(*args, **given)
+        placed = any(isinstance(x, Placed) for x in tree_flatten((args, given))[0])
         if moved or _names(given.get("device"), self.card):
             if moved:
                 args = (args[0], *args[2:])

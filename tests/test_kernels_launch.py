@@ -19,6 +19,7 @@ from tests.kernels_support import needs_torch, scripts
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.launches,
     needs_torch,
     pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler"),
 ]

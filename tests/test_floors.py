@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src" / "gpubench"
 # The lowest floor first. A module may import from its own floor and from those below.
 FLOORS = (
     ("errors", "__init__", "kernels"),
-    ("units", "stats", "dates", "yaml_text", "invisible"),
+    ("units", "spellings", "stats", "dates", "yaml_text", "invisible"),
     ("quantities",),
     ("model",),
     ("measuring", "roofline", "claims", "records", "catalogue"),
@@ -35,6 +35,7 @@ NEIGHBOURS = {
     "roofline": {"catalogue"},
     "claims": {"catalogue"},
     "dates": {"units"},
+    "units": {"spellings"},
     "yaml_text": {"invisible"},
 }
 

@@ -39,6 +39,7 @@ from gpubench.units import Quantity, parse, parse_printed, show
         ("6 times", 6, "1"),
         ("1/6.7 x", 1 / 6.7, "1"),
         ("50 percent", 0.5, "1"),
+        ("50 per cent", 0.5, "1"),
         ("14.8T tokens", 14.8e12, "token"),
         ("70B parameters", 7e10, "parameter"),
         ("2 petaFLOPS", 2e15, "FLOP/s"),

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from gpubench import spellings
 from gpubench.errors import UnitError, offer
 
 # One symbol -> (factor, exponents of the base units). A month is a twelfth of a Julian year.
@@ -77,23 +78,6 @@ _TEXT = re.compile(
     rf"(?:\s*(?P<word>{_WORD})\b)?"
     rf"\s*(?P<unit>.*?)(?:\s+(?P<change>{'|'.join(_CHANGES)}))?\s*$"
 )
-# What is typed for a unit in place of its symbol.
-_SPELLINGS = {
-    **dict.fromkeys(("x", "times", "×", "倍"), "x"),
-    **dict.fromkeys(("percent", "per cent", "％"), "%"),
-    **dict.fromkeys(("second", "seconds", "sec"), "s"),
-    **dict.fromkeys(("minute", "minutes"), "min"),
-    "hour": "h",
-    **dict.fromkeys(("bit", "bits"), "bit"),
-    **dict.fromkeys(("byte", "bytes"), "B"),
-    **dict.fromkeys(("joule", "joules"), "J"),
-    **dict.fromkeys(("watt", "watts"), "W"),
-    "hertz": "Hz",
-    "flops": "FLOPS",
-}
-_SPELLED_PREFIXES = {"kilo": "k", "mega": "M", "giga": "G", "tera": "T", "peta": "P", "exa": "E"}
-_SPELLED_PREFIXES |= {"milli": "m", "micro": "µ", "nano": "n"}
-_COUNTED_IN = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion", "T": "trillion"}
 # No figure of this trade lies outside, and products of a few such figures stay finite.
 _LEAST, _MOST = 1e-60, 1e60
 
@@ -206,7 +190,7 @@ def parse_printed(text: str, wanted: str = "") -> Printed:
         such = example(wanted) if wanted else "'4.8 TB/s'"
         raise UnitError(f"cannot read '{text}': write a number and a unit, such as {such}")
     number = match["number"].replace(",", "")
-    symbol = _symbol(match["unit"], bool(match["dollar"]))
+    symbol = spellings.symbol(match["unit"], bool(match["dollar"]))
     scale, unit = _resolve(symbol or "1", text, wanted)
     if match["word"]:
         scale *= _WORDS[match["word"]]
@@ -238,32 +222,6 @@ def _check_change(text: str, change: str, unit: str, symbol: str, value: float) 
         )
     if symbol == "x" and change == "less" and value <= 1:
         raise UnitError(f"'{text}' is no less: write how many times less, as in '4 x less'")
-
-
-def _symbol(typed: str, dollar: bool = False) -> str:
-    """A unit in symbols: "TB/s" of "terabytes per second", "x" of "times"; of a figure behind a
-    dollar sign, "billion USD" of "B".
-    """
-    first, *others = re.split(r"\s*/\s*|(?:^|\s+)per\s+", typed.strip())
-    if dollar:
-        letter = _COUNTED_IN.get(first, "")
-        first = f"{letter} USD".strip() if letter or not first else f"USD {first}"
-    return "/".join(_spelled(part) for part in (first, *others))
-
-
-def _spelled(part: str) -> str:
-    if counted := re.fullmatch(r"(?:1\s*)?([kKMBT])\s*(tokens?|parameters?)", part):
-        return f"{_COUNTED_IN[counted[1]]} {counted[2]}"
-    if part == "FLOPs":  # so many of them
-        return "FLOP"
-    if part.lower() in _SPELLINGS:
-        return _SPELLINGS[part.lower()]
-    for prefix, letter in _SPELLED_PREFIXES.items():
-        rest = part[len(prefix) :].lower()
-        if part.lower().startswith(prefix) and rest in _SPELLINGS:
-            return letter + _SPELLINGS[rest]
-    each_second = re.fullmatch(r"([kMGT]?[bB])ps", part)
-    return f"{each_second[1]}/s" if each_second else part
 
 
 def ends_in_change(text: str) -> str:

@@ -277,9 +277,11 @@ def _errors(parts: Sequence[Accelerator], throughputs: Sequence[Estimate]) -> li
 
 
 def _memory(found: Estimate) -> str:
-    """ "128 GB (85 %)", of what the fullest device reports."""
-    used = units.show(Quantity(found.details["device_bytes"], "B"))
-    return f"{used} ({100 * found.details['memory_share']:.0f} %)"
+    """ "128 of 151 GB (85 %)": what the fullest device uses of what it reports."""
+    used, share = found.details["device_bytes"], found.details["memory_share"]
+    whole = units.show(Quantity(used / share, "B"))
+    number = units.show(Quantity(used, "B"), whole.partition(" ")[2]).partition(" ")[0]
+    return f"{number} of {whole} ({100 * share:.0f} %)"
 
 
 def _split(found: Estimate) -> str:

@@ -6,7 +6,6 @@ does. Everything is compiled, loaded and launched as on a card; what runs there 
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +20,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.launches,
     needs_torch,
-    pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler"),
 ]
 
 SCRIPT = "kernels_launched.py"

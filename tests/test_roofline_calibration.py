@@ -49,3 +49,22 @@ def test_a_group_is_varied_alone() -> None:
     assert low.memory_efficiency == found.low.memory_efficiency
     assert high.memory_efficiency == found.high.memory_efficiency
     assert low.compute_ceiling == high.compute_ceiling == found.mid.compute_ceiling
+
+
+def test_nothing_that_wastes_is_left_where_nothing_is_wasted() -> None:
+    """What stays as it was is what things draw and hold, and all that a calibration may gain."""
+    ends = calibration.load()
+    ideal, high = calibration.ideal(), ends.high
+    kept = {
+        name
+        for name in calibration.Parameters.__slots__
+        if getattr(ideal, name) == getattr(high, name)
+    }
+    assert kept <= {
+        *("static_power_share", "serving_power_share", "energy_share_8bit", "energy_share_4bit"),
+        *("reported_capacity", "training_efficiency", "attention_efficiency"),
+        *("hbm3e_share", "cache_read_efficiency"),
+    }
+    for name in set(calibration.Parameters.__slots__) - kept - {"energy_per_flop_scale"}:
+        worse, best = getattr(ends.low, name), getattr(ideal, name)
+        assert (best > getattr(high, name)) is (getattr(high, name) > worse), name

@@ -65,7 +65,8 @@ _LARGE_PREFIXED = {"B", "b", "bit", "FLOP", "FLOPS", "OP", "OPS", "Hz", "W", "J"
 _SMALL_PREFIXED = {"s", "W", "J", "m"}
 _WORDS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 
-_NUMBER = r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+NUMBER = r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+"""What a figure begins with, as a regular expression."""
 _WORD = "|".join(_WORDS)
 # Other words for a change. "Faster" is none: it is more of a rate and less of a time.
 _CHANGES = {
@@ -73,7 +74,7 @@ _CHANGES = {
     **dict.fromkeys(("less", "lower", "smaller", "fewer", "shorter", "cheaper"), "less"),
 }
 _TEXT = re.compile(
-    rf"\s*(?P<dollar>\$)?(?P<number>{_NUMBER})"
+    rf"\s*(?P<dollar>\$)?(?P<number>{NUMBER})"
     r"(?:\s*/\s*(?P<divisor>[0-9]+(?:\.[0-9]+)?)(?=\s|$))?"
     rf"(?:\s*(?P<word>{_WORD})\b)?"
     rf"\s*(?P<unit>.*?)(?:\s+(?P<change>{'|'.join(_CHANGES)}))?\s*$"

@@ -29,11 +29,10 @@ _HEDGES = {
     **dict.fromkeys(("under", "<"), "less-than"),
 }
 _HEDGE = re.compile(rf"({'|'.join(_HEDGES)})(?![a-z])\s*", re.IGNORECASE)
-_NUMBER = r"\d[\d.,]*(?:e[-+]?\d+)?"
 # Two ends: "4.75 TB/s to 4.85 TB/s", "60 to 90 % more", "60-90 %".
-_ENDS = re.compile(rf"({_NUMBER}[^-–]*?)\s*(?:\bto\b|[-–])\s*({_NUMBER}.*)", re.IGNORECASE)
-
-
+_ENDS = re.compile(
+    rf"({units.NUMBER}[^-–]*?)\s*(?:\bto\b|[-–])\s*({units.NUMBER}.*)", re.IGNORECASE
+)
 # "Faster" is more of a rate and less of a time; figures of files say which of them is meant.
 _SPEED = {"faster": ("more", "less"), "slower": ("less", "more")}
 
@@ -126,8 +125,8 @@ def _two_ends(said: str) -> tuple[str, str] | None:
     if match is None:
         return None
     low, high = match.groups()
-    if re.fullmatch(_NUMBER, low):  # "60 to 90 % more" says the unit once
-        low += re.sub(f"^{_NUMBER}", "", high)
+    if re.fullmatch(units.NUMBER, low):  # "60 to 90 % more" says the unit once
+        low += re.sub(f"^{units.NUMBER}", "", high)
     elif not units.ends_in_change(low):  # "60 % to 90 % more" says the change once
         low = f"{low} {units.ends_in_change(high)}".rstrip()
     return low, high

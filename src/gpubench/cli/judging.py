@@ -120,8 +120,16 @@ def write_page(findings: Findings, path: Path) -> str:
 
 
 def exit_if_failed(ctx: click.Context, findings: Findings, fail_on: tuple[str, ...] | None) -> None:
-    """Exit with 1 when a claim has one of the outcomes, naming the claims."""
+    """Exit with 1 when a claim has one of the outcomes, naming the claims; and say so where those
+    that came along were judged, since a script that waits may mean its own.
+    """
     watched = fail_on or ()
+    chosen = ctx.params["claims_path"] or ctx.params["only"]
+    if watched and not chosen and not Path("claims.yaml").exists():
+        printing.aside(
+            "There is no claims.yaml here, so the claims that came along are taken: "
+            "--claims names others"
+        )
     failed = [v.claim for v in findings.judgement.verdicts if v.outcome in watched]
     if failed:
         more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""

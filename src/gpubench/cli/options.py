@@ -51,21 +51,14 @@ def language_model(name: str, known: Catalogue) -> tuple[LanguageModel, Catalogu
 def misnamed_claims(
     ctx: click.Context, parameter: click.Parameter, value: Path | None
 ) -> Path | None:
-    """Say so where the shipped claims stand in for a file that only looks like claims.yaml, or for
-    one whose outcomes a script waits for.
-    """
-    del parameter
+    """Say so where the shipped claims stand in for a file that only looks like claims.yaml."""
+    del ctx, parameter
     if value is None and not Path("claims.yaml").exists():
         found = sorted(path for path in Path().glob("[Cc]laims.*") if path.suffix in _LIKE_YAML)
-        awaited = ctx.params.get("fail_on") and not ctx.params.get("only")
-        if found or awaited:
-            how = (
-                f"for {found[0]}, name it or call it claims.yaml"
-                if found
-                else "--claims names others"
-            )
+        if found:
             printing.aside(
-                f"There is no claims.yaml here, so the claims that came along are taken: {how}"
+                f"There is no claims.yaml here, so the claims that came along are taken: for "
+                f"{found[0]}, name it or call it claims.yaml"
             )
     return value
 
@@ -94,7 +87,6 @@ claims_file = click.option(
 )
 only = click.option(
     "--only",
-    is_eager=True,
     multiple=True,
     metavar="ID",
     help="Judge this claim; may be given several times.",
@@ -135,7 +127,6 @@ json_target = click.option(
 json_flag = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 fail_on = click.option(
     "--fail-on",
-    is_eager=True,  # what is said of --claims depends on it, and on --only
     type=_outcomes,
     default=None,
     metavar="OUTCOME[,OUTCOME]",
